@@ -1,0 +1,12 @@
+"""The one exception that stands for a user's mistake: the command line prints it as one line and exits with 2."""
+
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used. The message says what is wrong, where, and what would be right."""
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> InputError:
+    """The error for a name that no registry knows; lists the names that would do."""
+    return InputError(f"unknown {kind} {name!r}; valid: {', '.join(sorted(valid))}")

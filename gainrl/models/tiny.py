@@ -1,0 +1,194 @@
+"""Tiny models: Qwen2 architecture and a word-level tokenizer made on the spot, warmed up on a sloppy teacher.
+
+The teacher's mistakes are structured (forgotten carries), so the converged base has a defect that GRPO can mend; a
+warm-up that is only stopped half-way has none, and GRPO goes nowhere from there.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import torch
+from pydantic import BaseModel, ConfigDict
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from gainrl.problems.arithmetic import LARGEST_TOTAL, WORDINGS, sloppy_examples
+from gainrl.prompts import Prompt
+from gainrl.seeding import torch_seed
+
+Progress = Callable[[int, int], None]
+"""Called with (finished steps, all steps)."""
+
+_WORD = r"\\boxed\{|\d+|[^\W\d]+|[^\w\s]"
+_ROLES = ("system", "user", "assistant")
+_SPECIAL = ["<|pad|>", "<|unk|>", "<|end|>", *(f"<|{role}|>" for role in _ROLES)]
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+class TinyRecipe(BaseModel):
+    """Everything that decides a tiny model's weights, but for the seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    hidden_size: int = 64
+    layers: int = 3
+    heads: int = 4
+    kv_heads: int = 2
+    intermediate_size: int = 192
+    context: int = 256
+    initializer_range: float = 0.1
+    steps: int = 800
+    batch_size: int = 32
+    learning_rate: float = 5e-3
+    ramp_steps: int = 50
+    forget: float = 0.75
+    slip: float = 0.02
+
+
+TINY_RECIPES: dict[str, TinyRecipe] = {"tiny": TinyRecipe()}
+
+
+def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progress | None = None) -> Path:
+    """The folder of the warmed-up model, from the cache if it is there and whole, made now if not.
+
+    The cache's key is a hash of recipe, prompt, tokenizer and seed. A damaged folder is rebuilt, and stderr says so.
+    """
+    tokenizer = tiny_tokenizer()
+    parts = [recipe.model_dump_json(), Prompt().hash, tokenizer.backend_tokenizer.to_str(), _CHAT_TEMPLATE, str(seed)]
+    folder = cache / f"tiny-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
+    if folder.exists():
+        damage = _damage(folder)
+        if damage is None:
+            return folder
+        print(f"gainrl: the cached model {folder} is damaged ({damage}); making it again", file=sys.stderr)
+        shutil.rmtree(folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as unfinished:
+        work = Path(unfinished) / "model"
+        warm_up(recipe, tokenizer, seed, progress).save_pretrained(work)
+        tokenizer.save_pretrained(work)
+        (work / "manifest.json").write_text(json.dumps(_checksums(work), indent=1))
+        work.rename(folder)
+    return folder
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.iterdir() if path.name != "manifest.json")
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _damage(folder: Path) -> str | None:
+    try:
+        expected = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return "its manifest cannot be read"
+    found = _checksums(folder)
+    return next((f"{name} is not as it was written" for name in expected if found.get(name) != expected[name]), None)
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word, a punctuation mark or an integer; the words are those of the prompt and the wordings."""
+    texts = [message["content"] for message in Prompt().messages("")]
+    texts += [wording((1,) * terms) for wording in WORDINGS for terms in (2, 3)]
+    words = sorted({word for text in texts for word in re.findall(_WORD, text) if not word.isdigit()} | set("+="))
+    vocabulary = [*_SPECIAL, *map(str, range(LARGEST_TOTAL + 1)), *words]
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token="<|unk|>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        unk_token="<|unk|>",
+        eos_token="<|end|>",
+        additional_special_tokens=_SPECIAL[3:],
+    )
+    fast.chat_template = _CHAT_TEMPLATE
+    return fast
+
+
+def random_tiny_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
+    """The recipe's architecture with seeded random weights."""
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden_size,
+        intermediate_size=recipe.intermediate_size,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.kv_heads,
+        max_position_embeddings=recipe.context,
+        tie_word_embeddings=True,
+        initializer_range=recipe.initializer_range,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(seed, "tiny weights"))
+        model = Qwen2ForCausalLM(config)
+        _share_digits(model.model.embed_tokens.weight)
+    return model
+
+
+@torch.no_grad()
+def _share_digits(embedding_VD: torch.Tensor) -> None:
+    """Start the integers' embeddings as tens plus ones, so that addition is learnt in minutes, not hours."""
+    numbers = torch.arange(LARGEST_TOTAL + 1)
+    tens_ones = torch.randn(2, LARGEST_TOTAL // 10 + 10, embedding_VD.shape[1]) * embedding_VD.std() / 2**0.5
+    embedding_VD[len(_SPECIAL) + numbers] = tens_ones[0, numbers // 10] + tens_ones[1, numbers % 10]
+
+
+def warm_up(
+    recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int, progress: Progress | None = None
+) -> Qwen2ForCausalLM:
+    """Supervised training on the sloppy teacher's solutions, with the suite's own prompt, on the CPU."""
+    prompt = Prompt()
+    rows = [
+        {"prompt": prompt.messages(problem.question), "completion": [{"role": "assistant", "content": solution}]}
+        for problem, solution in sloppy_examples(seed, recipe.steps * recipe.batch_size, recipe.forget, recipe.slip)
+    ]
+    model = random_tiny_model(recipe, tokenizer, seed)
+    with tempfile.TemporaryDirectory() as unused:
+        arguments = SFTConfig(
+            output_dir=unused,
+            max_steps=recipe.steps,
+            per_device_train_batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=recipe.ramp_steps,
+            max_length=recipe.context,
+            seed=torch_seed(seed, "tiny warm-up"),
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            save_strategy="no",
+            report_to="none",
+            logging_strategy="no",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        )
+        trainer = SFTTrainer(
+            model=model, args=arguments, train_dataset=datasets.Dataset.from_list(rows), processing_class=tokenizer
+        )
+        trainer.remove_callback(PrinterCallback)
+        if progress is not None:
+            trainer.add_callback(_Report(progress))
+        trainer.train()
+    return model.eval()
+
+
+class _Report(TrainerCallback):
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        self.progress(state.global_step, state.max_steps)

@@ -1,0 +1,44 @@
+"""Problem sets by name: generated arithmetic, hub sets, JSON / JSONL / Parquet files. One shape: `Problem`."""
+
+from pathlib import Path
+
+from gainrl.errors import InputError, unknown_name
+from gainrl.problems.arithmetic import held_out_problems, training_problems
+from gainrl.problems.base import Problem, ProblemSet
+from gainrl.problems.files import SUFFIXES, load_file
+from gainrl.problems.hub import HUB_SETS, load_hub
+
+__all__ = ["Problem", "ProblemSet", "load_problems", "problem_sets"]
+
+GENERATED = {"arithmetic": training_problems, "arithmetic-heldout": held_out_problems}
+
+
+def problem_sets() -> list[str]:
+    """Every registered name."""
+    return [*GENERATED, *HUB_SETS]
+
+
+def load_problems(
+    name: str, *, limit: int | None = None, seed: int = 0, revision: str | None = None, drop_null_answers: bool = False
+) -> ProblemSet:
+    """A problem set by registered name or path.
+
+    Args:
+        limit: keep (or generate) this many problems; None for all.
+        seed: of a generated set.
+        revision: commit, tag or branch of a hub set; the commit that it resolves to is in ``source``.
+        drop_null_answers: leave rows with a null answer out and count them in ``source``, instead of raising.
+
+    Raises:
+        InputError: the name is unknown (with the valid ones), or a row cannot be used (file, row, what is missing).
+    """
+    if name in GENERATED:
+        return GENERATED[name](seed, limit)
+    if name in HUB_SETS:
+        return load_hub(name, HUB_SETS[name], revision, drop_null_answers).head(limit)
+    path = Path(name)
+    if path.suffix in SUFFIXES:
+        return load_file(path, drop_null_answers).head(limit)
+    if path.exists():
+        raise InputError(f"problem file {name}: unknown type {path.suffix!r}; valid: {', '.join(SUFFIXES)}")
+    raise unknown_name("problem set", name, [*problem_sets(), "a file: " + ", ".join(SUFFIXES)])

@@ -1,0 +1,147 @@
+"""`Problem`, `ProblemSet`, and the one way from a table's rows to them."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from gainrl.errors import InputError
+
+QUESTION_COLUMNS = ("problem", "question")
+ID_COLUMNS = ("problem_id", "unique_id", "id")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with its gold answer. ``problem_id`` never depends on the problem's position in a file."""
+
+    problem_id: str
+    question: str
+    answer: str
+    difficulty: float | None = None
+
+
+@dataclass(frozen=True)
+class ProblemSet:
+    """Problems with where they came from (``source``: file, or hub id and resolved commit, or seed; rows dropped)."""
+
+    name: str
+    problems: tuple[Problem, ...]
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.problems:
+            raise InputError(f"problem set {self.name} holds no problem")
+        repeated, times = Counter(self.ids).most_common(1)[0]
+        if times > 1:
+            raise InputError(f"problem set {self.name}: problem_id {repeated!r} stands {times} times; ids must be unique")
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return [problem.problem_id for problem in self.problems]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hex digits that change with any problem or with their order."""
+        digest = hashlib.sha256()
+        for problem in self.problems:
+            digest.update(json.dumps(asdict(problem), ensure_ascii=False).encode())
+        return digest.hexdigest()[:12]
+
+    def head(self, limit: int | None) -> "ProblemSet":
+        """The first ``limit`` problems (all if None). Raises InputError if there are fewer."""
+        if limit is None:
+            return self
+        if not 1 <= limit <= len(self):
+            raise InputError(f"problem set {self.name} holds {len(self)} problems; {limit} were asked for")
+        return ProblemSet(self.name, self.problems[:limit], self.source)
+
+    def difficulties(self) -> list[float]:
+        """N difficulties, NaN where a problem has none."""
+        return [math.nan if problem.difficulty is None else problem.difficulty for problem in self.problems]
+
+
+def from_rows(
+    name: str,
+    rows: Iterable[tuple[str, Any]],
+    *,
+    source: Mapping[str, Any],
+    question: str | None = None,
+    answer: str = "answer",
+    answer_after: str | None = None,
+    drop_null_answers: bool = False,
+) -> ProblemSet:
+    """Problems from a table.
+
+    Args:
+        rows: (where the row stands, its columns); the first goes into error messages.
+        question: column of the question; if None, the first of `QUESTION_COLUMNS` that the row has.
+        answer: column of the gold answer.
+        answer_after: take what follows the last occurrence of this text in the answer (GSM8K's ``####``).
+
+    Raises:
+        InputError: a row without question or answer, an empty or null one, a repeated id.
+    """
+    problems: list[Problem] = []
+    seen: dict[str, str] = {}
+    copies: Counter[str] = Counter()
+    dropped = 0
+    for where, row in rows:
+        if not isinstance(row, Mapping):
+            raise InputError(f"{name}, {where}: not an object with the columns problem (or question) and answer")
+        text = _text(name, where, row, question or next((c for c in QUESTION_COLUMNS if c in row), "problem"))
+        if drop_null_answers and _is_null(row.get(answer)):
+            dropped += 1
+            continue
+        gold = _text(name, where, row, answer)
+        if answer_after is not None:
+            gold = gold.rpartition(answer_after)[2].strip()
+        problem_id = next((str(row[c]) for c in ID_COLUMNS if not _is_null(row.get(c))), None)
+        if problem_id is None:
+            content = hashlib.sha256(f"{text}\0{gold}".encode()).hexdigest()[:16]
+            copies[content] += 1
+            problem_id = content if copies[content] == 1 else f"{content}-{copies[content]}"
+        if problem_id in seen:
+            raise InputError(f"{name}, {where}: problem_id {problem_id!r} stands in {seen[problem_id]} already")
+        seen[problem_id] = where
+        problems.append(Problem(problem_id, text, gold, _difficulty(name, where, row)))
+    return ProblemSet(name, tuple(problems), {**source, "dropped_null_answers": dropped})
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(name: str, where: str, row: Mapping[str, Any], column: str) -> str:
+    if column not in row:
+        wanted = "problem (or question)" if column in QUESTION_COLUMNS else column
+        raise InputError(f"{name}, {where}: no column {wanted}; there are: {', '.join(map(str, row)) or 'none'}")
+    value = row[column]
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if _is_null(value):
+        hint = "; null answers can be dropped with --drop-null-answers" if column not in QUESTION_COLUMNS else ""
+        raise InputError(f"{name}, {where}: {column} is null{hint}")
+    if not isinstance(value, (str, int, float)):
+        raise InputError(f"{name}, {where}: {column} is a {type(value).__name__}; one text or number is needed")
+    text = str(value).strip()
+    if not text:
+        raise InputError(f"{name}, {where}: {column} is empty")
+    return text
+
+
+def _difficulty(name: str, where: str, row: Mapping[str, Any]) -> float | None:
+    value = row.get("difficulty")
+    if _is_null(value):
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}, {where}: difficulty is {value!r}, not a number") from error

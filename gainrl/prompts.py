@@ -1,0 +1,136 @@
+"""The one chat prompt (system message, worked example, question), and where its parts lie among the tokens.
+
+The same messages are used in scoring, training and evaluation; their hash goes into scores files and run configs.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from transformers import PreTrainedTokenizerBase
+
+from gainrl.errors import InputError
+
+Message = dict[str, str]
+_STAND_IN = "QUESTION"
+
+
+class Example(BaseModel):
+    """One worked example: a question and the answer that the assistant gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    question: str
+    answer: str
+
+
+class Prompt(BaseModel):
+    """What stands before every question. ``system`` and ``example`` can be left out with None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    system: str | None = "Reason step by step and put the answer in \\boxed{}."
+    example: Example | None = Example(question="What is 2 + 2?", answer="2 + 2 = 4 \\boxed{4}")
+
+    def messages(self, question: str) -> list[Message]:
+        """The conversation that asks this question; the model's turn comes next."""
+        system = [{"role": "system", "content": self.system}] if self.system is not None else []
+        example = (
+            [
+                {"role": "user", "content": self.example.question},
+                {"role": "assistant", "content": self.example.answer},
+            ]
+            if self.example is not None
+            else []
+        )
+        return [*system, *example, {"role": "user", "content": question}]
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits that change with any character of the prompt."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Prompt":
+        """A prompt from a JSON file with ``system`` and ``example`` (``question``, ``answer``); each may be null."""
+        try:
+            return cls.model_validate_json(path.read_text())
+        except OSError as error:
+            raise InputError(f"prompt file {path}: {error.strerror}") from error
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "the file"
+            raise InputError(f"prompt file {path}: {where}: {problem['msg']}; valid: system, example") from error
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """Token ids of one rendered prompt: prefix, question, then what the template adds before the model's turn."""
+
+    ids: list[int]
+    prefix_tokens: int
+    question_tokens: int
+
+    @property
+    def question_end(self) -> int:
+        return self.prefix_tokens + self.question_tokens
+
+
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[list[Message]], names: Sequence[str]
+) -> list[EncodedPrompt]:
+    """Render and tokenize conversations whose last message is the question, and find the spans among the tokens.
+
+    Args:
+        names: what to call each conversation in an error (problem ids).
+
+    Raises:
+        InputError: the tokenizer has no chat template or is a slow one; the template rewrites the question; a
+            question has no token of its own; the prefix's tokens are not the same for all (which prompt).
+    """
+    if not tokenizer.chat_template:
+        raise InputError(f"the tokenizer of {tokenizer.name_or_path!r} has no chat template")
+    if not tokenizer.is_fast:
+        raise InputError(f"the tokenizer of {tokenizer.name_or_path!r} is a slow one, which cannot tell token positions")
+    texts = tokenizer.apply_chat_template(list(conversations), tokenize=False, add_generation_prompt=True)
+    stand_in = [*conversations[0][:-1], {"role": "user", "content": _STAND_IN}]
+    frame = tokenizer.apply_chat_template(stand_in, tokenize=False, add_generation_prompt=True)
+    head, _, tail = frame.rpartition(_STAND_IN)
+    encoding = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+
+    prompts = []
+    for name, messages, text, ids, offsets in zip(
+        names, conversations, texts, encoding["input_ids"], encoding["offset_mapping"], strict=True
+    ):
+        question = messages[-1]["content"]
+        if text != head + question + tail:
+            raise InputError(f"prompt of {name}: not the shared prefix, then the question as it is, then the same ending")
+        begin, end = len(head), len(head) + len(question)
+        if any(first < begin < last for first, last in offsets):
+            raise InputError(f"prompt of {name}: a token holds the end of the prefix and the start of the question")
+        prefix_tokens = sum(first < begin for first, _ in offsets)
+        question_tokens = sum(begin <= first < end for first, _ in offsets)
+        if not question_tokens:
+            raise InputError(f"prompt of {name}: the question has no token")
+        if prompts and ids[:prefix_tokens] != prompts[0].ids[: prompts[0].prefix_tokens]:
+            raise InputError(f"prompt of {name}: its prefix has other tokens than that of {names[0]}")
+        prompts.append(EncodedPrompt(ids, prefix_tokens, question_tokens))
+    return prompts
+
+
+def require_fit(prompts: Sequence[EncodedPrompt], names: Sequence[str], context: int, completion_tokens: int = 0) -> None:
+    """Raise InputError, naming the longest, if a prompt and its completion do not fit the model's context (tokens)."""
+    longest = max(range(len(prompts)), key=lambda row: len(prompts[row].ids))
+    tokens, room = len(prompts[longest].ids), context - completion_tokens
+    if tokens > room:
+        beside = f" beside {completion_tokens} for the completion" if completion_tokens else ""
+        over = sum(len(prompt.ids) > room for prompt in prompts)
+        raise InputError(
+            f"prompt of {names[longest]} has {tokens} tokens; the model's context has room for {room}{beside} "
+            f"({over} of {len(prompts)} prompts are too long)"
+        )
+
+
+def load_prompt(path: str | None) -> Prompt:
+    """The suite's own prompt, or the one in a file."""
+    return Prompt() if path is None else Prompt.from_file(Path(path))
