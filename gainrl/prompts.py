@@ -7,11 +7,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from transformers import PreTrainedTokenizerBase
 
 from gainrl.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]
 _STAND_IN = "QUESTION"
@@ -77,7 +80,7 @@ class EncodedPrompt:
 
 
 def encode_prompts(
-    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[list[Message]], names: Sequence[str]
+    tokenizer: "PreTrainedTokenizerBase", conversations: Sequence[list[Message]], names: Sequence[str]
 ) -> list[EncodedPrompt]:
     """Render and tokenize conversations whose last message is the question, and find the spans among the tokens.
 

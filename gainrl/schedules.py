@@ -40,6 +40,8 @@ class Schedule(ABC):
 
     wants_angle: bool = False
     """Whether `observe` reads ``feedback.angle``; if not, training does not compute it."""
+    orders: ClassVar[tuple[str, ...] | None] = None
+    """Names of the orders it can follow, () if it follows none; None means any."""
     state_fields: ClassVar[tuple[str, ...]] = ()
     """Attributes that change while training; `state_dict` carries them."""
 
@@ -94,6 +96,7 @@ class Uniform(Schedule):
     Where an epoch crosses into the next pass, problems that the epoch holds already go to the end of that pass.
     """
 
+    orders = ()
     state_fields = ("queue",)
 
     def __init__(self, sort_key_N: ArrayLike, *, seed: int = 0) -> None:
@@ -202,6 +205,7 @@ class AdaRFT(Schedule):
     Equal distances are drawn at random, since a scale of a few levels would give the same problems every epoch.
     """
 
+    orders = ("difficulty",)
     state_fields = ("target",)
 
     def __init__(

@@ -3,15 +3,14 @@
 Shapes: B batch, T tokens, D features. The definitions are those of "Angles Don't Lie" (arXiv 2506.02281).
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gainrl.errors import unknown_name
 
-Definition = Literal["paper", "off-diagonal"]
-DEFINITIONS: tuple[Definition, ...] = ("paper", "off-diagonal")
+DEFINITIONS = ("paper", "off-diagonal")
 
 
 class Concentration(NamedTuple):
@@ -26,7 +25,7 @@ class Concentration(NamedTuple):
 
 
 def angle_concentration(
-    hidden_BTD: Tensor, prefix_BT: Tensor, question_BT: Tensor, definition: Definition = "paper"
+    hidden_BTD: Tensor, prefix_BT: Tensor, question_BT: Tensor, definition: str = "paper"
 ) -> Concentration:
     """Mean cosine among the question's tokens, and between them and the prefix's.
 

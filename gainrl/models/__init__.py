@@ -1,25 +1,28 @@
-"""Models by name: the tiny model, a hub id (its resolved commit is recorded), or a folder."""
+"""Models by name. `gainrl.models.loading` loads them; this page is the registry, and imports nothing heavy."""
 
-import hashlib
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from pydantic import BaseModel, ConfigDict
 
-import torch
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
 
-from gainrl.errors import InputError, unknown_name
-from gainrl.models.tiny import TINY_RECIPES, Progress, make_tiny_model
+class TinyRecipe(BaseModel):
+    """Everything that decides a tiny model's weights, but for the seed."""
 
-__all__ = ["MODELS", "LoadedModel", "load_model", "load_tokenizer", "weights_hash"]
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    hidden_size: int = 64
+    layers: int = 3
+    heads: int = 4
+    kv_heads: int = 2
+    intermediate_size: int = 192
+    context: int = 256
+    initializer_range: float = 0.1
+    steps: int = 800
+    batch_size: int = 32
+    learning_rate: float = 5e-3
+    ramp_steps: int = 50
+    forget: float = 0.75
+    slip: float = 0.02
+
+
+TINY_RECIPES: dict[str, TinyRecipe] = {"tiny": TinyRecipe()}
 
 HUB_MODELS: dict[str, str] = {
     "qwen2.5-0.5b-instruct": "Qwen/Qwen2.5-0.5B-Instruct",
@@ -29,85 +32,3 @@ HUB_MODELS: dict[str, str] = {
     "qwen2.5-coder-3b-instruct": "Qwen/Qwen2.5-Coder-3B-Instruct",
 }
 MODELS: list[str] = [*TINY_RECIPES, *HUB_MODELS]
-_GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model with its tokenizer; ``version`` is the hub commit, or a hash of the weights where there is none."""
-
-    name: str
-    version: str
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-
-    @property
-    def context(self) -> int:
-        """Longest sequence in tokens."""
-        return int(self.model.config.max_position_embeddings)
-
-
-def load_model(
-    name: str,
-    *,
-    cache: Path,
-    seed: int = 0,
-    revision: str | None = None,
-    dtype: torch.dtype = torch.float32,
-    progress: Progress | None = None,
-) -> LoadedModel:
-    """A causal language model by registered name, hub id or folder.
-
-    Args:
-        cache: folder where models that the suite makes itself are kept.
-        seed: of the tiny model's weights and warm-up.
-        revision: commit, tag or branch of a hub model.
-        progress: called with (step, steps) while a tiny model is warmed up.
-
-    Raises:
-        InputError: no such name, folder or hub model, or the folder holds no causal language model.
-    """
-    if name in TINY_RECIPES:
-        return _from_folder(name, make_tiny_model(TINY_RECIPES[name], seed, cache, progress), None, dtype)
-    source = HUB_MODELS.get(name, name)
-    if Path(source).is_dir():
-        return _from_folder(Path(source).resolve().name, Path(source), None, dtype)
-    if "/" not in source or Path(source).is_absolute():
-        raise unknown_name("model", name, [*MODELS, "a hub id: owner/name", "a folder"])
-    try:
-        commit = HfApi().model_info(source, revision=revision).sha
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"model {name}: no such folder, and the hub does not give it: {reason}") from error
-    return _from_folder(name, source, commit, dtype)
-
-
-def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch.dtype) -> LoadedModel:
-    try:
-        model = AutoModelForCausalLM.from_pretrained(source, revision=commit or "main", dtype=dtype)
-        tokenizer = load_tokenizer(source, commit)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"model {name}: {source} cannot be loaded as a causal language model: {reason}") from error
-    return LoadedModel(name, commit or weights_hash(model), model, tokenizer)
-
-
-def load_tokenizer(source: Path | str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer as it was saved.
-
-    AutoTokenizer picks the class by the model's type, which breaks a tokenizer of one's own in the folder of, say, a
-    Qwen2 model; a folder that names a generic class gets that class.
-    """
-    config = Path(source) / "tokenizer_config.json"
-    generic = config.is_file() and json.loads(config.read_text()).get("tokenizer_class") in _GENERIC_TOKENIZERS
-    loader = PreTrainedTokenizerFast if generic else AutoTokenizer
-    return loader.from_pretrained(source, revision=revision or "main")
-
-
-def weights_hash(model: torch.nn.Module) -> str:
-    """12 hex digits that change with any parameter's name, type or value."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:12]

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import datasets
 import torch
-from pydantic import BaseModel, ConfigDict
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
+from gainrl.models import TinyRecipe
 from gainrl.problems.arithmetic import LARGEST_TOTAL, WORDINGS, sloppy_examples
 from gainrl.prompts import Prompt
 from gainrl.seeding import torch_seed
@@ -35,28 +35,6 @@ _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-
-
-class TinyRecipe(BaseModel):
-    """Everything that decides a tiny model's weights, but for the seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    hidden_size: int = 64
-    layers: int = 3
-    heads: int = 4
-    kv_heads: int = 2
-    intermediate_size: int = 192
-    context: int = 256
-    initializer_range: float = 0.1
-    steps: int = 800
-    batch_size: int = 32
-    learning_rate: float = 5e-3
-    ramp_steps: int = 50
-    forget: float = 0.75
-    slip: float = 0.02
-
-
-TINY_RECIPES: dict[str, TinyRecipe] = {"tiny": TinyRecipe()}
 
 
 def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progress | None = None) -> Path:

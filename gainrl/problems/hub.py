@@ -7,10 +7,6 @@ was built on: the loading code is tested on local folders of the same columns.
 from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
-
 from gainrl.errors import InputError
 from gainrl.problems.base import ProblemSet, from_rows
 
@@ -46,6 +42,10 @@ def load_hub(name: str, hub_set: HubSet, revision: str | None, drop_null_answers
     Raises:
         InputError: the hub cannot be reached or does not hold the set, or a row cannot be used.
     """
+    import datasets  # slow to import, and most commands need no hub
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
     try:
         commit = None if Path(hub_set.path).is_dir() else HfApi().dataset_info(hub_set.path, revision=revision).sha
         table = datasets.load_dataset(hub_set.path, hub_set.config, split=hub_set.split, revision=commit)

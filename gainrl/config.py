@@ -1,0 +1,174 @@
+"""What a run is: frozen, complete, validated. A config raises; it never corrects itself."""
+
+import hashlib
+import inspect
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from gainrl.errors import InputError, unknown_name
+from gainrl.prompts import Prompt
+from gainrl.schedules import ORDERS, SCHEDULES, Schedule
+
+Definition = Literal["paper", "off-diagonal"]
+Site = Literal["mlp_input", "residual", "final_norm"]
+
+
+class Frozen(BaseModel):
+    """Base of all configs: cannot be changed, and unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Frozen):
+    name: str
+    revision: str | None = None
+
+
+class ProblemsConfig(Frozen):
+    """Which problems are trained and which are held out; sizes of None mean all."""
+
+    train: str
+    heldout: str
+    train_size: int | None = Field(None, gt=0)
+    heldout_size: int | None = Field(None, gt=0)
+    revision: str | None = None
+
+
+class SignalConfig(Frozen):
+    """How angle concentration is read, in scoring and while training alike."""
+
+    definition: Definition = "paper"
+    site: Site = "mlp_input"
+    layer: int = -1
+
+
+class ScheduleConfig(Frozen):
+    """A schedule by name, its order, and every one of its options (`complete_options` fills the defaults in)."""
+
+    name: str
+    order: str | None = None
+    options: dict[str, float | bool | None] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("name") in SCHEDULES:
+            return {**data, "options": complete_options(SCHEDULES[data["name"]], data.get("options", {}))}
+        return data
+
+    @model_validator(mode="after")
+    def _known(self) -> "ScheduleConfig":
+        if self.name not in SCHEDULES:
+            raise unknown_name("schedule", self.name, SCHEDULES)
+        valid = SCHEDULES[self.name].orders
+        valid = (*ORDERS, "random") if valid is None else valid
+        if valid and self.order not in valid:
+            raise unknown_name(f"order of schedule {self.name!r}", str(self.order), valid)
+        if not valid and self.order is not None:
+            raise InputError(f"schedule {self.name!r} takes no order; leave {self.order!r} out")
+        return self
+
+
+def complete_options(schedule: type[Schedule], options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the class's defaults filled in. Raises InputError for an unknown or ill-typed one."""
+    parameters = inspect.signature(schedule.__init__).parameters.values()
+    fields = {p.name: (p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"}
+    checker = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)  # type: ignore[call-overload]
+    try:
+        return checker(**options).model_dump()  # type: ignore[no-any-return]
+    except ValidationError as error:
+        wrong = ".".join(map(str, error.errors()[0]["loc"]))
+        message = error.errors()[0]["msg"]
+        raise InputError(f"{schedule.__name__} option {wrong}: {message}; valid: {', '.join(fields) or 'none'}") from error
+
+
+class TrainingConfig(Frozen):
+    """GRPO, by TRL. A step is one optimizer step; an epoch is one draw of the schedule."""
+
+    steps: int = Field(gt=0)
+    prompts_per_step: int = Field(gt=0)
+    generations: int = Field(gt=1)
+    prompts_per_epoch: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    lr_scheduler: str = "constant"
+    kl: float = Field(0.0, ge=0)
+    loss: str = "grpo"
+    temperature: float = Field(1.0, gt=0)
+    max_completion_tokens: int = Field(gt=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    bf16: bool = False
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> "TrainingConfig":
+        if self.prompts_per_epoch % self.prompts_per_step:
+            raise InputError(
+                f"prompts_per_epoch {self.prompts_per_epoch} is no multiple of prompts_per_step {self.prompts_per_step}; "
+                "an epoch is a whole number of steps"
+            )
+        return self
+
+
+class EvaluationConfig(Frozen):
+    """Greedy accuracy on the held-out problems before training, every so many steps, and at the end."""
+
+    every: int = Field(gt=0)
+    max_completion_tokens: int = Field(gt=0)
+    batch_size: int = Field(600, gt=0)
+
+
+class RunConfig(Frozen):
+    """One run. The seed varies warm-up, problems, schedule and training together."""
+
+    seed: int = Field(0, ge=0)
+    model: ModelConfig
+    problems: ProblemsConfig
+    prompt: Prompt = Prompt()
+    signal: SignalConfig = SignalConfig()
+    schedule: ScheduleConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        if self.evaluation.max_completion_tokens < self.training.max_completion_tokens:
+            raise InputError("evaluation allows shorter completions than training; it must allow at least as many tokens")
+        size = self.problems.train_size
+        if size is not None and self.training.prompts_per_epoch > size:
+            raise InputError(f"prompts_per_epoch is {self.training.prompts_per_epoch}, the training set has {size} problems")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits by which a run is known."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+    def with_seed(self, seed: int) -> "RunConfig":
+        return RunConfig.model_validate({**self.model_dump(), "seed": seed})
+
+
+class Experiment(Frozen):
+    """The cells of one table or figure. They differ by what is studied; the trainer, budget and evaluation are shared."""
+
+    name: str
+    title: str
+    cells: dict[str, RunConfig]
+    labels: dict[str, str]
+    baseline: str
+    targets: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Experiment":
+        if self.baseline not in self.cells:
+            raise unknown_name(f"baseline of {self.name}", self.baseline, self.cells)
+        if set(self.labels) != set(self.cells):
+            raise InputError(f"{self.name}: labels and cells must have the same names")
+        if not all(0 < target <= 1 for target in self.targets):
+            raise InputError(f"{self.name}: targets {self.targets} must be shares in (0, 1]")
+        return self
+
+    def cell(self, name: str) -> RunConfig:
+        if name not in self.cells:
+            raise unknown_name(f"cell of {self.name}", name, self.cells)
+        return self.cells[name]

@@ -1,0 +1,177 @@
+"""The run folder: a run leaves a folder that explains itself, and every file in it is whole at any moment.
+
+    config.json  environment.json  metrics.jsonl  draws.parquet  evals.jsonl  status.json  checkpoints/
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from gainrl.config import RunConfig
+from gainrl.errors import InputError
+
+State = Literal["running", "finished", "failed"]
+SMALL_FILES = ("config.json", "environment.json", "metrics.jsonl", "draws.parquet", "evals.jsonl", "status.json")
+_PACKAGES = ("gainrl", "torch", "transformers", "trl", "datasets", "accelerate", "lm-eval", "math-verify", "numpy")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class RunFolder:
+    """One run's files. The writers are used by the process that trains, the readers by anybody."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+
+    def start(self, config: RunConfig) -> None:
+        """Begin anew: remove what an earlier, unfinished attempt left, then write config, environment and status."""
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True)
+        self._write_json("config.json", config.model_dump(mode="json"))
+        self._write_json("environment.json", environment())
+        self._write_status("running")
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        self._append("metrics.jsonl", row)
+
+    def append_eval(self, row: Mapping[str, Any]) -> None:
+        self._append("evals.jsonl", row)
+
+    def write_draws(self, draws: pd.DataFrame) -> None:
+        write_atomically(self.path / "draws.parquet", lambda path: draws.to_parquet(path, index=False))
+
+    def finish(self) -> None:
+        self._write_status("finished")
+
+    def fail(self, why: str) -> None:
+        self._write_status("failed", why)
+
+    def status(self) -> tuple[State | None, str | None]:
+        """State and, if it failed, why; (None, None) where nothing has begun or the file cannot be read."""
+        try:
+            status = json.loads((self.path / "status.json").read_text())
+            return status["state"], status.get("why")
+        except (OSError, ValueError, KeyError):
+            return None, None
+
+    def config(self) -> RunConfig:
+        return RunConfig.model_validate_json((self.path / "config.json").read_text())
+
+    def metrics(self) -> pd.DataFrame:
+        """A row an optimizer step."""
+        return pd.DataFrame(self._rows("metrics.jsonl"))
+
+    def evals(self) -> pd.DataFrame:
+        """A row a (step, benchmark, metric)."""
+        return pd.DataFrame(self._rows("evals.jsonl"))
+
+    def draws(self) -> pd.DataFrame:
+        """A row a drawn problem."""
+        return pd.read_parquet(self.path / "draws.parquet")
+
+    def _write_json(self, name: str, value: object) -> None:
+        text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+        write_atomically(self.path / name, lambda path: path.write_text(text))
+
+    def _write_status(self, state: State, why: str | None = None) -> None:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._write_json("status.json", {"state": state, "why": why, "at": at})
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        with (self.path / name).open("a") as file:
+            file.write(json.dumps(dict(row), allow_nan=False) + "\n")
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        """All rows; a last line that was cut off while it was written is left out."""
+        path = self.path / name
+        if not path.exists():
+            return []
+        *lines, last = path.read_text().split("\n")
+        rows = [json.loads(line) for line in lines]
+        try:
+            return [*rows, json.loads(last)] if last else rows
+        except json.JSONDecodeError:
+            return rows
+
+
+def find_run(path: Path, config: RunConfig) -> Literal["finished", "unfinished"]:
+    """Whether this very run is finished there.
+
+    Raises:
+        InputError: a finished run of another config lies there (both hashes and the keys that differ).
+    """
+    folder = RunFolder(path)
+    if folder.status()[0] != "finished":
+        return "unfinished"
+    there = folder.config()
+    if there.hash == config.hash:
+        return "finished"
+    keys = sorted(_differences(there.model_dump(mode="json"), config.model_dump(mode="json")))
+    raise InputError(
+        f"{path} holds a finished run of another config ({there.hash}, now {config.hash}; they differ in "
+        f"{', '.join(keys)}); --overwrite replaces it"
+    )
+
+
+def _differences(one: Any, other: Any, prefix: str = "") -> list[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return [
+            key
+            for name in {*one, *other}
+            for key in _differences(one.get(name), other.get(name), f"{prefix}.{name}" if prefix else name)
+        ]
+    return [] if one == other else [prefix]
+
+
+def environment() -> dict[str, Any]:
+    """What a run depends on beside its config. Names no host and no user."""
+    return {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "threads": _torch_threads(),
+        "accelerator": _accelerator(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def _torch_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _accelerator() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None

@@ -1,0 +1,205 @@
+"""TRL's GRPOTrainer, drawing its groups from a schedule. Nothing else about training is changed."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from gainrl.config import SignalConfig
+from gainrl.errors import InputError
+from gainrl.probe import capture, span_masks
+from gainrl.prompts import EncodedPrompt, encode_prompts
+from gainrl.schedules import Feedback, Ints, Schedule
+from gainrl.signal import angle_concentration
+
+ROW = "schedule_row"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A finished epoch: the drawn rows in their order, what came of them (NaN if never trained), what was fed back."""
+
+    number: int
+    rows_n: Ints
+    ranks_n: Ints | None
+    pass_rate_n: np.ndarray[Any, np.dtype[np.float64]]
+    angle_n: np.ndarray[Any, np.dtype[np.float64]]
+    feedback: Feedback
+
+
+class ScheduleSampler(RepeatSampler):
+    """RepeatSampler over the rows of one draw; asks the schedule when an epoch begins, so nothing can run ahead of it."""
+
+    def __init__(self, trainer: "ScheduledGRPOTrainer", **repeats: int) -> None:
+        super().__init__(data_source=range(trainer.prompts_per_epoch), shuffle=False, **repeats)
+        self.trainer = trainer
+
+    def __iter__(self) -> Iterator[int]:
+        rows_n = self.trainer.begin_epoch()
+        return (int(rows_n[position]) for position in super(ScheduleSampler, self).__iter__())
+
+
+class ScheduledGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """`GRPOTrainer` plus ``schedule=``: an epoch is one draw of ``prompts_per_epoch`` problems.
+
+    The schedule's rows are rows of ``train_dataset``. At the end of an epoch it is told the mean accuracy and, if it
+    wants it, the mean angle concentration, read by a hook in the forward pass of the loss; what it makes of that is in
+    force at the next draw. Its metrics go into TRL's log as ``schedule/...``.
+
+    Args:
+        schedule: built for as many problems as the dataset has rows.
+        prompts_per_epoch: size of a draw (the paper's n); a multiple of the prompts of one generation batch.
+        accuracy: name of the reward function whose value is the correctness in [0, 1]; the first one if not given.
+        signal: where and how the angle is read; must be what the order was scored with.
+
+    Raises:
+        InputError: sizes that do not fit, an unknown accuracy function, or a schedule that wants the angle of prompts
+            that are not conversations ending in the question.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        schedule: Schedule,
+        prompts_per_epoch: int,
+        accuracy: str | None = None,
+        signal: SignalConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if not isinstance(self.train_dataset, Dataset):
+            raise InputError("a schedule draws rows, so the training set must be a Dataset, not an iterable one")
+        if schedule.size != len(self.train_dataset):
+            raise InputError(f"the schedule is of {schedule.size} problems, the training set of {len(self.train_dataset)}")
+        prompts_per_batch = self.args.generation_batch_size // self.num_generations
+        if prompts_per_epoch % prompts_per_batch or not 0 < prompts_per_epoch <= schedule.size:
+            raise InputError(
+                f"prompts_per_epoch is {prompts_per_epoch}; it must be a multiple of {prompts_per_batch} (the prompts of "
+                f"one generation batch) and at most {schedule.size} (the training set)"
+            )
+        accuracy = accuracy or self.reward_func_names[0]
+        if accuracy not in self.reward_func_names:
+            raise InputError(f"no reward function {accuracy!r}; there are: {', '.join(self.reward_func_names)}")
+
+        self.schedule, self.prompts_per_epoch, self.signal = schedule, prompts_per_epoch, signal or SignalConfig()
+        self.accuracy_column = self.reward_func_names.index(accuracy)
+        self.spans: list[EncodedPrompt] | None = self._encode_train_prompts() if schedule.wants_angle else None
+        self.train_dataset = self.train_dataset.add_column(ROW, np.arange(len(self.train_dataset)))
+        self.epochs: list[Epoch] = []
+        self.completion_tokens = 0
+        self.problems_seen = 0
+        self._drawn: Ints = np.empty(0, dtype=np.int64)
+        self._correct: dict[int, list[float]] = defaultdict(list)
+        self._angles: dict[int, list[float]] = defaultdict(list)
+        self.add_callback(_EpochEnd(self))
+
+    def _encode_train_prompts(self) -> list[EncodedPrompt]:
+        conversations = self.train_dataset["prompt"]
+        if isinstance(conversations[0], str):
+            raise InputError("the schedule wants the angle, so prompts must be conversations whose last message is the question")
+        names = [f"row {row}" for row in range(len(conversations))]
+        return encode_prompts(self.processing_class, list(conversations), names)
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> ScheduleSampler:
+        return ScheduleSampler(
+            self,
+            mini_repeat_count=self.num_generations,
+            batch_size=self.args.generation_batch_size // self.num_generations,
+            repeat_count=self.num_iterations * self.args.steps_per_generation,
+        )
+
+    def begin_epoch(self) -> Ints:
+        """Draw the rows of the next epoch."""
+        self._drawn = self.schedule.draw(self.prompts_per_epoch)
+        self._correct.clear()
+        self._angles.clear()
+        return self._drawn
+
+    def end_epoch(self) -> None:
+        """Tell the schedule what came of the epoch, and keep it in ``epochs``."""
+        if not self._correct:
+            return
+        pass_rates = {row: float(np.nanmean(values)) for row, values in self._correct.items()}
+        angles = {row: float(np.mean(values)) for row, values in self._angles.items()}
+        accuracy = float(np.nanmean([value for values in self._correct.values() for value in values]))
+        if not 0 <= accuracy <= 1:
+            name = self.reward_func_names[self.accuracy_column]
+            raise InputError(f"mean accuracy is {accuracy}, not in [0, 1]: {name!r} is shaped; name another with accuracy=")
+        angle = float(np.mean(list(angles.values()))) if angles else None
+        feedback = Feedback(accuracy, angle, pass_rates)
+        rows = self._drawn.tolist()
+        self.epochs.append(
+            Epoch(
+                number=len(self.epochs),
+                rows_n=self._drawn,
+                ranks_n=self.schedule.ranks(self._drawn),
+                pass_rate_n=np.array([pass_rates.get(row, np.nan) for row in rows]),
+                angle_n=np.array([angles.get(row, np.nan) for row in rows]),
+                feedback=feedback,
+            )
+        )
+        self.schedule.observe(feedback)
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self.model.training:
+            local = [[example[ROW], len(ids)] for example, ids in zip(inputs, completion_ids_list, strict=True)]
+            gathered = self.accelerator.gather(torch.tensor(local, device=self.accelerator.device)).tolist()
+            correct = rewards[:, self.accuracy_column].tolist()
+            for (row, tokens), value in zip(gathered, correct, strict=True):
+                self._correct[row].append(value)
+                self.completion_tokens += tokens
+            self.problems_seen += len(gathered) // self.num_generations
+            self._metrics["train"]["accuracy"].append(float(np.nanmean(correct)))
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.spans is not None:
+            rows = [example[ROW] for example in inputs] if self.model.training else []
+            output[ROW] = torch.tensor(rows, device=self.accelerator.device)
+        return output
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        reading = self.spans is not None and self.model.training
+        with ExitStack() as stack:
+            if reading:
+                captured = stack.enter_context(capture(self.accelerator.unwrap_model(model), self.signal))
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
+        if reading:
+            self._read_angles(torch.cat([states[:, : inputs["prompt_ids"].shape[1]] for states in captured]), inputs)
+        return loss
+
+    @torch.no_grad()
+    def _read_angles(self, hidden_BTD: torch.Tensor, inputs: dict[str, Any]) -> None:
+        assert self.spans is not None
+        spans = [self.spans[row] for row in inputs[ROW].tolist()]
+        starts_B = inputs["prompt_mask"].shape[1] - inputs["prompt_mask"].sum(1)
+        prefix_BT, question_BT = span_masks(spans, hidden_BTD, starts_B)
+        angle_B = angle_concentration(hidden_BTD, prefix_BT, question_BT, self.signal.definition).angle
+        rows, angles = self.accelerator.gather((inputs[ROW], angle_B))
+        for row, angle in zip(rows.tolist(), angles.tolist(), strict=True):
+            self._angles[row].append(angle)
+        self._metrics["train"]["angle"].append(angles.mean().item())
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self.model.training:
+            schedule = {f"schedule/{name}": value for name, value in self.schedule.metrics().items()}
+            logs |= {"problems_seen": self.problems_seen, "completion_tokens": self.completion_tokens, **schedule}
+        super().log(logs, start_time)
+
+
+class _EpochEnd(TrainerCallback):
+    def __init__(self, trainer: ScheduledGRPOTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.end_epoch()
