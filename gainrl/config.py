@@ -80,7 +80,9 @@ def complete_options(schedule: type[Schedule], options: dict[str, Any]) -> dict[
     except ValidationError as error:
         wrong = ".".join(map(str, error.errors()[0]["loc"]))
         message = error.errors()[0]["msg"]
-        raise InputError(f"{schedule.__name__} option {wrong}: {message}; valid: {', '.join(fields) or 'none'}") from error
+        raise InputError(
+            f"{schedule.__name__} option {wrong}: {message}; valid: {', '.join(fields) or 'none'}"
+        ) from error
 
 
 class TrainingConfig(Frozen):
@@ -133,10 +135,14 @@ class RunConfig(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
         if self.evaluation.max_completion_tokens < self.training.max_completion_tokens:
-            raise InputError("evaluation allows shorter completions than training; it must allow at least as many tokens")
+            raise InputError(
+                "evaluation allows shorter completions than training; it must allow at least as many tokens"
+            )
         size = self.problems.train_size
         if size is not None and self.training.prompts_per_epoch > size:
-            raise InputError(f"prompts_per_epoch is {self.training.prompts_per_epoch}, the training set has {size} problems")
+            raise InputError(
+                f"prompts_per_epoch is {self.training.prompts_per_epoch}, the training set has {size} problems"
+            )
         return self
 
     @property

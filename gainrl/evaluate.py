@@ -30,7 +30,7 @@ class Accuracy:
     unparseable: float
 
 
-class _InMemory(HFLM):  # type: ignore[misc]
+class _InMemory(HFLM):
     """HFLM around a model that is being trained; counts the answers that were cut off at the token limit."""
 
     truncated = 0
@@ -62,7 +62,9 @@ class HeldOut:
         require_fit(encoded, problems.ids, context, max_completion_tokens)
         self.name, self.tokenizer, self.batch_size = problems.name, tokenizer, batch_size
         rows = [{"question": p.question, "answer": p.answer} for p in problems.problems]
-        self.config = _task(self.name, lambda **_: {"test": datasets.Dataset.from_list(rows)}, prompt, max_completion_tokens)
+        self.config = _task(
+            self.name, lambda **_: {"test": datasets.Dataset.from_list(rows)}, prompt, max_completion_tokens
+        )
         self.tasks = TaskManager(include_defaults=False)
 
     def evaluate(self, model: PreTrainedModel) -> Accuracy:

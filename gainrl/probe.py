@@ -39,7 +39,9 @@ class Scores:
 
     def save(self, path: Path) -> None:
         table = pyarrow.Table.from_pandas(self.table, preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA_KEY: json.dumps(dict(self.metadata))})
+        table = table.replace_schema_metadata(
+            {**(table.schema.metadata or {}), _METADATA_KEY: json.dumps(dict(self.metadata))}
+        )
         write_atomically(path, lambda file: pyarrow.parquet.write_table(table, file))
 
     @classmethod
@@ -54,7 +56,9 @@ class Scores:
             raise InputError(f"scores file {path} has no column {', '.join(missing)}")
         for key, wanted in (expected or {}).items():
             if metadata.get(key) != wanted:
-                raise InputError(f"scores file {path} was made for {key} {metadata.get(key)}, not for {wanted}; score again")
+                raise InputError(
+                    f"scores file {path} was made for {key} {metadata.get(key)}, not for {wanted}; score again"
+                )
         return cls(table.to_pandas(), metadata)
 
     def sort_key(self, order: str, problems: ProblemSet | None = None, *, seed: int = 0) -> Floats:
@@ -177,7 +181,9 @@ def _probed_module(model: PreTrainedModel, signal: SignalConfig) -> tuple[nn.Mod
     return (layer.mlp, True) if signal.site == "mlp_input" else (layer, False)
 
 
-def span_masks(prompts: Sequence[EncodedPrompt], hidden_BTD: Tensor, starts_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def span_masks(
+    prompts: Sequence[EncodedPrompt], hidden_BTD: Tensor, starts_B: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Which tokens are prefix and which are question, (B, T) each; ``starts_B``: column of each first token (left padding)."""
     device = hidden_BTD.device
     column_BT = torch.arange(hidden_BTD.shape[1], device=device).expand(len(prompts), -1)

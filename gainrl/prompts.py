@@ -94,20 +94,24 @@ def encode_prompts(
     if not tokenizer.chat_template:
         raise InputError(f"the tokenizer of {tokenizer.name_or_path!r} has no chat template")
     if not tokenizer.is_fast:
-        raise InputError(f"the tokenizer of {tokenizer.name_or_path!r} is a slow one, which cannot tell token positions")
+        raise InputError(
+            f"the tokenizer of {tokenizer.name_or_path!r} is a slow one, which cannot tell token positions"
+        )
     texts = tokenizer.apply_chat_template(list(conversations), tokenize=False, add_generation_prompt=True)
     stand_in = [*conversations[0][:-1], {"role": "user", "content": _STAND_IN}]
     frame = tokenizer.apply_chat_template(stand_in, tokenize=False, add_generation_prompt=True)
     head, _, tail = frame.rpartition(_STAND_IN)
     encoding = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
 
-    prompts = []
+    prompts: list[EncodedPrompt] = []
     for name, messages, text, ids, offsets in zip(
         names, conversations, texts, encoding["input_ids"], encoding["offset_mapping"], strict=True
     ):
         question = messages[-1]["content"]
         if text != head + question + tail:
-            raise InputError(f"prompt of {name}: not the shared prefix, then the question as it is, then the same ending")
+            raise InputError(
+                f"prompt of {name}: not the shared prefix, then the question as it is, then the same ending"
+            )
         begin, end = len(head), len(head) + len(question)
         if any(first < begin < last for first, last in offsets):
             raise InputError(f"prompt of {name}: a token holds the end of the prefix and the start of the question")
@@ -121,7 +125,9 @@ def encode_prompts(
     return prompts
 
 
-def require_fit(prompts: Sequence[EncodedPrompt], names: Sequence[str], context: int, completion_tokens: int = 0) -> None:
+def require_fit(
+    prompts: Sequence[EncodedPrompt], names: Sequence[str], context: int, completion_tokens: int = 0
+) -> None:
     """Raise InputError, naming the longest, if a prompt and its completion do not fit the model's context (tokens)."""
     longest = max(range(len(prompts)), key=lambda row: len(prompts[row].ids))
     tokens, room = len(prompts[longest].ids), context - completion_tokens

@@ -1,6 +1,6 @@
 """The run folder: a run leaves a folder that explains itself, and every file in it is whole at any moment.
 
-    config.json  environment.json  metrics.jsonl  draws.parquet  evals.jsonl  status.json  checkpoints/
+config.json  environment.json  metrics.jsonl  draws.parquet  evals.jsonl  status.json  checkpoints/
 """
 
 import json
@@ -66,6 +66,14 @@ class RunFolder:
 
     def fail(self, why: str) -> None:
         self._write_status("failed", why)
+
+    def copy_small_files(self, to: Path) -> None:
+        """Copy everything but the checkpoints; ``to`` is replaced."""
+        if to.exists():
+            shutil.rmtree(to)
+        to.mkdir(parents=True)
+        for name in SMALL_FILES:
+            shutil.copyfile(self.path / name, to / name)
 
     def status(self) -> tuple[State | None, str | None]:
         """State and, if it failed, why; (None, None) where nothing has begun or the file cannot be read."""

@@ -63,7 +63,7 @@ class Schedule(ABC):
     @abstractmethod
     def _draw(self, n: int) -> Ints: ...
 
-    def observe(self, feedback: Feedback) -> None:
+    def observe(self, feedback: Feedback) -> None:  # noqa: B027 (a schedule need not learn anything)
         """Take a finished epoch into account; in force at the next draw."""
 
     def metrics(self) -> dict[str, float]:
@@ -225,7 +225,9 @@ class AdaRFT(Schedule):
             raise InputError(f"start is {start}; it must lie between lowest {lowest} and highest {highest}")
         outside = int(((self.sort_key_N < lowest) | (self.sort_key_N > highest)).sum())
         if outside:
-            raise InputError(f"{outside} difficulties lie outside [{lowest}, {highest}]; rescale them, or set the bounds")
+            raise InputError(
+                f"{outside} difficulties lie outside [{lowest}, {highest}]; rescale them, or set the bounds"
+            )
         self.eta, self.alpha, self.beta, self.lowest, self.highest = eta, alpha, beta, lowest, highest
         self.target = start
 

@@ -50,17 +50,17 @@ def reached(accuracy: Sequence[float], cost: Sequence[float], target: float) -> 
 
 def summarize(values: Sequence[float], *, seed: int = 0, confidence: float = 0.95) -> Summary:
     """Mean and percentile bootstrap interval (seeded) over seeds."""
-    values = np.asarray(values, dtype=float)
-    if not len(values):
+    sample = np.asarray(values, dtype=float)
+    if not len(sample):
         raise ValueError("nothing to summarize")
     low = high = None
-    if len(values) >= FEWEST_SEEDS:
+    if len(sample) >= FEWEST_SEEDS:
         rng = generator(seed, "bootstrap")
         interval = bootstrap(
-            (values,), np.mean, confidence_level=confidence, method="percentile", rng=rng
+            (sample,), np.mean, confidence_level=confidence, method="percentile", rng=rng
         ).confidence_interval
         low, high = float(interval.low), float(interval.high)
-    return Summary(float(values.mean()), low, high, len(values))
+    return Summary(float(sample.mean()), low, high, len(sample))
 
 
 def summarize_reached(runs: Sequence[Reached]) -> Summary:

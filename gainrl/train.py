@@ -109,9 +109,7 @@ def build_schedule(
     return SCHEDULES[config.schedule.name](key_N, seed=seed, **config.schedule.options)
 
 
-def shared_scores(
-    config: RunConfig, loaded: LoadedModel, problems: ProblemSet, folder: Path, report: Report
-) -> Scores:
+def shared_scores(config: RunConfig, loaded: LoadedModel, problems: ProblemSet, folder: Path, report: Report) -> Scores:
     """Scores of the training problems, from ``folder`` if these very ones were made before."""
     metadata = signal_metadata(loaded.version, problems, config.prompt, config.signal)
     path = folder / f"{hashlib.sha256(repr(sorted(metadata.items())).encode()).hexdigest()[:12]}.parquet"
@@ -168,7 +166,7 @@ def grpo_arguments(config: RunConfig, output: Path) -> GRPOConfig:
     )
 
 
-class _Recorder(TrainerCallback):  # type: ignore[misc]
+class _Recorder(TrainerCallback):
     """Writes metrics, draws and evaluations as training goes on."""
 
     def __init__(

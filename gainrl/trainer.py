@@ -44,10 +44,10 @@ class ScheduleSampler(RepeatSampler):
 
     def __iter__(self) -> Iterator[int]:
         rows_n = self.trainer.begin_epoch()
-        return (int(rows_n[position]) for position in super(ScheduleSampler, self).__iter__())
+        return (int(rows_n[position]) for position in super().__iter__())
 
 
-class ScheduledGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class ScheduledGRPOTrainer(GRPOTrainer):
     """`GRPOTrainer` plus ``schedule=``: an epoch is one draw of ``prompts_per_epoch`` problems.
 
     The schedule's rows are rows of ``train_dataset``. At the end of an epoch it is told the mean accuracy and, if it
@@ -65,6 +65,9 @@ class ScheduledGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             that are not conversations ending in the question.
     """
 
+    train_dataset: Any
+    prompts_per_epoch: int
+
     def __init__(
         self,
         *args: Any,
@@ -78,7 +81,9 @@ class ScheduledGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if not isinstance(self.train_dataset, Dataset):
             raise InputError("a schedule draws rows, so the training set must be a Dataset, not an iterable one")
         if schedule.size != len(self.train_dataset):
-            raise InputError(f"the schedule is of {schedule.size} problems, the training set of {len(self.train_dataset)}")
+            raise InputError(
+                f"the schedule is of {schedule.size} problems, the training set of {len(self.train_dataset)}"
+            )
         prompts_per_batch = self.args.generation_batch_size // self.num_generations
         if prompts_per_epoch % prompts_per_batch or not 0 < prompts_per_epoch <= schedule.size:
             raise InputError(
@@ -104,7 +109,9 @@ class ScheduledGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _encode_train_prompts(self) -> list[EncodedPrompt]:
         conversations = self.train_dataset["prompt"]
         if isinstance(conversations[0], str):
-            raise InputError("the schedule wants the angle, so prompts must be conversations whose last message is the question")
+            raise InputError(
+                "the schedule wants the angle, so prompts must be conversations whose last message is the question"
+            )
         names = [f"row {row}" for row in range(len(conversations))]
         return encode_prompts(self.processing_class, list(conversations), names)
 
@@ -132,7 +139,9 @@ class ScheduledGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         accuracy = float(np.nanmean([value for values in self._correct.values() for value in values]))
         if not 0 <= accuracy <= 1:
             name = self.reward_func_names[self.accuracy_column]
-            raise InputError(f"mean accuracy is {accuracy}, not in [0, 1]: {name!r} is shaped; name another with accuracy=")
+            raise InputError(
+                f"mean accuracy is {accuracy}, not in [0, 1]: {name!r} is shaped; name another with accuracy="
+            )
         angle = float(np.mean(list(angles.values()))) if angles else None
         feedback = Feedback(accuracy, angle, pass_rates)
         rows = self._drawn.tolist()

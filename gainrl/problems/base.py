@@ -38,7 +38,9 @@ class ProblemSet:
             raise InputError(f"problem set {self.name} holds no problem")
         repeated, times = Counter(self.ids).most_common(1)[0]
         if times > 1:
-            raise InputError(f"problem set {self.name}: problem_id {repeated!r} stands {times} times; ids must be unique")
+            raise InputError(
+                f"problem set {self.name}: problem_id {repeated!r} stands {times} times; ids must be unique"
+            )
 
     def __len__(self) -> int:
         return len(self.problems)

@@ -1,0 +1,37 @@
+"""One look for every figure: column width, a palette that colour-blind readers can tell apart, no clutter."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from gainrl.records import write_atomically
+
+COLUMN_INCHES = 5.5
+
+
+def use() -> None:
+    """Set the style; figures are drawn to files, never to a screen."""
+    plt.switch_backend("agg")
+    sns.set_theme(context="paper", style="ticks", font_scale=0.95)
+    mpl.rcParams |= {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "savefig.dpi": 200,
+        "svg.hashsalt": "gainrl",
+    }
+
+
+def colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
+    """One colour a name, the same in every figure that is given the same names in the same order."""
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure whole or not at all; the suffix of ``path`` is its format."""
+    write_atomically(path, lambda file: figure.savefig(file, format=path.suffix[1:], bbox_inches="tight"))
+    plt.close(figure)
