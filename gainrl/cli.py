@@ -101,7 +101,7 @@ def score(
         prompt: JSON file with another prompt (system, example).
         batch_tokens: Most tokens of a batch, padding included.
         device: auto, cpu, cuda, cuda:1, ...
-        drop_null_answers: Leave out rows whose answer is null (the number is told).
+        drop_null_answers: Leave out rows whose answer is null or empty (the number is told).
     """
     from gainrl.problems import load_problems
 
@@ -134,7 +134,7 @@ def score(
         )
     scores.save(out)
     dropped = problems.source.get("dropped_null_answers", 0)
-    note = f"; {dropped} rows with a null answer were left out" if dropped else ""
+    note = f"; {dropped} rows without an answer were left out" if dropped else ""
     print(f"{out}: {len(problems)} problems, mean angle {scores.table['angle'].mean():.4f}{note}")
 
 

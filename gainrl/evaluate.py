@@ -1,6 +1,7 @@
 """Evaluation through lm-eval: greedy, on problems held in memory, with the grader and the prompt of training."""
 
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ class HeldOut:
 
     def evaluate(self, model: PreTrainedModel) -> Accuracy:
         """Greedy accuracy. Leaves the model's mode and every random state as they were."""
-        training = model.training
+        training, python_state = model.training, random.getstate()
         lm = _InMemory(pretrained=model, tokenizer=self.tokenizer, batch_size=self.batch_size)
         model.eval()
         try:
@@ -84,6 +85,7 @@ class HeldOut:
             )
         finally:
             model.train(training)
+            random.setstate(python_state)
         result = output["results"][self.name]
         return Accuracy(
             value=result["accuracy,none"],

@@ -173,10 +173,13 @@ class Gaussian(InOrder):
 
     def _draw(self, n: int) -> Ints:
         # Gumbel top-n: the n largest of (log weight + Gumbel noise), in falling order, are distributed as n draws one
-        # after the other without replacement. Nothing is normalised, so nothing can underflow to 0/0.
+        # after the other without replacement. Nothing is normalised, so nothing can underflow to 0/0; for a sigma
+        # below 1 all is multiplied by sigma squared, so nothing can overflow either.
+        scale = min(1.0, self.sigma)
         key_N = self.rng.standard_exponential(self.size)
         np.log(key_N, out=key_N)  # minus a Gumbel variable
-        key_N += 0.5 * np.square((np.arange(self.size) - self.mu) / self.sigma)
+        key_N *= scale**2
+        key_N += 0.5 * np.square((np.arange(self.size) - self.mu) * (scale / self.sigma))
         nearest = np.argpartition(key_N, n - 1)[:n]
         self.n = n
         return self.order_N[nearest[np.argsort(key_N[nearest])]]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
@@ -20,11 +19,11 @@ from gainrl.grading import accuracy_reward
 from gainrl.models.loading import LoadedModel, load_model
 from gainrl.probe import COLUMNS, Scores, score_problems, signal_metadata
 from gainrl.problems import ProblemSet, load_problems
-from gainrl.prompts import Prompt, encode_prompts, require_fit
+from gainrl.prompts import encode_prompts, require_fit
 from gainrl.records import RunFolder
 from gainrl.schedules import ORDERS, SCHEDULES, Schedule, sort_key
 from gainrl.seeding import torch_seed
-from gainrl.trainer import Epoch, ScheduledGRPOTrainer
+from gainrl.trainer import Epoch, ScheduledGRPOTrainer, training_dataset
 
 Report = Callable[[str, int, int], None]
 """Called with (what is being done, finished, of how many)."""
@@ -126,16 +125,6 @@ def shared_scores(config: RunConfig, loaded: LoadedModel, problems: ProblemSet, 
     )
     scores.save(path)
     return scores
-
-
-def training_dataset(problems: ProblemSet, prompt: Prompt) -> Dataset:
-    """What TRL trains on, row by row in the problem set's order: prompt (a conversation), answer, problem_id."""
-    return Dataset.from_list(
-        [
-            {"prompt": prompt.messages(p.question), "answer": p.answer, "problem_id": p.problem_id}
-            for p in problems.problems
-        ]
-    )
 
 
 def grpo_arguments(config: RunConfig, output: Path) -> GRPOConfig:

@@ -16,7 +16,8 @@ from trl.trainer.utils import RepeatSampler
 from gainrl.config import SignalConfig
 from gainrl.errors import InputError
 from gainrl.probe import capture, span_masks
-from gainrl.prompts import EncodedPrompt, encode_prompts
+from gainrl.problems import ProblemSet
+from gainrl.prompts import EncodedPrompt, Prompt, encode_prompts
 from gainrl.schedules import Feedback, Ints, Schedule
 from gainrl.signal import angle_concentration
 
@@ -204,6 +205,17 @@ class ScheduledGRPOTrainer(GRPOTrainer):
             schedule = {f"schedule/{name}": value for name, value in self.schedule.metrics().items()}
             logs |= {"problems_seen": self.problems_seen, "completion_tokens": self.completion_tokens, **schedule}
         super().log(logs, start_time)
+
+
+def training_dataset(problems: ProblemSet, prompt: Prompt | None = None) -> Dataset:
+    """What TRL trains on, row by row in the problem set's order: prompt (a conversation), answer, problem_id."""
+    prompt = prompt or Prompt()
+    return Dataset.from_list(
+        [
+            {"prompt": prompt.messages(p.question), "answer": p.answer, "problem_id": p.problem_id}
+            for p in problems.problems
+        ]
+    )
 
 
 class _EpochEnd(TrainerCallback):

@@ -27,7 +27,7 @@ def load_problems(
         limit: keep (or generate) this many problems; None for all.
         seed: of a generated set.
         revision: commit, tag or branch of a hub set; the commit that it resolves to is in ``source``.
-        drop_null_answers: leave rows with a null answer out and count them in ``source``, instead of raising.
+        drop_null_answers: leave rows with a null or empty answer out and count them in ``source``, instead of raising.
 
     Raises:
         InputError: the name is unknown (with the valid ones), or a row cannot be used (file, row, what is missing).

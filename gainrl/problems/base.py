@@ -99,7 +99,7 @@ def from_rows(
         if not isinstance(row, Mapping):
             raise InputError(f"{name}, {where}: not an object with the columns problem (or question) and answer")
         text = _text(name, where, row, question or next((c for c in QUESTION_COLUMNS if c in row), "problem"))
-        if drop_null_answers and _is_null(row.get(answer)):
+        if drop_null_answers and (_is_null(row.get(answer)) or row[answer] == ""):
             dropped += 1
             continue
         gold = _text(name, where, row, answer)
@@ -128,14 +128,15 @@ def _text(name: str, where: str, row: Mapping[str, Any], column: str) -> str:
     value = row[column]
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
+    is_question = column in QUESTION_COLUMNS
+    hint = "" if is_question else "; null or empty answers can be dropped with --drop-null-answers"
     if _is_null(value):
-        hint = "; null answers can be dropped with --drop-null-answers" if column not in QUESTION_COLUMNS else ""
         raise InputError(f"{name}, {where}: {column} is null{hint}")
     if not isinstance(value, (str, int, float)):
         raise InputError(f"{name}, {where}: {column} is a {type(value).__name__}; one text or number is needed")
     text = str(value).strip()
     if not text:
-        raise InputError(f"{name}, {where}: {column} is empty")
+        raise InputError(f"{name}, {where}: {column} is empty{hint}")
     return text
 
 

@@ -1,0 +1,84 @@
+import typing
+
+import pytest
+from pydantic import ValidationError
+
+from experiments.base import load_experiment
+from gainrl import config
+from gainrl.config import RunConfig, ScheduleConfig
+from gainrl.schedules import SCHEDULES, Ordered
+from gainrl.signal import DEFINITIONS
+
+
+@pytest.fixture
+def run() -> RunConfig:
+    return load_experiment("quickstart").cells["gainrl"]
+
+
+def test_a_config_reads_back_as_it_was(run):
+    assert RunConfig.model_validate_json(run.model_dump_json()) == run
+
+
+def test_every_option_of_a_schedule_is_in_the_config(run):
+    options = run.schedule.options
+    assert options == {
+        "sigma": 64.0, "alpha": 2.0, "beta": 0.5, "amplitude": None, "accuracy_term": True, "angle_term": True
+    }  # fmt: skip
+    assert SCHEDULES["gaussian"]([1, 2], **options).sigma == 64.0
+
+
+def test_the_hash_follows_what_the_run_does(run):
+    assert run.hash == run.with_seed(0).hash
+    assert run.hash != run.with_seed(1).hash
+    other = run.model_copy(update={"schedule": ScheduleConfig(name="gaussian", order="angle")})
+    assert other.hash != run.hash
+
+
+def test_the_definitions_that_a_config_takes_are_those_there_are():
+    assert typing.get_args(config.Definition) == DEFINITIONS
+
+
+def test_a_schedule_is_one_class_and_one_registry_line(monkeypatch):
+    class HardFirst(Ordered):
+        def __init__(self, sort_key_N, *, seed: int = 0, power: float = 1.0):
+            super().__init__(-(sort_key_N**power), seed=seed)
+
+    monkeypatch.setitem(SCHEDULES, "hard-first", HardFirst)
+    assert ScheduleConfig(name="hard-first", order="difficulty").options == {"power": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedule": {"name": "gauss"}}, "unknown schedule 'gauss'; valid: adarft, gaussian, ordered, uniform"),
+        (
+            {"schedule": {"name": "gaussian", "order": "size"}},
+            "unknown order of schedule 'gaussian' 'size'; valid: angle",
+        ),
+        ({"schedule": {"name": "gaussian"}}, "'None'; valid: angle"),
+        ({"schedule": {"name": "uniform", "order": "angle"}}, "schedule 'uniform' takes no order"),
+        ({"schedule": {"name": "adarft", "order": "angle"}}, "valid: difficulty"),
+        (
+            {"schedule": {"name": "gaussian", "order": "angle", "options": {"sigm": 1}}},
+            "Gaussian option sigm: Extra inputs are not permitted; valid: sigma, alpha",
+        ),
+        ({"schedule": {"name": "gaussian", "order": "angle", "options": {"sigma": "wide"}}}, "Gaussian option sigma"),
+        ({"sede": 1}, "sede"),
+        ({"problems": {"train": "arithmetic", "heldout": "x", "train_size": 32}}, "prompts_per_epoch is 64"),
+        ({"evaluation": {"every": 5, "max_completion_tokens": 10}}, "evaluation allows shorter completions"),
+    ],
+)
+def test_a_bad_config_raises_with_the_valid_names(run, changes, message):
+    with pytest.raises(ValidationError, match=message):
+        RunConfig.model_validate({**run.model_dump(), **changes})
+
+
+def test_an_epoch_is_a_whole_number_of_steps(run):
+    training = {**run.training.model_dump(), "prompts_per_epoch": 24}
+    with pytest.raises(ValidationError, match="24 is no multiple of prompts_per_step 16"):
+        RunConfig.model_validate({**run.model_dump(), "training": training})
+
+
+def test_configs_cannot_be_changed(run):
+    with pytest.raises(ValidationError, match="frozen"):
+        run.seed = 3

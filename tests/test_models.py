@@ -1,0 +1,112 @@
+import itertools
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from gainrl.errors import InputError
+from gainrl.models import TINY_RECIPES, TinyRecipe
+from gainrl.models.loading import load_model, load_tokenizer, weights_hash
+from gainrl.models.tiny import make_tiny_model, tiny_tokenizer
+from gainrl.problems import load_problems
+from gainrl.prompts import Prompt
+
+
+def test_no_word_of_prompt_problems_or_solutions_is_unknown():
+    tokenizer = tiny_tokenizer()
+    texts = [message["content"] for message in Prompt().messages("1")]
+    texts += [p.question for s in range(2) for p in load_problems("arithmetic", seed=s).problems]
+    texts += ["98 + 9 = 107 \\boxed{107}"]
+    for text in texts:
+        assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"], text
+
+
+def test_a_saved_tokenizer_comes_back_the_same(tiny, tmp_path):
+    # AutoTokenizer would take Qwen2Tokenizer for a folder whose model is a Qwen2.
+    tiny.model.save_pretrained(tmp_path)
+    tiny.tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    text = "What is 12 + 3? \\boxed{15}"
+    assert loaded(text)["input_ids"] == tiny.tokenizer(text)["input_ids"]
+    assert loaded.decode(loaded(text)["input_ids"]) == "What is 12 + 3 ? \\boxed{ 15 }"
+
+
+def test_warm_up_is_cached_and_deterministic(small_recipe, tmp_path):
+    steps = []
+    load = lambda cache, seed=0: load_model("tiny", cache=cache, seed=seed, progress=lambda *a: steps.append(a))  # noqa: E731
+    first = load(tmp_path / "one")
+    assert steps == [(1, 2), (2, 2)]
+    assert load(tmp_path / "one").version == first.version
+    assert len(steps) == 2
+    assert load(tmp_path / "two").version == first.version
+    assert load(tmp_path / "one", seed=1).version != first.version
+
+
+@pytest.mark.parametrize("harm", ["truncate", "delete", "manifest"])
+def test_a_damaged_cache_is_rebuilt_and_said_so(small_recipe, tmp_path, capsys, harm):
+    folder = make_tiny_model(small_recipe, 0, tmp_path)
+    version = weights_hash(AutoModelForCausalLM.from_pretrained(folder))
+    weights = folder / "model.safetensors"
+    if harm == "truncate":
+        weights.write_bytes(weights.read_bytes()[:-10])
+    elif harm == "delete":
+        weights.unlink()
+    else:
+        (folder / "manifest.json").write_text("{")
+    assert make_tiny_model(small_recipe, 0, tmp_path) == folder
+    assert "is damaged" in capsys.readouterr().err
+    assert weights_hash(AutoModelForCausalLM.from_pretrained(folder)) == version
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
+
+
+def test_the_recipe_decides_the_folder(tmp_path, small_recipe):
+    other = TinyRecipe(**{**small_recipe.model_dump(), "slip": 0.1})
+    assert make_tiny_model(small_recipe, 0, tmp_path) != make_tiny_model(other, 0, tmp_path)
+
+
+def test_weights_hash_sees_any_change(tiny):
+    before = weights_hash(tiny.model)
+    with torch.no_grad():
+        tiny.model.lm_head.weight[0, 0] += 1e-3
+    assert weights_hash(tiny.model) != before
+
+
+def test_a_folder_is_loaded_by_path(tiny, tmp_path):
+    tiny.model.save_pretrained(tmp_path / "mine")
+    tiny.tokenizer.save_pretrained(tmp_path / "mine")
+    loaded = load_model(str(tmp_path / "mine"), cache=tmp_path)
+    assert (loaded.name, loaded.version) == ("mine", tiny.version)
+
+
+def test_models_that_cannot_be_loaded(tmp_path):
+    with pytest.raises(InputError, match="unknown model 'tinny'; valid: .*tiny"):
+        load_model("tinny", cache=tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="cannot be loaded as a causal language model"):
+        load_model(str(tmp_path / "empty"), cache=tmp_path)
+    with pytest.raises(InputError, match="no such folder, and the hub does not give it"):
+        load_model("some/model", cache=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_tiny_models_base_has_room_to_learn_at_every_level():
+    from pathlib import Path
+
+    from gainrl.evaluate import HeldOut
+    from gainrl.problems.base import ProblemSet
+
+    loaded = load_model("tiny", cache=Path("runs/shared/models"), seed=0)
+    held_out = load_problems("arithmetic-heldout", seed=0)
+
+    def accuracy(problems: ProblemSet) -> float:
+        settings = {"context": loaded.context, "max_completion_tokens": 26, "batch_size": 600}
+        return HeldOut(problems, Prompt(), loaded.tokenizer, **settings).evaluate(loaded.model).value
+
+    levels = sorted({p.difficulty for p in held_out.problems})
+    by_level = [
+        accuracy(ProblemSet("level", tuple(p for p in held_out.problems if p.difficulty == level))) for level in levels
+    ]
+    assert TINY_RECIPES["tiny"] == TinyRecipe()
+    assert 0.2 <= accuracy(held_out) <= 0.4
+    assert all(easier > harder for easier, harder in itertools.pairwise(by_level))
+    assert by_level[0] < 1.0

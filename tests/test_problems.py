@@ -1,0 +1,179 @@
+import itertools
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gainrl.errors import InputError
+from gainrl.problems import load_problems
+from gainrl.problems.arithmetic import WORDINGS, _terms, sloppy_examples, sloppy_solution
+from gainrl.problems.hub import HubSet, load_hub
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def write(path: Path, rows: object) -> str:
+    path.write_text(json.dumps(rows) if path.suffix == ".json" else "\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+def test_arithmetic_is_deterministic_and_disjoint():
+    train, held_out = load_problems("arithmetic", seed=3), load_problems("arithmetic-heldout", seed=3)
+    assert (len(train), len(held_out)) == (1024, 600)
+    assert train.problems == load_problems("arithmetic", seed=3).problems
+    assert train.fingerprint != load_problems("arithmetic", seed=4).fingerprint
+    chains = [{_terms(problem) for problem in part.problems} for part in (train, held_out)]
+    assert not chains[0] & chains[1]
+    assert not {_terms(p) for p, _ in sloppy_examples(3, 2000, 0.75, 0.02)} & chains[1]
+
+
+def test_arithmetic_answers_are_the_sums_of_the_numbers_in_the_question():
+    for problem in load_problems("arithmetic", seed=0).problems:
+        assert sum(map(int, re.findall(r"\d+", problem.question))) == int(problem.answer)
+        assert problem.problem_id.startswith("+".join(re.findall(r"\d+", problem.question)))
+
+
+def test_wordings_are_independent_of_the_level():
+    problems = load_problems("arithmetic", seed=0).problems
+    counts = Counter((p.difficulty, p.problem_id.partition("/")[2]) for p in problems)
+    assert len(counts) == 4 * len(WORDINGS)
+    assert min(counts.values()) > 0.5 * len(problems) / len(counts)
+    for level in {p.difficulty for p in problems}:
+        lengths = [len(p.question.split()) for p in problems if p.difficulty == level]
+        assert max(lengths) >= 3 * min(lengths)
+
+
+def test_the_sloppy_teachers_pass_rate_falls_with_the_level():
+    rng = np.random.default_rng(0)
+    problems = load_problems("arithmetic", seed=0).problems
+    correct = {
+        level: np.mean([
+            sloppy_solution(_terms(p), rng, forget=0.75).endswith(f"{{{p.answer}}}")
+            for p in problems if p.difficulty == level for _ in range(20)
+        ])
+        for level in sorted({p.difficulty for p in problems})
+    }  # fmt: skip
+    rates = list(correct.values())
+    assert all(easier > harder + 0.05 for easier, harder in itertools.pairwise(rates))
+
+
+def test_forgotten_carries_cannot_cancel():
+    rng = np.random.default_rng(1)
+    for problem, _ in sloppy_examples(0, 300, 0, 0):
+        text = sloppy_solution(_terms(problem), rng, forget=0.5)
+        total = int(re.search(r"boxed\{(\d+)\}", text)[1])
+        assert (int(problem.answer) - total) % 10 == 0
+        assert (total == int(problem.answer)) == (text == sloppy_solution(_terms(problem), rng))
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
+def test_the_same_problems_from_every_file_type(tmp_path, suffix):
+    rows = [
+        {"question": "1 + 1", "answer": 2, "difficulty": "3"},
+        {"question": "2 + 2", "answer": 4, "difficulty": None},
+    ]
+    path = tmp_path / f"set{suffix}"
+    if suffix == ".parquet":
+        pd.DataFrame(rows).to_parquet(path)
+    else:
+        write(path, rows)
+    problems = load_problems(str(path)).problems
+    assert [(p.question, p.answer, p.difficulty) for p in problems] == [("1 + 1", "2", 3.0), ("2 + 2", "4", None)]
+
+
+def test_ids_do_not_depend_on_the_position(tmp_path):
+    rows = [{"problem": f"{i} + 1", "answer": str(i + 1)} for i in range(5)]
+    forward = load_problems(write(tmp_path / "a.json", rows))
+    backward = load_problems(write(tmp_path / "b.json", rows[::-1]))
+    assert forward.ids == backward.ids[::-1]
+    assert forward.fingerprint != backward.fingerprint
+
+
+def test_repeated_rows_without_ids_are_told_apart(tmp_path):
+    ids = load_problems(write(tmp_path / "a.jsonl", [{"problem": "1", "answer": "1"}] * 3)).ids
+    assert len(set(ids)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        ("a.json", [{"problem": "1", "answer": "1"}, {"answer": "2"}], r"a.json, row 2: no column problem \(or question\)"),
+        ("a.json", [{"problem": "1", "gold": "1"}], "row 1: no column answer; there are: problem, gold"),
+        ("a.jsonl", [{"problem": " ", "answer": "1"}], "a.jsonl, line 1: problem is empty"),
+        ("a.json", [{"problem": None, "answer": "1"}], "row 1: problem is null"),
+        ("a.json", [{"problem": "1", "answer": None}], "row 1: answer is null; null or empty answers can be dropped with --drop"),
+        ("a.json", [{"problem": "1", "answer": "1", "id": 7}, {"problem": "2", "answer": "1", "id": 7}], "'7' stands in row 1"),
+        ("a.json", [{"problem": "1", "answer": ["1", "2"]}], "answer is a list; one text or number"),
+        ("a.json", [{"problem": "1", "answer": "1", "difficulty": "hard"}], "difficulty is 'hard', not a number"),
+        ("a.json", ["1 + 1"], "row 1: not an object"),
+        ("a.json", {"problem": "1"}, "a.json: holds a dict; a list of objects is needed"),
+        ("a.json", [], "a.json holds no problem"),
+    ],
+)  # fmt: skip
+def test_bad_rows_are_named(tmp_path, name, rows, message):
+    with pytest.raises(InputError, match=message):
+        load_problems(write(tmp_path / name, rows))
+
+
+def test_files_that_are_not_what_they_say(tmp_path):
+    (tmp_path / "a.json").write_text("[{")
+    (tmp_path / "a.jsonl").write_text('{"problem": "1", "answer": "1"}\n{')
+    (tmp_path / "a.parquet").write_text("no")
+    (tmp_path / "a.txt").write_text("no")
+    for name, message in {
+        "a.json": "a.json: not JSON",
+        "a.jsonl": "a.jsonl, line 2: not JSON",
+        "a.parquet": "cannot be read as Parquet",
+        "a.txt": "unknown type '.txt'; valid: .json, .jsonl, .parquet",
+        "none.json": "No such file",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            load_problems(str(tmp_path / name))
+
+
+def test_null_answers_can_be_dropped_and_are_counted(tmp_path):
+    path = write(tmp_path / "a.json", [{"problem": "1", "answer": None}, {"problem": "2", "answer": "2"}])
+    problems = load_problems(path, drop_null_answers=True)
+    assert len(problems) == 1
+    assert problems.source["dropped_null_answers"] == 1
+
+
+def test_unknown_names_and_sizes():
+    with pytest.raises(
+        InputError, match="unknown problem set 'arithmetics'; valid: .*arithmetic, arithmetic-heldout.*gsm8k"
+    ):
+        load_problems("arithmetics")
+    with pytest.raises(InputError, match="arithmetic-heldout holds 600 problems; 601 were asked for"):
+        load_problems("arithmetic-heldout", limit=601)
+    with pytest.raises(InputError, match="not 9000 different arithmetic problems"):
+        load_problems("arithmetic", limit=9000)
+
+
+def test_hub_loader_reads_a_folder_with_a_hub_sets_columns(tmp_path):
+    rows = [{"question": "How many?", "answer": "First 3.\n#### 1,203"}]
+    write(tmp_path / "train.jsonl", rows)
+    problems = load_hub("gsm8k", HubSet(str(tmp_path), "train", question="question", answer_after="####"), None)
+    assert problems.problems[0].answer == "1,203"
+    assert problems.source["commit"] is None
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="gsm8k: openai/gsm8k cannot be read from the hub") as error:
+        load_problems("gsm8k")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of real benchmark questions is absent")
+@pytest.mark.parametrize(
+    ("name", "size", "dropped"),
+    [("math_train", 7472, 2), ("math_eval", 500, 0), ("amc_eval", 83, 0), ("aime_eval", 30, 0)],
+)
+def test_real_problem_files_load(name, size, dropped):
+    problems = load_problems(str(SHARED / f"{name}.json"), drop_null_answers=True)
+    assert len(problems) == size
+    assert problems.source["dropped_null_answers"] == dropped

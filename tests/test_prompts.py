@@ -1,0 +1,108 @@
+import pytest
+
+from gainrl.errors import InputError
+from gainrl.models.tiny import tiny_tokenizer
+from gainrl.prompts import Example, Prompt, encode_prompts, require_fit
+
+QUESTIONS = ["What is 12 + 3?", "Start at 40, then add 5.", "7"]
+
+
+def encode(questions=QUESTIONS, prompt=None, tokenizer=None):
+    prompt, tokenizer = prompt or Prompt(), tokenizer or tiny_tokenizer()
+    return encode_prompts(tokenizer, [prompt.messages(q) for q in questions], [f"p{i}" for i in range(len(questions))])
+
+
+def test_spans_hold_exactly_the_questions_tokens():
+    tokenizer = tiny_tokenizer()
+    for question, prompt in zip(QUESTIONS, encode(), strict=True):
+        inside = prompt.ids[prompt.prefix_tokens : prompt.question_end]
+        assert inside == tokenizer(question, add_special_tokens=False)["input_ids"]
+        assert tokenizer.decode(prompt.ids[prompt.question_end :]) == "<|end|> <|assistant|>"
+
+
+def test_tokens_are_those_that_the_chat_template_gives():
+    tokenizer = tiny_tokenizer()
+    for question, prompt in zip(QUESTIONS, encode(), strict=True):
+        rendered = tokenizer.apply_chat_template(
+            Prompt().messages(question), add_generation_prompt=True, return_dict=True
+        )
+        assert prompt.ids == rendered["input_ids"]
+
+
+@pytest.mark.parametrize(
+    "prompt", [Prompt(), Prompt(system=None), Prompt(example=None), Prompt(system=None, example=None)]
+)
+def test_the_prefix_is_the_same_for_all(prompt):
+    encoded = encode(prompt=prompt)
+    assert len({tuple(p.ids[: p.prefix_tokens]) for p in encoded}) == 1
+    assert encoded[0].prefix_tokens >= 1
+
+
+def test_a_question_that_repeats_the_prompts_words_is_found_in_its_place():
+    question = Prompt().example.question
+    (prompt,) = encode([question])
+    assert len(prompt.ids) - prompt.question_end == 2
+
+
+def test_the_hash_changes_with_any_word():
+    others = [Prompt(system="x"), Prompt(example=None), Prompt(example=Example(question="1", answer="2"))]
+    assert len({prompt.hash for prompt in [Prompt(), *others]}) == 4
+
+
+def test_a_template_whose_prefix_depends_on_the_question_is_an_error():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "<|system|>{{ messages[-1].content | length }} {{ messages[-1].content }}<|end|>"
+    with pytest.raises(InputError, match="prompt of p0: not the shared prefix"):
+        encode(tokenizer=tokenizer)
+
+
+def test_a_template_that_rewrites_the_question_is_an_error():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "<|user|>{{ messages[-1].content | upper }}<|end|>"
+    with pytest.raises(InputError, match="then the question as it is"):
+        encode(tokenizer=tokenizer)
+
+
+def test_conversations_with_different_prefixes_are_an_error():
+    with pytest.raises(InputError, match="prompt of b: not the shared prefix"):
+        encode_prompts(tiny_tokenizer(), [Prompt().messages("1"), Prompt(system="What").messages("1")], ["a", "b"])
+
+
+def test_a_token_across_the_boundary_is_an_error():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "<|user|>st{{ messages[-1].content }}<|end|>"  # "step" is one word, and one token
+    with pytest.raises(InputError, match="p0: a token holds the end of the prefix"):
+        encode(["ep"], tokenizer=tokenizer)
+
+
+def test_a_question_without_tokens_is_an_error():
+    with pytest.raises(InputError, match="p0: the question has no token"):
+        encode([" "])
+
+
+def test_a_tokenizer_without_template_is_an_error():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(InputError, match="no chat template"):
+        encode(tokenizer=tokenizer)
+
+
+def test_too_long_prompts_are_named():
+    encoded = encode()
+    tokens = max(len(prompt.ids) for prompt in encoded)
+    require_fit(encoded, ["a", "b", "c"], tokens)
+    with pytest.raises(
+        InputError, match=rf"prompt of b has {tokens} tokens.* room for {tokens - 1} beside 4 for the comp"
+    ):
+        require_fit(encoded, ["a", "b", "c"], tokens + 3, 4)
+
+
+def test_prompt_from_file(tmp_path):
+    path = tmp_path / "prompt.json"
+    path.write_text('{"system": "Answer.", "example": null}')
+    assert Prompt.from_file(path) == Prompt(system="Answer.", example=None)
+    path.write_text('{"sistem": "Answer."}')
+    with pytest.raises(InputError, match=r"sistem: .*; valid: system, example"):
+        Prompt.from_file(path)
+    with pytest.raises(InputError, match="No such file"):
+        Prompt.from_file(tmp_path / "none.json")
