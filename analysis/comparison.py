@@ -74,7 +74,7 @@ def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
         _grid(experiment, table, _by_target(experiment, "problems to {}", "problems to target", whole)
               | _by_target(experiment, "tokens to {}", "completion tokens to target", whole)),
     ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *filter(None, [experiment.reference])]) + "\n"
 
 
 Column = tuple[str, float | None, Callable[[float], str]]

@@ -9,8 +9,8 @@ from gainrl.errors import unknown_name
 
 SCALES = ("tiny", "paper")
 
-PAPER_SPEED_UP = 2.5
-"""Training acceleration over vanilla GRPO, "more than". Source: abstract of arXiv 2506.02281."""
+PAPER_SPEED_UP = "more than 2.5x"
+"""Training acceleration of GAIN-RL over vanilla GRPO. Source: abstract of arXiv 2506.02281."""
 
 
 def experiment_names() -> list[str]:

@@ -42,6 +42,7 @@ def reproduce(
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; at least 1 is needed")
     plan, root = _load(experiment, scale), _runs_dir(runs_dir)
+    print("gainrl: loading torch, TRL and lm-eval", file=sys.stderr)
     from gainrl.launch import run_experiment
 
     run_experiment(plan, cells=list(plan.cells), seeds=range(seeds), runs_dir=root, overwrite=overwrite)
@@ -105,6 +106,7 @@ def score(
     """
     from gainrl.problems import load_problems
 
+    out.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to fails now, not after the work
     problems = load_problems(data, limit=limit, seed=seed, drop_null_answers=drop_null_answers)
     import torch
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -148,10 +149,15 @@ class RunConfig(Frozen):
     @property
     def hash(self) -> str:
         """12 hex digits by which a run is known."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return hash_of(self.model_dump(mode="json"))
 
     def with_seed(self, seed: int) -> "RunConfig":
         return RunConfig.model_validate({**self.model_dump(), "seed": seed})
+
+
+def hash_of(config: dict[str, Any]) -> str:
+    """The hash of a config as it stands in config.json, also where it was written by another version."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Experiment(Frozen):
@@ -163,6 +169,8 @@ class Experiment(Frozen):
     labels: dict[str, str]
     baseline: str
     targets: tuple[float, ...]
+    reference: str = ""
+    """What the paper says on the same question, with its source; stands under the table."""
 
     @model_validator(mode="after")
     def _complete(self) -> "Experiment":

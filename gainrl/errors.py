@@ -7,6 +7,7 @@ class InputError(ValueError):
     """Something the user gave cannot be used. The message says what is wrong, where, and what would be right."""
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str]) -> InputError:
-    """The error for a name that no registry knows; lists the names that would do."""
-    return InputError(f"unknown {kind} {name!r}; valid: {', '.join(sorted(valid))}")
+def unknown_name(kind: str, name: str, valid: Iterable[str], or_else: str = "") -> InputError:
+    """The error for a name that no registry knows; lists the names that would do, and what else would."""
+    names = ", ".join(sorted(valid))
+    return InputError(f"unknown {kind} {name!r}; valid: {names}{f', or {or_else}' if or_else else ''}")

@@ -49,7 +49,7 @@ class _Bars:
 
     def reporter(self, label: str, folder: RunFolder) -> Report:
         def report(what: str, done: int, of: int) -> None:
-            if not self.terminal and (done == of or done % max(1, of // 4) == 0):
+            if not self.terminal and done % max(1, of // 4) == 0:
                 evals = folder.evals()
                 accuracy = f", held-out accuracy {100 * evals.value.iloc[-1]:.1f} %" if len(evals) else ""
                 self.progress.console.print(f"{label}: {what} {done}/{of}{accuracy}")

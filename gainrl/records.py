@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gainrl.config import RunConfig
+from gainrl.config import RunConfig, hash_of
 from gainrl.errors import InputError
 
 State = Literal["running", "finished", "failed"]
@@ -132,13 +132,12 @@ def find_run(path: Path, config: RunConfig) -> Literal["finished", "unfinished"]
     folder = RunFolder(path)
     if folder.status()[0] != "finished":
         return "unfinished"
-    there = folder.config()
-    if there.hash == config.hash:
+    there, here = json.loads((path / "config.json").read_text()), config.model_dump(mode="json")
+    if there == here:
         return "finished"
-    keys = sorted(_differences(there.model_dump(mode="json"), config.model_dump(mode="json")))
     raise InputError(
-        f"{path} holds a finished run of another config ({there.hash}, now {config.hash}; they differ in "
-        f"{', '.join(keys)}); --overwrite replaces it"
+        f"{path} holds a finished run of another config ({hash_of(there)}, now {config.hash}; they differ in "
+        f"{', '.join(sorted(_differences(there, here)))}); --overwrite replaces it"
     )
 
 

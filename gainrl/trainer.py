@@ -173,9 +173,8 @@ class ScheduledGRPOTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        if self.spans is not None:
-            rows = [example[ROW] for example in inputs] if self.model.training else []
-            output[ROW] = torch.tensor(rows, device=self.accelerator.device)
+        if self.spans is not None and self.model.training:
+            output[ROW] = torch.tensor([example[ROW] for example in inputs], device=self.accelerator.device)
         return output
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:

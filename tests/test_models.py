@@ -35,9 +35,9 @@ def test_warm_up_is_cached_and_deterministic(small_recipe, tmp_path):
     steps = []
     load = lambda cache, seed=0: load_model("tiny", cache=cache, seed=seed, progress=lambda *a: steps.append(a))  # noqa: E731
     first = load(tmp_path / "one")
-    assert steps == [(1, 2), (2, 2)]
+    assert steps == [(0, 2), (1, 2), (2, 2)]
     assert load(tmp_path / "one").version == first.version
-    assert len(steps) == 2
+    assert len(steps) == 3
     assert load(tmp_path / "two").version == first.version
     assert load(tmp_path / "one", seed=1).version != first.version
 

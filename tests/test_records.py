@@ -76,6 +76,14 @@ def test_a_finished_run_of_another_config_is_not_overwritten_in_silence(folder, 
         find_run(folder.path, other)
 
 
+def test_a_finished_run_of_another_version_is_told_apart(folder, config):
+    folder.finish()
+    path = folder.path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "field_of_old": 1}))
+    with pytest.raises(InputError, match="they differ in field_of_old"):
+        find_run(folder.path, config)
+
+
 def test_starting_again_removes_what_an_unfinished_attempt_left(folder, config):
     folder.append_metrics({"step": 1})
     folder.start(config)

@@ -64,7 +64,7 @@ def load_model(
     if Path(source).is_dir():
         return _from_folder(Path(source).resolve().name, Path(source), None, dtype)
     if "/" not in source or Path(source).is_absolute():
-        raise unknown_name("model", name, [*MODELS, "a hub id: owner/name", "a folder"])
+        raise unknown_name("model", name, MODELS, "a hub id (owner/name), or a folder")
     try:
         commit = HfApi().model_info(source, revision=revision).sha
     except (HfHubHTTPError, HFValidationError, OSError) as error:

@@ -51,6 +51,8 @@ def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progre
             return folder
         print(f"gainrl: the cached model {folder} is damaged ({damage}); making it again", file=sys.stderr)
         shutil.rmtree(folder)
+    if progress is not None:
+        progress(0, recipe.steps)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as unfinished:
         work = Path(unfinished) / "model"

@@ -41,4 +41,4 @@ def load_problems(
         return load_file(path, drop_null_answers).head(limit)
     if path.exists():
         raise InputError(f"problem file {name}: unknown type {path.suffix!r}; valid: {', '.join(SUFFIXES)}")
-    raise unknown_name("problem set", name, [*problem_sets(), "a file: " + ", ".join(SUFFIXES)])
+    raise unknown_name("problem set", name, problem_sets(), f"a file ({', '.join(SUFFIXES)})")

@@ -1,0 +1,35 @@
+# make quickstart: from nothing to a table and a picture.   make test: what must pass before a commit.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install quickstart test test-slow benchmarks clean
+
+install: .venv/installed
+
+# The exact versions that were tested. They pin no build of torch: see the README for a machine without a GPU.
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gainrl needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+quickstart: install
+	$(BIN)/gainrl reproduce quickstart
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow"
+
+# Needs the tiny model that quickstart warms up (and makes it, if it is not there).
+test-slow: install
+	$(BIN)/pytest -m slow
+
+benchmarks: install
+	$(BIN)/python -m speed.step_overhead
+	$(BIN)/python -m speed.schedule_draw
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,25 @@
+"""Where a benchmark's numbers go: results/benchmarks/NAME.md and .json, with the command that repeats them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gainrl.records import environment, write_atomically
+
+FOLDER = Path("results") / "benchmarks"
+
+
+def publish(name: str, title: str, rows: pd.DataFrame, note: str) -> None:
+    """Write and print a benchmark's table."""
+    machine = environment()
+    text = (
+        f"# {title}\n\n{rows.to_markdown(index=False, floatfmt='.3f')}\n\n{note}\n\n"
+        f"{machine['cpus']} CPUs, {machine['threads']} threads, accelerator: {machine['accelerator'] or 'none'}; "
+        f"torch {machine['packages']['torch']}, TRL {machine['packages']['trl']}. Repeat with `python -m speed.{name}`.\n"
+    )
+    content: dict[str, Any] = {"title": title, "note": note, "rows": rows.to_dict("records"), "environment": machine}
+    write_atomically(FOLDER / f"{name}.json", lambda path: path.write_text(json.dumps(content, indent=1) + "\n"))
+    write_atomically(FOLDER / f"{name}.md", lambda path: path.write_text(text))
+    print(text)

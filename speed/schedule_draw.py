@@ -1,0 +1,52 @@
+"""Drawing 1,024 problems from ten million by a Gaussian over the ranks, against numpy's weighted choice."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from gainrl.schedules import SCHEDULES, Gaussian
+from gainrl.seeding import generator
+from speed.report import publish
+
+
+def median_seconds(action: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))
+
+
+def main(problems: int = 10_000_000, draw: int = 1024, repeats: int = 5) -> None:
+    """Measure and publish.
+
+    Args:
+        problems: Size of the set.
+        draw: Size of a draw.
+        repeats: Draws to take the median of.
+    """
+    rng = generator(0, "benchmark")
+    keys = rng.uniform(0, 100, problems)
+    schedule = Gaussian(keys)
+    schedule.mu = problems / 2
+
+    def numpys_choice() -> object:
+        weights = np.exp(-((np.arange(problems) - schedule.mu) ** 2) / (2 * schedule.sigma**2))
+        return rng.choice(problems, draw, replace=False, p=weights / weights.sum())
+
+    theirs = median_seconds(numpys_choice, repeats)
+    rows = [{"draw": "numpy: weights, then Generator.choice", "seconds": theirs, "ratio": 1.0}]
+    for name, make in SCHEDULES.items():
+        candidate = schedule if name == "gaussian" else make(keys)
+        seconds = median_seconds(lambda candidate=candidate: candidate.draw(draw), repeats)  # type: ignore[misc]
+        rows.append({"draw": f"gainrl: {name}", "seconds": seconds, "ratio": seconds / theirs})
+    note = f"{draw:,} of {problems:,} problems, median of {repeats}. Building the order is not counted."
+    publish("schedule_draw", "A draw from a large set", pd.DataFrame(rows), note)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
