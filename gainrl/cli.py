@@ -83,7 +83,7 @@ def score(
     limit: int | None = None,
     seed: int = 0,
     prompt: str | None = None,
-    batch_tokens: int = 16_384,
+    batch_tokens: int = 4096,
     device: str = "auto",
     drop_null_answers: bool = False,
     runs_dir: RunsDir = None,
@@ -100,7 +100,7 @@ def score(
         limit: Score the first so many problems only.
         seed: Of a tiny model and of generated problems.
         prompt: JSON file with another prompt (system, example).
-        batch_tokens: Most tokens of a batch, padding included.
+        batch_tokens: Most question tokens of a batch, padding included.
         device: auto, cpu, cuda, cuda:1, ...
         drop_null_answers: Leave out rows whose answer is null or empty (the number is told).
     """
@@ -132,6 +132,7 @@ def score(
             signal=SignalConfig(definition=definition, site=site, layer=layer),
             model_version=loaded.version,
             batch_tokens=batch_tokens,
+            unfinished=out.with_name(f"{out.name}.unfinished"),
             progress=lambda done, of: report("scoring", done, of),
         )
     scores.save(out)

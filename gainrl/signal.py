@@ -39,26 +39,33 @@ def angle_concentration(
 
     Args:
         hidden_BTD: hidden states, any float type; sums are taken in at least 32 bits.
-        prefix_BT, question_BT: which tokens belong to the prefix and to the question (bool). All others are ignored.
+        prefix_BT, question_BT: which tokens belong to the prefix and to the question. All others are ignored.
 
     Raises:
         InputError: the definition is unknown.
         ValueError: a prompt has no prefix or no question token (two question tokens for ``off-diagonal``).
     """
-    if definition not in DEFINITIONS:
-        raise unknown_name("definition", definition, DEFINITIONS)
-    fewest = 2 if definition == "off-diagonal" else 1
-    length_B, prefix_length_B = question_BT.sum(1), prefix_BT.sum(1)
-    if (length_B < fewest).any() or (prefix_length_B < 1).any():
-        raise ValueError(f"{definition} needs {fewest} question token(s) and 1 prefix token in every prompt")
+    question_BD, prefix_BD = unit_mean(hidden_BTD, question_BT), unit_mean(hidden_BTD, prefix_BT)
+    return concentration(question_BD, question_BT.sum(1), prefix_BD, definition)
 
+
+def unit_mean(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """Mean of the masked tokens' unit vectors, (B, D), in at least 32 bits. Raises ValueError if a row has no token."""
+    length_B = mask_BT.sum(1)
+    if (length_B < 1).any():
+        raise ValueError("every prompt needs at least 1 prefix token and 1 question token")
     hidden_BTD = hidden_BTD.to(torch.promote_types(hidden_BTD.dtype, torch.float32))
     unit_BTD = torch.nn.functional.normalize(hidden_BTD, dim=-1)
-    length_B = length_B.to(unit_BTD.dtype)
-    question_BD = torch.einsum("btd,bt->bd", unit_BTD, question_BT.to(unit_BTD.dtype)) / length_B[:, None]
-    prefix_BD = torch.einsum("btd,bt->bd", unit_BTD, prefix_BT.to(unit_BTD.dtype)) / prefix_length_B[:, None]
+    return torch.einsum("btd,bt->bd", unit_BTD, mask_BT.to(unit_BTD.dtype)) / length_B[:, None]
 
+
+def concentration(question_BD: Tensor, length_B: Tensor, prefix_BD: Tensor, definition: str = "paper") -> Concentration:
+    """`angle_concentration` from mean unit vectors; ``length_B`` is the number of question tokens."""
+    if definition not in DEFINITIONS:
+        raise unknown_name("definition", definition, DEFINITIONS)
     c_intra_B = question_BD.square().sum(1)
     if definition == "off-diagonal":
+        if (length_B < 2).any():
+            raise ValueError("off-diagonal needs at least 2 question tokens")
         c_intra_B = (c_intra_B * length_B - 1) / (length_B - 1)
     return Concentration(c_intra_B, (question_BD * prefix_BD).sum(1))

@@ -4,7 +4,7 @@ import torch
 
 from gainrl.config import SignalConfig
 from gainrl.errors import InputError
-from gainrl.probe import COLUMNS, Scores, score_problems, signal_metadata
+from gainrl.probe import COLUMNS, Scores, engine, score_problems, signal_metadata
 from gainrl.problems import Problem, ProblemSet, load_problems
 from gainrl.prompts import Prompt, encode_prompts
 
@@ -135,3 +135,63 @@ def test_scores_that_are_not_finite_are_named(tiny, problems):
 def test_a_layer_that_is_not_there(tiny, problems, signal, message):
     with pytest.raises(InputError, match=message):
         score_problems(tiny.model, tiny.tokenizer, problems, signal=signal)
+
+
+def test_a_batch_that_does_not_fit_memory_is_halved(tiny, problems, monkeypatch):
+    whole = score_problems(tiny.model, tiny.tokenizer, problems)
+    sizes = []
+    real = engine._Scorer._score
+
+    def small_device(self, questions):
+        sizes.append(len(questions))
+        if len(questions) > 3:
+            raise torch.OutOfMemoryError
+        return real(self, questions)
+
+    monkeypatch.setattr(engine._Scorer, "_score", small_device)
+    halved = score_problems(tiny.model, tiny.tokenizer, problems)
+    assert sizes[:3] == [16, 8, 4]
+    np.testing.assert_allclose(halved.table["angle"], whole.table["angle"], atol=1e-5)
+
+
+def test_broken_off_scoring_goes_on_and_ends_the_same(tiny, problems, tmp_path, monkeypatch):
+    path = tmp_path / "s.unfinished"
+    settings = {"batch_tokens": 40, "unfinished": path}
+    whole = score_problems(tiny.model, tiny.tokenizer, problems, batch_tokens=40)
+    real, calls = engine._Scorer._score, []
+
+    def counted(self, questions):
+        calls.append(len(questions))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(self, questions)
+
+    monkeypatch.setattr(engine._Scorer, "_score", counted)
+    with pytest.raises(KeyboardInterrupt):
+        score_problems(tiny.model, tiny.tokenizer, problems, **settings)
+    with path.open("a") as file:
+        file.write('{"rows": [3')  # what a killed process may leave
+    resumed = score_problems(tiny.model, tiny.tokenizer, problems, **settings)
+    assert sum(calls) - calls[3] == len(problems)  # nothing was computed twice
+    assert resumed.table.equals(whole.table)
+    assert not path.exists()
+
+
+def test_an_unfinished_scoring_of_other_settings_is_left_alone(tiny, problems, tmp_path):
+    path = tmp_path / "s.unfinished"
+    path.write_text('{"model": "other"}\n')
+    with pytest.raises(InputError, match="unfinished scoring with other settings; remove it"):
+        score_problems(tiny.model, tiny.tokenizer, problems, unfinished=path)
+    assert path.read_text() == '{"model": "other"}\n'
+
+
+def test_nothing_after_the_probed_site_is_run(tiny, problems):
+    ran = []
+    for name, module in tiny.model.named_modules():
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    score_problems(tiny.model, tiny.tokenizer, problems)
+    assert "model.layers.1.self_attn" in ran
+    assert not {"model.layers.1.mlp", "model.norm", "lm_head"} & set(ran)
+    ran.clear()
+    score_problems(tiny.model, tiny.tokenizer, problems, signal=SignalConfig(layer=0))
+    assert "model.layers.1.self_attn" not in ran

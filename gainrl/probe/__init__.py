@@ -1,0 +1,7 @@
+"""Prefill a problem set once and read the signal: scores, one row a problem, with what they were made from."""
+
+from gainrl.probe.engine import score_problems
+from gainrl.probe.scores import COLUMNS, Scores, signal_metadata
+from gainrl.probe.sites import capture, span_masks
+
+__all__ = ["COLUMNS", "Scores", "capture", "score_problems", "signal_metadata", "span_masks"]
