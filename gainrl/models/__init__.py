@@ -14,9 +14,9 @@ class TinyRecipe(BaseModel):
     intermediate_size: int = 192
     context: int = 256
     initializer_range: float = 0.1
-    steps: int = 800
+    steps: int = 1200
     batch_size: int = 32
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     ramp_steps: int = 50
     forget: float = 0.75
     slip: float = 0.02
