@@ -1,18 +1,20 @@
 """What a schedule costs: a step of `ScheduledGRPOTrainer` against one of TRL's unmodified GRPOTrainer.
 
 The quickstart's settings, but for two that keep the work of all steps equal: every completion has all its tokens, and
-the learning rate is 0. The trainers take turns, in another order each round; a round's ratio is paired.
+the learning rate is 0. The trainers take turns step by step, in a random order, so that what else the machine does
+falls on all of them alike. Drawing, feedback and data loading count as part of the step that they delay.
 """
 
 import time
-from itertools import permutations
 from pathlib import Path
+from threading import Semaphore, Thread
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tyro
 from rich.progress import track
+from scipy.stats import bootstrap
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -24,7 +26,6 @@ from gainrl.models.tiny import random_tiny_model, tiny_tokenizer
 from gainrl.problems import load_problems
 from gainrl.schedules import Gaussian, Uniform
 from gainrl.seeding import generator
-from gainrl.stats import summarize
 from gainrl.train import grpo_arguments
 from gainrl.trainer import ScheduledGRPOTrainer, training_dataset
 from speed.report import publish
@@ -32,25 +33,36 @@ from speed.report import publish
 WARM_STEPS = 4
 
 
-class Clock(TrainerCallback):
-    """Times of the ends of steps, so that drawing, feedback and data loading count."""
+class Turns(TrainerCallback):
+    """Lets its trainer, which has a thread of its own, do one step each time it is told to; measures the steps."""
 
     def __init__(self) -> None:
-        self.ends: list[float] = []
+        self.go, self.done = Semaphore(0), Semaphore(0)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.go.acquire()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.ends.append(time.perf_counter())
+        self.done.release()
+        self.go.acquire()
+
+    def step(self) -> float:
+        """Seconds from the end of the trainer's last step to the end of its next, less the wait for the others."""
+        began = time.perf_counter()
+        self.go.release()
+        self.done.acquire()
+        return time.perf_counter() - began
 
 
-def seconds_a_step(variant: str, steps: int) -> float:
-    """Mean over ``steps`` steps of a new trainer, after a few that do not count."""
+def start(variant: str, steps: int) -> Turns:
+    """A trainer that waits for its turns."""
     run = load_experiment("quickstart").cells["gainrl"]
     problems = load_problems("arithmetic", limit=run.problems.train_size)
     random_keys = generator(0, "random order").permutation(len(problems))
     tokenizer = tiny_tokenizer()
     settings = grpo_arguments(run, Path("unused")).to_dict()
     tokens = run.training.max_completion_tokens
-    settings |= {"max_steps": WARM_STEPS + steps, "learning_rate": 0.0, "generation_kwargs": {"min_new_tokens": tokens}}
+    settings |= {"max_steps": steps, "learning_rate": 0.0, "generation_kwargs": {"min_new_tokens": tokens}}
     common = {
         "model": random_tiny_model(TINY_RECIPES["tiny"], tokenizer, seed=0),
         "processing_class": tokenizer,
@@ -65,34 +77,41 @@ def seconds_a_step(variant: str, steps: int) -> float:
         trainer = ScheduledGRPOTrainer(
             **common, schedule=schedule, prompts_per_epoch=run.training.prompts_per_epoch, signal=run.signal
         )
-    clock = Clock()
-    trainer.add_callback(clock)
+    turns = Turns()
+    trainer.add_callback(turns)
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    return (clock.ends[-1] - clock.ends[WARM_STEPS - 1]) / steps
+    Thread(target=trainer.train, daemon=True).start()
+    return turns
 
 
-def main(rounds: int = 12, steps: int = 24) -> None:
+def main(steps: int = 160) -> None:
     """Measure and publish.
 
     Args:
-        rounds: How often all three take their turn.
-        steps: Steps of a turn.
+        steps: Steps of each trainer that count.
     """
-    names = ("TRL", "uniform", "gaussian")
-    orders = list(permutations(names))
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for number in track(range(rounds), description="rounds"):
-        for name in orders[number % len(orders)]:
-            seconds[name].append(seconds_a_step(name, steps))
+    labels = {"TRL": "TRL's GRPOTrainer", "uniform": "ours, uniform", "gaussian": "ours, gaussian with the angle"}
+    trainers = {name: start(name, WARM_STEPS + steps + 1) for name in labels}
+    seconds: dict[str, list[float]] = {name: [] for name in labels}
+    rng = generator(0, "turns")
+    for _ in track(range(WARM_STEPS + steps), description="steps of each"):
+        for name in rng.permutation(list(labels)):
+            seconds[name].append(trainers[name].step())
+    measured = {name: np.array(values[WARM_STEPS:]) for name, values in seconds.items()}
     rows = []
-    for name, label in zip(names, ("TRL's GRPOTrainer", "ours, uniform", "ours, gaussian with the angle"), strict=True):
-        ratio = summarize([mine / theirs for mine, theirs in zip(seconds[name], seconds["TRL"], strict=True)])
-        median = float(np.median(seconds[name]))
-        rows.append({"trainer": label, "seconds a step (median)": median, "ratio to TRL (mean)": ratio.mean,
-                     "low": ratio.low, "high": ratio.high})  # fmt: skip
-    note = f"{rounds} rounds of {steps} steps each; ratio: paired within a round, 95 % bootstrap interval over rounds."
+    for name, label in labels.items():
+        resampled = bootstrap(
+            (measured[name], measured["TRL"]), _ratio, paired=True, vectorized=False, rng=generator(0, "bootstrap")
+        ).confidence_interval  # fmt: skip
+        rows.append({"trainer": label, "seconds a step": measured[name].mean(),
+                     "ratio to TRL": _ratio(measured[name], measured["TRL"]),
+                     "low": resampled.low, "high": resampled.high})  # fmt: skip
+    note = f"{steps} steps of each, in turns; ratio of the means, 95 % bootstrap interval over paired steps."
     publish("step_overhead", "A step of ScheduledGRPOTrainer against TRL's GRPOTrainer", pd.DataFrame(rows), note)
+
+
+def _ratio(mine: Any, theirs: Any) -> float:
+    return float(np.mean(mine) / np.mean(theirs))
 
 
 if __name__ == "__main__":

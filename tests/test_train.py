@@ -133,7 +133,7 @@ def test_scores_are_shared_between_runs(experiment, tmp_path):
     for name in ("a", "b"):
         train_run(experiment.cells["gainrl"], tmp_path / name, tmp_path / "shared", lambda what, *_: seen.append(what))
     assert seen.count("scoring") == 1
-    assert seen.count("warm-up") == 2
+    assert seen.count("warm-up") == 3  # once as it begins, then after each of two steps
     assert len(list((tmp_path / "shared" / "scores").iterdir())) == 1
 
 
