@@ -195,3 +195,9 @@ def test_nothing_after_the_probed_site_is_run(tiny, problems):
     ran.clear()
     score_problems(tiny.model, tiny.tokenizer, problems, signal=SignalConfig(layer=0))
     assert "model.layers.1.self_attn" not in ran
+
+
+def test_off_diagonal_of_a_one_token_question_is_named(tiny):
+    short = ProblemSet("short", (Problem("p1", "1 + 1", "2"), Problem("p2", "7", "7")))
+    with pytest.raises(InputError, match="the question of p2 is one token; off-diagonal needs two"):
+        score_problems(tiny.model, tiny.tokenizer, short, signal=SignalConfig(definition="off-diagonal"))

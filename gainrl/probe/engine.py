@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -24,6 +25,8 @@ from gainrl.prompts import Prompt, encode_prompts, require_fit
 from gainrl.records import write_atomically
 from gainrl.schedules import Floats
 from gainrl.signal import concentration, unit_mean
+
+Ids = NDArray[np.int32]
 
 
 def score_problems(
@@ -59,6 +62,8 @@ def score_problems(
             "the prompt has no token before the question, so c_inter has no meaning; give it a system message"
         )
     questions = [np.array(e.ids[prefix_tokens : e.question_end], dtype=np.int32) for e in encoded]
+    if signal.definition == "off-diagonal" and (short := [i for i, q in enumerate(questions) if len(q) < 2]):
+        raise InputError(f"the question of {problems.ids[short[0]]} is one token; off-diagonal needs two")
     prefix = torch.tensor([encoded[0].ids[:prefix_tokens]], device=model.device)
     del encoded
 
@@ -72,8 +77,14 @@ def score_problems(
             if progress is not None:
                 progress(len(done.c_intra), len(questions))
 
-    order = range(len(questions))
-    c_intra_N, c_inter_N = (np.array([values[row] for row in order]) for values in (done.c_intra, done.c_inter))
+    table = _table(problems, questions, prefix_tokens, done)
+    done.remove()
+    return Scores(table, {**metadata, "version": version("gainrl")})
+
+
+def _table(problems: ProblemSet, questions: Sequence[Ids], prefix_tokens: int, finished: "_Finished") -> pd.DataFrame:
+    rows = range(len(questions))
+    c_intra_N, c_inter_N = (np.array([values[row] for row in rows]) for values in (finished.c_intra, finished.c_inter))
     table = pd.DataFrame(
         {
             "problem_id": problems.ids,
@@ -87,8 +98,7 @@ def score_problems(
     if not np.isfinite(table["angle"]).all():
         bad = table.problem_id[~np.isfinite(table["angle"])]
         raise InputError(f"the score of {bad.iloc[0]} is not finite ({len(bad)} of {len(table)} problems)")
-    done.remove()
-    return Scores(table, {**metadata, "version": version("gainrl")})
+    return table
 
 
 class _Scorer:
@@ -101,7 +111,7 @@ class _Scorer:
         hidden_1PD = self._prefill(prefix_1P, torch.ones_like(prefix_1P), self.cache)
         self.prefix_1D = unit_mean(hidden_1PD, torch.ones_like(prefix_1P))
 
-    def score(self, questions: Sequence[np.ndarray]) -> tuple[Floats, Floats]:
+    def score(self, questions: Sequence[Ids]) -> tuple[Floats, Floats]:
         """c_intra and c_inter of a batch; a batch that does not fit the device's memory is halved."""
         try:
             return self._score(questions)
@@ -113,7 +123,7 @@ class _Scorer:
         first, second = self.score(questions[:half]), self.score(questions[half:])
         return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
 
-    def _score(self, questions: Sequence[np.ndarray]) -> tuple[Floats, Floats]:
+    def _score(self, questions: Sequence[Ids]) -> tuple[Floats, Floats]:
         ids_BQ, mask_BQ = _pad(questions, self.model.device)
         cache = copy.deepcopy(self.cache)
         cache.batch_repeat_interleave(len(questions))
@@ -190,7 +200,7 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         rows = rows[size:]
 
 
-def _pad(questions: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+def _pad(questions: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids and mask (B, Q), padded on the right; what stands in the padding never matters in a causal model."""
     tensors = [torch.as_tensor(question, dtype=torch.long, device=device) for question in questions]
     mask_BQ = nn.utils.rnn.pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True)
