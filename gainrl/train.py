@@ -187,9 +187,9 @@ class _Recorder(TrainerCallback):
         seconds = time.perf_counter() - self.began
         epoch = len(self.trainer.epochs)
         self.folder.append_metrics({"step": state.global_step, "epoch": epoch, "seconds": seconds, **metrics})
-        self.report("training", state.global_step, state.max_steps)
         if state.global_step % self.config.evaluation.every == 0 or state.global_step == state.max_steps:
             self._evaluate(state.global_step)
+        self.report("training", state.global_step, state.max_steps)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.draws.append(_draws(self.trainer.epochs[-1], self.problem_ids))
