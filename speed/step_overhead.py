@@ -34,28 +34,49 @@ WARM_STEPS = 4
 
 
 class Turns(TrainerCallback):
-    """Lets its trainer, which has a thread of its own, do one step each time it is told to; measures the steps."""
+    """Lets a trainer, which gets a thread of its own, do one step each time it is told to, and measures the step."""
 
-    def __init__(self) -> None:
+    def __init__(self, trainer: GRPOTrainer) -> None:
         self.go, self.done = Semaphore(0), Semaphore(0)
+        self.failed: BaseException | None = None
+        self.trainer = trainer
+        trainer.add_callback(self)
+        trainer.remove_callback(PrinterCallback)
+
+    def start(self) -> None:
+        Thread(target=self._train, daemon=True).start()
+
+    def _train(self) -> None:
+        try:
+            self.trainer.train()
+        except BaseException as error:
+            self.failed = error
+        self.done.release()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.done.release()
         self.go.acquire()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.done.release()
         self.go.acquire()
 
+    def wait(self) -> None:
+        """Until the trainer has done its step (or stands before its first)."""
+        self.done.acquire()
+        if self.failed is not None:
+            raise self.failed
+
     def step(self) -> float:
         """Seconds from the end of the trainer's last step to the end of its next, less the wait for the others."""
         began = time.perf_counter()
         self.go.release()
-        self.done.acquire()
+        self.wait()
         return time.perf_counter() - began
 
 
-def start(variant: str, steps: int) -> Turns:
-    """A trainer that waits for its turns."""
+def make(variant: str, steps: int) -> Turns:
+    """A trainer that can take turns."""
     run = load_experiment("quickstart").cells["gainrl"]
     problems = load_problems("arithmetic", limit=run.problems.train_size)
     random_keys = generator(0, "random order").permutation(len(problems))
@@ -77,11 +98,7 @@ def start(variant: str, steps: int) -> Turns:
         trainer = ScheduledGRPOTrainer(
             **common, schedule=schedule, prompts_per_epoch=run.training.prompts_per_epoch, signal=run.signal
         )
-    turns = Turns()
-    trainer.add_callback(turns)
-    trainer.remove_callback(PrinterCallback)
-    Thread(target=trainer.train, daemon=True).start()
-    return turns
+    return Turns(trainer)
 
 
 def main(steps: int = 160) -> None:
@@ -91,7 +108,11 @@ def main(steps: int = 160) -> None:
         steps: Steps of each trainer that count.
     """
     labels = {"TRL": "TRL's GRPOTrainer", "uniform": "ours, uniform", "gaussian": "ours, gaussian with the angle"}
-    trainers = {name: start(name, WARM_STEPS + steps + 1) for name in labels}
+    # All are made before the first begins: making one resets the state that accelerate shares between them.
+    trainers = {name: make(name, WARM_STEPS + steps + 1) for name in labels}
+    for turns in trainers.values():
+        turns.start()
+        turns.wait()
     seconds: dict[str, list[float]] = {name: [] for name in labels}
     rng = generator(0, "turns")
     for _ in track(range(WARM_STEPS + steps), description="steps of each"):
