@@ -14,12 +14,18 @@ FOLDER = Path("results") / "benchmarks"
 def publish(name: str, title: str, rows: pd.DataFrame, note: str) -> None:
     """Write and print a benchmark's table."""
     machine = environment()
+    grid = rows.astype(object).where(rows.notna(), None).to_markdown(index=False, floatfmt=".3f", missingval="–")  # noqa: RUF001
     text = (
-        f"# {title}\n\n{rows.to_markdown(index=False, floatfmt='.3f')}\n\n{note}\n\n"
+        f"# {title}\n\n{grid}\n\n{note}\n\n"
         f"{machine['cpus']} CPUs, {machine['threads']} threads, accelerator: {machine['accelerator'] or 'none'}; "
         f"torch {machine['packages']['torch']}, TRL {machine['packages']['trl']}. Repeat with `python -m speed.{name}`.\n"
     )
-    content: dict[str, Any] = {"title": title, "note": note, "rows": rows.to_dict("records"), "environment": machine}
+    content: dict[str, Any] = {
+        "title": title,
+        "note": note,
+        "rows": [row.dropna().to_dict() for _, row in rows.iterrows()],
+        "environment": machine,
+    }
     write_atomically(FOLDER / f"{name}.json", lambda path: path.write_text(json.dumps(content, indent=1) + "\n"))
     write_atomically(FOLDER / f"{name}.md", lambda path: path.write_text(text))
     print(text)
