@@ -7,8 +7,6 @@ import experiments
 from gainrl.config import Experiment
 from gainrl.errors import unknown_name
 
-SCALES = ("tiny", "paper")
-
 PAPER_SPEED_UP = "more than 2.5x"
 """Training acceleration of GAIN-RL over vanilla GRPO. Source: abstract of arXiv 2506.02281."""
 

@@ -32,6 +32,8 @@ def colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure whole or not at all; the suffix of ``path`` is its format."""
-    write_atomically(path, lambda file: figure.savefig(file, format=path.suffix[1:], bbox_inches="tight"))
+    """Write the figure whole or not at all; the suffix of ``path`` is its format. Equal data give equal files."""
+    kind = path.suffix[1:]
+    no_date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    write_atomically(path, lambda file: figure.savefig(file, format=kind, bbox_inches="tight", metadata=no_date))
     plt.close(figure)

@@ -96,8 +96,10 @@ def test_publish_copies_small_files_from_which_the_table_can_be_made_again(folde
     code, out, _ = gainrl(monkeypatch, capsys, "table", "quickstart", "--from", "results")
     assert code == 0
     assert out.strip() == before.strip()
+    figures = {path.name: path.read_bytes() for path in published.glob("learning_curves.*")}
     code, out, _ = gainrl(monkeypatch, capsys, "figure", "quickstart", "--from", "results")
     assert (code, out.strip()) == (0, "results/quickstart/learning_curves.png")
+    assert {path.name: path.read_bytes() for path in published.glob("learning_curves.*")} == figures
 
 
 def test_publish_wants_the_same_seeds_everywhere(folder, monkeypatch, capsys):
