@@ -52,6 +52,11 @@ class RunFolder:
         self._write_json("environment.json", environment())
         self._write_status("running")
 
+    def record_inputs(self, **inputs: Any) -> None:
+        """Add to environment.json what the config's names resolved to: hub commits, hashes of weights and problems."""
+        path = self.path / "environment.json"
+        self._write_json(path.name, {**json.loads(path.read_text()), "inputs": inputs})
+
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         self._append("metrics.jsonl", row)
 

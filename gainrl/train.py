@@ -66,8 +66,10 @@ def _train(config: RunConfig, folder: RunFolder, shared: Path, report: Report) -
         seed=config.seed,
         revision=config.problems.revision,
     )
+    held_out_problems = load_problems(config.problems.heldout, limit=config.problems.heldout_size, seed=config.seed)
+    folder.record_inputs(model=loaded.version, train=_resolved(problems), heldout=_resolved(held_out_problems))
     held_out = HeldOut(
-        load_problems(config.problems.heldout, limit=config.problems.heldout_size, seed=config.seed),
+        held_out_problems,
         config.prompt,
         loaded.tokenizer,
         context=loaded.context,
@@ -92,6 +94,10 @@ def _train(config: RunConfig, folder: RunFolder, shared: Path, report: Report) -
     trainer.add_callback(_Recorder(config, folder, trainer, held_out, problems.ids, report))
     trainer.train()
     trainer.save_model(str(folder.checkpoints / f"step-{config.training.steps}"))
+
+
+def _resolved(problems: ProblemSet) -> dict[str, Any]:
+    return {"fingerprint": problems.fingerprint, **problems.source}
 
 
 def build_schedule(

@@ -10,6 +10,7 @@ from experiments.base import load_experiment
 from gainrl.config import Experiment, RunConfig
 from gainrl.errors import InputError
 from gainrl.launch import run_experiment
+from gainrl.problems import load_problems
 from gainrl.records import RunFolder
 from gainrl.train import train_run
 
@@ -56,6 +57,9 @@ def test_all_cells_run_and_leave_whole_folders(experiment, tmp_path):
         assert len(draws) == 8
         assert draws.pass_rate.between(0, 1).all()
         assert draws[draws.epoch == 0].problem_id.is_unique
+        inputs = json.loads((folder.path / "environment.json").read_text())["inputs"]
+        assert inputs["train"]["fingerprint"] == load_problems("arithmetic", limit=12).fingerprint
+        assert len(inputs["model"]) == 12
         sliding = cell in ("gainrl", "control")
         assert ("mu" in metrics) == sliding
         assert ("angle" in metrics) == sliding
