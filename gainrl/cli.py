@@ -13,11 +13,14 @@ from gainrl.errors import InputError
 
 if TYPE_CHECKING:
     from gainrl.config import Experiment
+    from gainrl.models.loading import LoadedModel
+    from gainrl.train import Report
 
 app = tyro.extras.SubcommandApp()
 
 Name = tyro.conf.Positional[str]
 RunsDir = Annotated[Path | None, tyro.conf.arg(help="Where runs work. Default: $GAINRL_RUNS, or runs/ here.")]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Source = Annotated[Literal["runs", "results"], tyro.conf.arg(name="from", help="Which run folders to read.")]
 
 
@@ -77,68 +80,78 @@ def score(
     model: Name,
     data: Name,
     out: Path,
-    definition: Literal["paper", "off-diagonal"] = "paper",
+    definition: Literal["paper", "off-diagonal", "released"] = "paper",
     site: Literal["mlp_input", "residual", "final_norm"] = "mlp_input",
     layer: int = -1,
+    layers: str | None = None,
     limit: int | None = None,
     seed: int = 0,
     prompt: str | None = None,
     batch_tokens: int = 4096,
     device: str = "auto",
+    dtype: Dtype = "auto",
+    skip_too_long: bool = False,
     drop_null_answers: bool = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Angle concentration of every problem, from one prefill: a Parquet file, one row a problem.
 
+    A broken-off scoring (also one that was killed) goes on when the same command is given again.
+
     Args:
         model: Registered name, hub id or folder.
         data: Registered problem set, or a JSON, JSONL or Parquet file with problem (or question) and answer.
         out: The scores file to write.
-        definition: paper counts i = j in c_intra; off-diagonal leaves it out.
+        definition: paper counts i = j in c_intra; off-diagonal leaves it out; released is what the authors' script computes.
         site: Where hidden states are read: the MLP's input, the residual stream, or after the final norm.
         layer: Index of the layer; -1 is the last.
+        layers: Several layers in one pass, a row a (problem, layer): all, or numbers such as 0,5,-1.
         limit: Score the first so many problems only.
         seed: Of a tiny model and of generated problems.
         prompt: JSON file with another prompt (system, example).
         batch_tokens: Most question tokens of a batch, padding included.
         device: auto, cpu, cuda, cuda:1, ...
+        dtype: auto is bfloat16 on a GPU and float32 on a CPU.
+        skip_too_long: Leave out problems whose prompt does not fit the model's context (the number is told).
         drop_null_answers: Leave out rows whose answer is null or empty (the number is told).
     """
     from gainrl.problems import load_problems
 
     out.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to fails now, not after the work
     problems = load_problems(data, limit=limit, seed=seed, drop_null_answers=drop_null_answers)
-    import torch
-
     from gainrl.config import SignalConfig
     from gainrl.launch import bar
-    from gainrl.models.loading import load_model
     from gainrl.probe import score_problems
     from gainrl.prompts import load_prompt
 
     with bar() as report:
-        loaded = load_model(
-            model,
-            cache=_runs_dir(runs_dir) / "shared" / "models",
-            seed=seed,
-            progress=lambda done, of: report("warm-up", done, of),
-        )
-        target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        loaded = _load_on_device(model, device, dtype, seed, runs_dir, report)
         scores = score_problems(
-            loaded.model.to(target),
+            loaded.model,
             loaded.tokenizer,
             problems,
             load_prompt(prompt),
             signal=SignalConfig(definition=definition, site=site, layer=layer),
+            layers=_layers(layers),
             model_version=loaded.version,
             batch_tokens=batch_tokens,
+            skip_too_long=skip_too_long,
             unfinished=out.with_name(f"{out.name}.unfinished"),
             progress=lambda done, of: report("scoring", done, of),
         )
     scores.save(out)
-    dropped = problems.source.get("dropped_null_answers", 0)
-    note = f"; {dropped} rows without an answer were left out" if dropped else ""
-    print(f"{out}: {len(problems)} problems, mean angle {scores.table['angle'].mean():.4f}{note}")
+    scored = scores.table.problem_id.nunique()
+    nan = int(scores.table["angle"].isna().sum())
+    notes = [
+        f"{dropped} {what}"
+        for dropped, what in (
+            (problems.source.get("dropped_null_answers", 0), "rows without an answer were left out"),
+            (len(problems) - scored, "problems were left out: their prompts do not fit the model's context"),
+            (nan, "angles are NaN, as in the release, and come first in its order"),
+        )
+        if dropped
+    ]
+    print("; ".join([f"{out}: {scored} problems, mean angle {scores.table['angle'].mean():.4f}", *notes]))
 
 
 @app.command
@@ -212,6 +225,37 @@ def _load(experiment: str, scale: str) -> "Experiment":
     from experiments.base import load_experiment
 
     return load_experiment(experiment, scale)
+
+
+def _layers(text: str | None) -> list[int] | Literal["all"] | None:
+    if text is None or text == "all":
+        return text  # type: ignore[return-value]
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--layers is {text!r}; valid: all, or numbers such as 0,5,-1") from error
+
+
+def _load_on_device(
+    name: str, device: str, dtype: str, seed: int, runs_dir: Path | None, report: "Report"
+) -> "LoadedModel":
+    import torch
+
+    from gainrl.models.loading import load_model
+
+    target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if target.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"--device is {device}, but torch sees no CUDA device; valid here: cpu")
+    chosen = ("bfloat16" if target.startswith("cuda") else "float32") if dtype == "auto" else dtype
+    loaded = load_model(
+        name,
+        cache=_runs_dir(runs_dir) / "shared" / "models",
+        seed=seed,
+        dtype=getattr(torch, chosen),
+        progress=lambda done, of: report("warm-up", done, of),
+    )
+    loaded.model.to(target)
+    return loaded
 
 
 def _runs_dir(given: Path | None) -> Path:

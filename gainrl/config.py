@@ -11,7 +11,7 @@ from gainrl.errors import InputError, unknown_name
 from gainrl.prompts import Prompt
 from gainrl.schedules import ORDERS, SCHEDULES, Schedule
 
-Definition = Literal["paper", "off-diagonal"]
+Definition = Literal["paper", "off-diagonal", "released"]
 Site = Literal["mlp_input", "residual", "final_norm"]
 
 
@@ -62,10 +62,10 @@ class ScheduleConfig(Frozen):
     def _known(self) -> "ScheduleConfig":
         if self.name not in SCHEDULES:
             raise unknown_name("schedule", self.name, SCHEDULES)
-        valid = SCHEDULES[self.name].orders
-        valid = (*ORDERS, "random") if valid is None else valid
-        if valid and self.order not in valid:
-            raise unknown_name(f"order of schedule {self.name!r}", str(self.order), valid)
+        own = SCHEDULES[self.name].orders
+        valid, or_file = ((*ORDERS, "random"), "a .pt file of the release") if own is None else (own, "")
+        if valid and self.order not in valid and not (or_file and str(self.order).endswith(".pt")):
+            raise unknown_name(f"order of schedule {self.name!r}", str(self.order), valid, or_file)
         if not valid and self.order is not None:
             raise InputError(f"schedule {self.name!r} takes no order; leave {self.order!r} out")
         return self

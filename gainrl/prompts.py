@@ -4,11 +4,13 @@ The same messages are used in scoring, training and evaluation; their hash goes 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gainrl.errors import InputError
@@ -17,7 +19,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]
+Ids = NDArray[np.int32]
 _STAND_IN = "QUESTION"
+_CHUNK = 256
+"""Prompts that are rendered and tokenized at a time; what the tokenizer makes of them is much larger than the ids."""
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ {'system': '', 'user': 'Question:\\n', 'assistant': 'Answer:\\n'}[message.role] }}{{ message.content }}\n\n"
+    "{% endfor %}{% if add_generation_prompt %}Answer:\n{% endif %}"
+)
+"""For a tokenizer without a chat template, such as a base model's. A line break, unlike a space, does not join the
+question's first word to one token."""
 
 
 class Example(BaseModel):
@@ -66,11 +79,11 @@ class Prompt(BaseModel):
             raise InputError(f"prompt file {path}: {where}: {problem['msg']}; valid: system, example") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EncodedPrompt:
-    """Token ids of one rendered prompt: prefix, question, then what the template adds before the model's turn."""
+    """Token ids (T,) of one rendered prompt: prefix, question, then what the template adds before the model's turn."""
 
-    ids: list[int]
+    ids: Ids
     prefix_tokens: int
     question_tokens: int
 
@@ -97,13 +110,31 @@ def encode_prompts(
         raise InputError(
             f"the tokenizer of {tokenizer.name_or_path!r} is a slow one, which cannot tell token positions"
         )
-    texts = tokenizer.apply_chat_template(list(conversations), tokenize=False, add_generation_prompt=True)
     stand_in = [*conversations[0][:-1], {"role": "user", "content": _STAND_IN}]
     frame = tokenizer.apply_chat_template(stand_in, tokenize=False, add_generation_prompt=True)
     head, _, tail = frame.rpartition(_STAND_IN)
-    encoding = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
 
     prompts: list[EncodedPrompt] = []
+    for first in range(0, len(conversations), _CHUNK):
+        chunk = slice(first, first + _CHUNK)
+        for prompt in _encode_chunk(tokenizer, conversations[chunk], names[chunk], head, tail):
+            if prompts and not np.array_equal(_prefix(prompt), _prefix(prompts[0])):
+                raise InputError(
+                    f"prompt of {names[len(prompts)]}: its prefix has other tokens than that of {names[0]}"
+                )
+            prompts.append(prompt)
+    return prompts
+
+
+def _encode_chunk(
+    tokenizer: "PreTrainedTokenizerBase",
+    conversations: Sequence[list[Message]],
+    names: Sequence[str],
+    head: str,
+    tail: str,
+) -> Iterator[EncodedPrompt]:
+    texts = tokenizer.apply_chat_template(list(conversations), tokenize=False, add_generation_prompt=True)
+    encoding = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     for name, messages, text, ids, offsets in zip(
         names, conversations, texts, encoding["input_ids"], encoding["offset_mapping"], strict=True
     ):
@@ -119,24 +150,28 @@ def encode_prompts(
         question_tokens = sum(begin <= first < end for first, _ in offsets)
         if not question_tokens:
             raise InputError(f"prompt of {name}: the question has no token")
-        if prompts and ids[:prefix_tokens] != prompts[0].ids[: prompts[0].prefix_tokens]:
-            raise InputError(f"prompt of {name}: its prefix has other tokens than that of {names[0]}")
-        prompts.append(EncodedPrompt(ids, prefix_tokens, question_tokens))
-    return prompts
+        yield EncodedPrompt(np.array(ids, dtype=np.int32), prefix_tokens, question_tokens)
+
+
+def _prefix(prompt: EncodedPrompt) -> Ids:
+    return prompt.ids[: prompt.prefix_tokens]
+
+
+def too_long(prompts: Sequence[EncodedPrompt], context: int, completion_tokens: int = 0) -> list[int]:
+    """Rows of the prompts that do not fit the model's context (tokens) beside a completion."""
+    return [row for row, prompt in enumerate(prompts) if len(prompt.ids) > context - completion_tokens]
 
 
 def require_fit(
     prompts: Sequence[EncodedPrompt], names: Sequence[str], context: int, completion_tokens: int = 0
 ) -> None:
     """Raise InputError, naming the longest, if a prompt and its completion do not fit the model's context (tokens)."""
-    longest = max(range(len(prompts)), key=lambda row: len(prompts[row].ids))
-    tokens, room = len(prompts[longest].ids), context - completion_tokens
-    if tokens > room:
+    if over := too_long(prompts, context, completion_tokens):
+        longest = max(over, key=lambda row: len(prompts[row].ids))
         beside = f" beside {completion_tokens} for the completion" if completion_tokens else ""
-        over = sum(len(prompt.ids) > room for prompt in prompts)
         raise InputError(
-            f"prompt of {names[longest]} has {tokens} tokens; the model's context has room for {room}{beside} "
-            f"({over} of {len(prompts)} prompts are too long)"
+            f"prompt of {names[longest]} has {len(prompts[longest].ids)} tokens; the model's context has room for "
+            f"{context - completion_tokens}{beside} ({len(over)} of {len(prompts)} prompts are too long)"
         )
 
 

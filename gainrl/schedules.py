@@ -260,12 +260,16 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 ORDERS: dict[str, tuple[str, int]] = {
     "angle": ("angle", -1),
+    "off-diagonal": ("angle", -1),
+    "released": ("angle", -1),
     "c_intra": ("c_intra", -1),
     "c_inter": ("c_inter", -1),
     "length": ("question_tokens", 1),
     "difficulty": ("difficulty", 1),
 }
-"""Order -> (column of the scores or the problems, sign): largest angle, shortest question, lowest difficulty first."""
+"""Order -> (column of the scores or the problems, sign): largest angle, shortest question, lowest difficulty first.
+
+``off-diagonal`` and ``released`` are the angle by that definition; ``angle`` is by the run's own."""
 
 
 def sort_key(order: str, columns: Mapping[str, ArrayLike], *, size: int, seed: int = 0) -> Floats:
@@ -285,6 +289,8 @@ def sort_key(order: str, columns: Mapping[str, ArrayLike], *, size: int, seed: i
     if name not in columns:
         raise InputError(f"order {order!r} needs the column {name!r}; there are: {', '.join(sorted(columns))}")
     key_N = np.asarray(columns[name], dtype=np.float64)
+    if order == "released":  # its NaN are part of what the release computes, and its sort puts them first
+        return np.where(np.isnan(key_N), -np.inf, sign * key_N)
     if missing := int(np.isnan(key_N).sum()):
         raise InputError(f"order {order!r} needs {name!r} for every problem; {missing} of {size} are missing or NaN")
     return sign * key_N

@@ -13,16 +13,17 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
 
-from gainrl.config import RunConfig
+from gainrl.config import RunConfig, SignalConfig
 from gainrl.evaluate import HeldOut
 from gainrl.grading import accuracy_reward
 from gainrl.models.loading import LoadedModel, load_model
-from gainrl.probe import COLUMNS, Scores, score_problems, signal_metadata
+from gainrl.probe import COLUMNS, Scores, load_released_order, score_problems, signal_metadata
 from gainrl.problems import ProblemSet, load_problems
 from gainrl.prompts import encode_prompts, require_fit
 from gainrl.records import RunFolder
 from gainrl.schedules import ORDERS, SCHEDULES, Schedule, sort_key
 from gainrl.seeding import torch_seed
+from gainrl.signal import DEFINITIONS
 from gainrl.trainer import Epoch, ScheduledGRPOTrainer, training_dataset
 
 Report = Callable[[str, int, int], None]
@@ -107,16 +108,22 @@ def build_schedule(
     order, seed = config.schedule.order, config.seed
     if order is None:
         key_N = np.zeros(len(problems))
+    elif order.endswith(".pt"):
+        key_N = load_released_order(Path(order), len(problems))
     elif order in ORDERS and ORDERS[order][0] in COLUMNS:
-        key_N = shared_scores(config, loaded, problems, scores_folder, report).sort_key(order, problems)
+        definition = order if order in DEFINITIONS else config.signal.definition
+        signal = config.signal.model_copy(update={"definition": definition})
+        key_N = shared_scores(config, signal, loaded, problems, scores_folder, report).sort_key(order, problems)
     else:
         key_N = sort_key(order, {"difficulty": problems.difficulties()}, size=len(problems), seed=seed)
     return SCHEDULES[config.schedule.name](key_N, seed=seed, **config.schedule.options)
 
 
-def shared_scores(config: RunConfig, loaded: LoadedModel, problems: ProblemSet, folder: Path, report: Report) -> Scores:
+def shared_scores(
+    config: RunConfig, signal: SignalConfig, loaded: LoadedModel, problems: ProblemSet, folder: Path, report: Report
+) -> Scores:
     """Scores of the training problems, from ``folder`` if these very ones were made before."""
-    metadata = signal_metadata(loaded.version, problems, config.prompt, config.signal)
+    metadata = signal_metadata(loaded.version, str(loaded.model.dtype), problems, config.prompt, signal)
     path = folder / f"{hashlib.sha256(repr(sorted(metadata.items())).encode()).hexdigest()[:12]}.parquet"
     if path.exists():
         return Scores.load(path, metadata)
@@ -125,7 +132,7 @@ def shared_scores(config: RunConfig, loaded: LoadedModel, problems: ProblemSet, 
         loaded.tokenizer,
         problems,
         config.prompt,
-        signal=config.signal,
+        signal=signal,
         model_version=loaded.version,
         progress=lambda done, of: report("scoring", done, of),
     )

@@ -96,6 +96,11 @@ class ScheduledGRPOTrainer(GRPOTrainer):
             raise InputError(f"no reward function {accuracy!r}; there are: {', '.join(self.reward_func_names)}")
 
         self.schedule, self.prompts_per_epoch, self.signal = schedule, prompts_per_epoch, signal or SignalConfig()
+        if schedule.wants_angle and self.signal.definition == "released":
+            raise InputError(
+                "definition 'released' orders problems only; while training the angle is paper's or off-diagonal "
+                "(order='released' uses it for the order alone)"
+            )
         self.accuracy_column = self.reward_func_names.index(accuracy)
         self.spans: list[EncodedPrompt] | None = self._encode_train_prompts() if schedule.wants_angle else None
         self.train_dataset = self.train_dataset.add_column(ROW, np.arange(len(self.train_dataset)))

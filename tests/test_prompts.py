@@ -1,8 +1,9 @@
 import pytest
 
 from gainrl.errors import InputError
+from gainrl.models.text import bpe_tokenizer
 from gainrl.models.tiny import tiny_tokenizer
-from gainrl.prompts import Example, Prompt, encode_prompts, require_fit
+from gainrl.prompts import PLAIN_TEMPLATE, Example, Prompt, encode_prompts, require_fit
 
 QUESTIONS = ["What is 12 + 3?", "Start at 40, then add 5.", "7"]
 
@@ -16,7 +17,7 @@ def test_spans_hold_exactly_the_questions_tokens():
     tokenizer = tiny_tokenizer()
     for question, prompt in zip(QUESTIONS, encode(), strict=True):
         inside = prompt.ids[prompt.prefix_tokens : prompt.question_end]
-        assert inside == tokenizer(question, add_special_tokens=False)["input_ids"]
+        assert inside.tolist() == tokenizer(question, add_special_tokens=False)["input_ids"]
         assert tokenizer.decode(prompt.ids[prompt.question_end :]) == "<|end|> <|assistant|>"
 
 
@@ -26,7 +27,7 @@ def test_tokens_are_those_that_the_chat_template_gives():
         rendered = tokenizer.apply_chat_template(
             Prompt().messages(question), add_generation_prompt=True, return_dict=True
         )
-        assert prompt.ids == rendered["input_ids"]
+        assert prompt.ids.tolist() == rendered["input_ids"]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +107,25 @@ def test_prompt_from_file(tmp_path):
         Prompt.from_file(path)
     with pytest.raises(InputError, match="No such file"):
         Prompt.from_file(tmp_path / "none.json")
+
+
+def test_the_plain_format_keeps_spans_apart_for_a_byte_level_tokenizer():
+    tokenizer = bpe_tokenizer(["What is 2 + 2? Question: Answer:", Prompt().system, "4 \\boxed{4}"] * 3, 300)
+    tokenizer.chat_template = PLAIN_TEMPLATE
+    questions = ["What is 2 + 2?", "2 + 2", "$x$", "\\boxed{2}"]
+    for question, one in zip(
+        questions, encode_prompts(tokenizer, [Prompt().messages(q) for q in questions], questions), strict=True
+    ):
+        inside = one.ids[one.prefix_tokens : one.question_end].tolist()
+        assert tokenizer.decode(inside) == question
+        assert tokenizer.decode(one.ids[: one.prefix_tokens].tolist()).endswith("\\boxed{4}\n\nQuestion:\n")
+
+
+def test_prompts_of_several_chunks_are_as_one_by_one(tiny, monkeypatch):
+    conversations = [Prompt().messages(f"What is {n} + {n}?") for n in range(10)]
+    names = list(map(str, range(10)))
+    whole = encode_prompts(tiny.tokenizer, conversations, names)
+    monkeypatch.setattr("gainrl.prompts._CHUNK", 3)
+    for one, other in zip(whole, encode_prompts(tiny.tokenizer, conversations, names), strict=True):
+        assert one.ids.tolist() == other.ids.tolist()
+        assert (one.prefix_tokens, one.question_tokens) == (other.prefix_tokens, other.question_tokens)

@@ -262,4 +262,4 @@ def test_trained_prompts_have_the_probes_tokens(tiny, tmp_path):
     problems = load_problems("arithmetic", limit=4, seed=0)
     trainer = make(tiny, tmp_path, problems, Gaussian(np.arange(4)), per_epoch=4)
     prompt_ids, _, _ = trainer._tokenize_prompts(list(trainer.train_dataset["prompt"]))
-    assert prompt_ids == [span.ids for span in trainer.spans]
+    assert prompt_ids == [span.ids.tolist() for span in trainer.spans]

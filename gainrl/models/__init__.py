@@ -22,6 +22,39 @@ class TinyRecipe(BaseModel):
     slip: float = 0.02
 
 
+class Shape(BaseModel):
+    """Sizes of a Qwen2 model. ``vocabulary`` 0 means as many as the tokenizer has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    hidden_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate_size: int
+    vocabulary: int = 0
+    tied: bool = True
+    context: int = 4096
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the layers' projections: what a token's forward pass multiplies with, embeddings and norms apart."""
+        width = self.hidden_size // self.heads
+        attention = 2 * self.hidden_size**2 + 2 * self.hidden_size * self.kv_heads * width
+        return self.layers * (attention + 3 * self.hidden_size * self.intermediate_size)
+
+
+SHAPES: dict[str, Shape] = {
+    "small": Shape(hidden_size=128, layers=4, heads=4, kv_heads=2, intermediate_size=384),
+    "qwen2.5-0.5b": Shape(hidden_size=896, layers=24, heads=14, kv_heads=2, intermediate_size=4864, vocabulary=151_936),
+    "qwen2.5-1.5b": Shape(
+        hidden_size=1536, layers=28, heads=12, kv_heads=2, intermediate_size=8960, vocabulary=151_936
+    ),
+    "qwen2.5-7b": Shape(
+        hidden_size=3584, layers=28, heads=28, kv_heads=4, intermediate_size=18_944, vocabulary=152_064, tied=False
+    ),
+}
+"""Sizes as the models' config.json on the hub gives them (Qwen/Qwen2.5-0.5B and so on); ``small`` is ours."""
+
 TINY_RECIPES: dict[str, TinyRecipe] = {"tiny": TinyRecipe()}
 
 HUB_MODELS: dict[str, str] = {

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from transformers import (
 from gainrl.errors import InputError, unknown_name
 from gainrl.models import HUB_MODELS, MODELS, TINY_RECIPES
 from gainrl.models.tiny import Progress, make_tiny_model
+from gainrl.prompts import PLAIN_TEMPLATE
 
 _GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
@@ -75,24 +77,48 @@ def load_model(
 
 def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch.dtype) -> LoadedModel:
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, revision=commit or "main", dtype=dtype)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            source, revision=commit or "main", dtype=dtype, output_loading_info=True
+        )
         tokenizer = load_tokenizer(source, commit)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"model {name}: {source} cannot be loaded as a causal language model: {reason}") from error
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(
+            f"model {name}: {source} holds no weights for {missing[0]} ({len(missing)} are missing); "
+            "is it a causal language model, saved whole?"
+        )
+    _require_causal(name, model)
     return LoadedModel(name, commit or weights_hash(model), model, tokenizer)
+
+
+@torch.no_grad()
+def _require_causal(name: str, model: PreTrainedModel) -> None:
+    """An encoder loads as a causal model too, and would let tokens see what comes after them."""
+    ids_BT = torch.tensor([[1, 2], [1, 3]], device=model.device)
+    first, second = model.eval()(ids_BT).logits[:, 0].float()
+    if not torch.allclose(first, second, rtol=1e-2, atol=1e-3):
+        raise InputError(
+            f"model {name}: {type(model).__name__} lets a token see the tokens after it; a decoder is needed"
+        )
 
 
 def load_tokenizer(source: Path | str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer as it was saved.
 
     AutoTokenizer picks the class by the model's type, which breaks a tokenizer of one's own in the folder of, say, a
-    Qwen2 model; a folder that names a generic class gets that class.
+    Qwen2 model; a folder that names a generic class gets that class. Without a chat template it gets a plain one, and
+    stderr says so.
     """
     config = Path(source) / "tokenizer_config.json"
     generic = config.is_file() and json.loads(config.read_text()).get("tokenizer_class") in _GENERIC_TOKENIZERS
     loader = PreTrainedTokenizerFast if generic else AutoTokenizer
-    return loader.from_pretrained(source, revision=revision or "main")
+    tokenizer = loader.from_pretrained(source, revision=revision or "main")
+    if not tokenizer.chat_template:
+        print(f"gainrl: the tokenizer of {source} has no chat template; a plain format is used", file=sys.stderr)
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    return tokenizer
 
 
 def weights_hash(model: torch.nn.Module) -> str:

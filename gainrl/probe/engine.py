@@ -1,16 +1,15 @@
-"""The prefill: the prefix once, its keys and values reused; questions by length; nothing after the probed site."""
+"""The prefill: the prefix once, its keys and values reused; questions by length; nothing after the last probed site."""
 
 import copy
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,14 +18,14 @@ from gainrl.errors import InputError
 from gainrl.models.loading import weights_hash
 from gainrl.models.tiny import Progress
 from gainrl.probe.scores import Scores, signal_metadata
-from gainrl.probe.sites import prefill_to_site
+from gainrl.probe.sites import layer_count, prefill_to_sites
+from gainrl.probe.unfinished import Unfinished
 from gainrl.problems import ProblemSet
-from gainrl.prompts import Prompt, encode_prompts, require_fit
-from gainrl.records import write_atomically
+from gainrl.prompts import EncodedPrompt, Ids, Prompt, encode_prompts, require_fit, too_long
 from gainrl.schedules import Floats
-from gainrl.signal import concentration, unit_mean
+from gainrl.signal import concentration, released_concentration, unit_mean
 
-Ids = NDArray[np.int32]
+BATCH_TOKENS = 4096
 
 
 def score_problems(
@@ -36,149 +35,171 @@ def score_problems(
     prompt: Prompt | None = None,
     *,
     signal: SignalConfig | None = None,
+    layers: Sequence[int] | Literal["all"] | None = None,
     model_version: str | None = None,
-    batch_tokens: int = 4096,
+    batch_tokens: int = BATCH_TOKENS,
+    skip_too_long: bool = False,
     unfinished: Path | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Angle concentration of every problem, from one prefill of each prompt up to the probed site.
 
     Args:
+        layers: score these layers instead of ``signal.layer``, in one pass; the table then has a column ``layer``.
         model_version: what to call the weights in the metadata; a hash of them if not given.
-        batch_tokens: most question tokens of a batch, padding included. Does not change the scores (1e-5 in fp32).
+        batch_tokens: most tokens of a batch, padding included. Does not change the scores (1e-5 in fp32).
+        skip_too_long: leave out prompts that do not fit the model's context, instead of raising.
         unfinished: file that keeps finished batches, so that a broken-off scoring goes on; removed at the end.
         progress: called with (finished problems, all problems).
 
     Raises:
         InputError: a prompt that cannot be encoded or is longer than the context, a probe site or layer that the model
-            does not have, an unfinished file of other settings, a score that is not finite (which problem).
+            does not have, an unfinished file of other settings, hidden states that are not finite (problem, layer).
     """
     prompt, signal = prompt or Prompt(), signal or SignalConfig()
     encoded = encode_prompts(tokenizer, [prompt.messages(p.question) for p in problems.problems], problems.ids)
-    require_fit(encoded, problems.ids, int(model.config.max_position_embeddings))
-    prefix_tokens = encoded[0].prefix_tokens
-    if not prefix_tokens:
-        raise InputError(
-            "the prompt has no token before the question, so c_inter has no meaning; give it a system message"
-        )
-    questions = [np.array(e.ids[prefix_tokens : e.question_end], dtype=np.int32) for e in encoded]
-    if signal.definition == "off-diagonal" and (short := [i for i, q in enumerate(questions) if len(q) < 2]):
-        raise InputError(f"the question of {problems.ids[short[0]]} is one token; off-diagonal needs two")
-    prefix = torch.tensor([encoded[0].ids[:prefix_tokens]], device=model.device)
-    del encoded
+    context = int(model.config.max_position_embeddings)
+    if skip_too_long and (over := too_long(encoded, context)):
+        problems = problems.without(over)
+        encoded = [one for row, one in enumerate(encoded) if row not in set(over)]
+    require_fit(encoded, problems.ids, context)
+    _require_scorable(model, encoded, problems, signal)
 
-    metadata = signal_metadata(model_version or weights_hash(model), problems, prompt, signal)
-    done = _Finished(unfinished, metadata)
+    chosen = [signal.layer] if layers is None else _distinct(layers, layer_count(model))
+    metadata = signal_metadata(model_version or weights_hash(model), str(model.dtype), problems, prompt, signal)
+    metadata |= {"layer": ", ".join(map(str, chosen))}
+    scored = Unfinished(unfinished, metadata, (len(problems), len(chosen)))
     with _evaluating(model):
-        scorer = _Scorer(model, signal, prefix)
-        for rows in _batches([len(question) for question in questions], batch_tokens):
-            if not done.has(rows):
-                done.add(rows, *scorer.score([questions[row] for row in rows]))
+        scorer = _Scorer(model, signal, chosen, encoded[0])
+        for rows in _batches([len(one.ids) - one.prefix_tokens for one in encoded], batch_tokens):
+            if todo := scored.missing(rows):
+                scored.add(todo, *scorer.score([encoded[row] for row in todo], [problems.ids[row] for row in todo]))
             if progress is not None:
-                progress(len(done.c_intra), len(questions))
-
-    table = _table(problems, questions, prefix_tokens, done)
-    done.remove()
+                progress(scored.count, len(problems))
+    table = _table(problems, encoded, scored, None if layers is None else chosen)
+    scored.remove()
     return Scores(table, {**metadata, "version": version("gainrl")})
 
 
-def _table(problems: ProblemSet, questions: Sequence[Ids], prefix_tokens: int, finished: "_Finished") -> pd.DataFrame:
-    rows = range(len(questions))
-    c_intra_N, c_inter_N = (np.array([values[row] for row in rows]) for values in (finished.c_intra, finished.c_inter))
-    table = pd.DataFrame(
-        {
-            "problem_id": problems.ids,
-            "c_intra": c_intra_N,
-            "c_inter": c_inter_N,
-            "angle": c_intra_N + c_inter_N,
-            "question_tokens": [len(question) for question in questions],
-            "prefix_tokens": prefix_tokens,
-        }
-    )
-    if not np.isfinite(table["angle"]).all():
-        bad = table.problem_id[~np.isfinite(table["angle"])]
-        raise InputError(f"the score of {bad.iloc[0]} is not finite ({len(bad)} of {len(table)} problems)")
+def _distinct(layers: Sequence[int] | Literal["all"], count: int) -> list[int]:
+    """Layers as numbers from 0; out-of-range ones are left for the probe to refuse."""
+    return list(range(count)) if layers == "all" else sorted({n % count if -count <= n < count else n for n in layers})
+
+
+def _require_scorable(
+    model: PreTrainedModel, encoded: Sequence[EncodedPrompt], problems: ProblemSet, signal: SignalConfig
+) -> None:
+    if not encoded[0].prefix_tokens:
+        raise InputError(
+            "the prompt has no token before the question, so c_inter has no meaning; give it a system message"
+        )
+    short = [row for row, one in enumerate(encoded) if one.question_tokens < 2]
+    if signal.definition == "off-diagonal" and short:
+        raise InputError(f"the question of {problems.ids[short[0]]} is one token; off-diagonal needs two")
+    largest, vocabulary = max(int(one.ids.max()) for one in encoded), model.get_input_embeddings().num_embeddings
+    if largest >= vocabulary:
+        raise InputError(
+            f"the tokenizer gives token {largest}, the model knows {vocabulary}; they do not belong together"
+        )
+
+
+def _table(
+    problems: ProblemSet, encoded: Sequence[EncodedPrompt], scored: Unfinished, layers: Sequence[int] | None
+) -> pd.DataFrame:
+    """A row a problem, or a row a (problem, layer)."""
+    repeats = scored.c_intra_NL.shape[1]
+    columns: dict[str, Any] = {
+        "problem_id": np.repeat(np.array(problems.ids, dtype=object), repeats),
+        "c_intra": scored.c_intra_NL.ravel(),
+        "c_inter": scored.c_inter_NL.ravel(),
+        "angle": (scored.c_intra_NL + scored.c_inter_NL).ravel(),
+        "question_tokens": np.repeat([one.question_tokens for one in encoded], repeats),
+        "prefix_tokens": encoded[0].prefix_tokens,
+    }
+    table = pd.DataFrame(columns)
+    if layers is not None:
+        table.insert(1, "layer", np.tile(layers, len(problems)))
     return table
 
 
 class _Scorer:
-    """Holds what all prompts share: the prefix's keys and values in every layer, and its mean unit vector."""
+    """Holds what all prompts share: the prefix's keys and values in every layer, and its unit vectors at each site."""
 
-    def __init__(self, model: PreTrainedModel, signal: SignalConfig, prefix_1P: Tensor) -> None:
-        self.model, self.signal = model, signal
-        self.prefix_tokens = prefix_1P.shape[1]
+    def __init__(
+        self, model: PreTrainedModel, signal: SignalConfig, layers: Sequence[int], first: EncodedPrompt
+    ) -> None:
+        self.model, self.signal, self.layers = model, signal, layers
+        self.prefix_tokens = first.prefix_tokens
+        self.most_tokens: float = float("inf")
         self.cache = DynamicCache(config=model.config)
-        hidden_1PD = self._prefill(prefix_1P, torch.ones_like(prefix_1P), self.cache)
-        self.prefix_1D = unit_mean(hidden_1PD, torch.ones_like(prefix_1P))
+        self.prefix_1PD: dict[int, Tensor] = {}
+        ids_1P = torch.as_tensor(first.ids[None, : first.prefix_tokens], dtype=torch.long, device=model.device)
+        self._prefill(self.prefix_1PD.__setitem__, ids_1P, self.cache)
+        for layer, states_1PD in self.prefix_1PD.items():
+            if not states_1PD.isfinite().all():
+                raise InputError(f"hidden states of the prompt's prefix are not finite at layer {layer}")
 
-    def score(self, questions: Sequence[Ids]) -> tuple[Floats, Floats]:
-        """c_intra and c_inter of a batch; a batch that does not fit the device's memory is halved."""
-        try:
-            return self._score(questions)
-        except torch.OutOfMemoryError:
-            if len(questions) == 1:
-                raise
-        torch.cuda.empty_cache()
-        half = len(questions) // 2
-        first, second = self.score(questions[:half]), self.score(questions[half:])
+    def score(self, prompts: Sequence[EncodedPrompt], names: Sequence[str]) -> tuple[Floats, Floats]:
+        """c_intra and c_inter, (B, L) each; a batch that does not fit the device's memory is halved, and all after it."""
+        tokens = len(prompts) * max(len(one.ids) for one in prompts)
+        if tokens <= self.most_tokens or len(prompts) == 1:
+            try:
+                return self._score(prompts, names)
+            except RuntimeError as error:
+                if len(prompts) == 1 or not _is_out_of_memory(error):
+                    raise
+            self.most_tokens = tokens // 2
+            torch.cuda.empty_cache()
+        half = len(prompts) // 2
+        first, second = self.score(prompts[:half], names[:half]), self.score(prompts[half:], names[half:])
         return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
 
-    def _score(self, questions: Sequence[Ids]) -> tuple[Floats, Floats]:
-        ids_BQ, mask_BQ = _pad(questions, self.model.device)
-        cache = copy.deepcopy(self.cache)
-        cache.batch_repeat_interleave(len(questions))
-        prefix_mask_BP = mask_BQ.new_ones(len(questions), self.prefix_tokens)
-        hidden_BQD = self._prefill(ids_BQ, torch.cat([prefix_mask_BP, mask_BQ], dim=1), cache)
-        result = concentration(unit_mean(hidden_BQD, mask_BQ), mask_BQ.sum(1), self.prefix_1D, self.signal.definition)
-        return result.c_intra.double().cpu().numpy(), result.c_inter.double().cpu().numpy()
+    def _score(self, prompts: Sequence[EncodedPrompt], names: Sequence[str]) -> tuple[Floats, Floats]:
+        to_end = self.signal.definition == "released"
+        questions = [one.ids[self.prefix_tokens : None if to_end else one.question_end] for one in prompts]
+        ids_BQ, length_B = _pad(questions, self.model.device)
+        results: dict[int, Tensor] = {}
 
-    def _prefill(self, ids: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
-        return prefill_to_site(
-            self.model, self.signal, input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True
+        def receive(layer: int, hidden_BQD: Tensor) -> None:
+            results[layer] = self._concentration(layer, hidden_BQD, length_B)
+
+        self._prefill(receive, ids_BQ, self._cache_of(len(prompts)))
+        c_intra_BL, c_inter_BL, finite_BL = torch.stack([results[layer] for layer in self.layers], dim=-1).cpu().numpy()
+        if not finite_BL.all():
+            row, layer = np.argwhere(finite_BL == 0)[0]
+            raise InputError(f"hidden states of {names[row]} are not finite at layer {self.layers[layer]}")
+        return c_intra_BL, c_inter_BL
+
+    def _concentration(self, layer: int, hidden_BQD: Tensor, length_B: Tensor) -> Tensor:
+        """c_intra, c_inter, and whether all hidden states are finite: (3, B), float64."""
+        mask_BQ = torch.arange(hidden_BQD.shape[1], device=hidden_BQD.device) < length_B[:, None]
+        prefix_1PD = self.prefix_1PD[layer]
+        if self.signal.definition == "released":
+            whole_BTD = torch.cat([prefix_1PD.expand(len(length_B), -1, -1), hidden_BQD], dim=1)
+            result = released_concentration(whole_BTD, length_B + self.prefix_tokens)
+        else:
+            prefix_1D = unit_mean(prefix_1PD, torch.ones_like(prefix_1PD[..., 0], dtype=torch.bool))
+            result = concentration(unit_mean(hidden_BQD, mask_BQ), length_B, prefix_1D, self.signal.definition)
+        finite_B = (hidden_BQD.isfinite().all(-1) | ~mask_BQ).all(1)
+        return torch.stack([result.c_intra, result.c_inter, finite_B]).double()
+
+    def _cache_of(self, size: int) -> DynamicCache:
+        """The prefix's keys and values for a batch: views, since attention joins them to the questions' own anyway."""
+        cache = copy.deepcopy(self.cache)
+        for layer in cache.layers:
+            if layer.get_seq_length():
+                layer.keys = layer.keys.expand(size, -1, -1, -1)
+                layer.values = layer.values.expand(size, -1, -1, -1)  # noqa: PD011 (a cache, not a table)
+        return cache
+
+    def _prefill(self, receive: Any, ids: Tensor, cache: DynamicCache) -> None:
+        prefill_to_sites(
+            self.model, self.signal.site, self.layers, receive, input_ids=ids, past_key_values=cache, use_cache=True
         )
 
 
-class _Finished:
-    """Scores by row, kept in a file as they come: a line for the settings, then a line a batch."""
-
-    def __init__(self, path: Path | None, metadata: Mapping[str, str]) -> None:
-        self.path = path
-        self.c_intra: dict[int, float] = {}
-        self.c_inter: dict[int, float] = {}
-        if path is None:
-            return
-        lines = path.read_text().split("\n") if path.exists() else []
-        if len(lines) < 2:
-            write_atomically(path, lambda file: file.write_text(json.dumps(dict(metadata)) + "\n"))
-            return
-        settings, *batches, torn = lines
-        if json.loads(settings) != dict(metadata):
-            raise InputError(
-                f"{path} is an unfinished scoring with other settings; remove it, or write to another --out"
-            )
-        for batch in map(json.loads, batches):
-            self._keep(**batch)
-        if torn:
-            whole = "\n".join(lines[:-1]) + "\n"
-            write_atomically(path, lambda file: file.write_text(whole))
-
-    def has(self, rows: Sequence[int]) -> bool:
-        return all(row in self.c_intra for row in rows)
-
-    def add(self, rows: Sequence[int], c_intra: Floats, c_inter: Floats) -> None:
-        batch = {"rows": list(rows), "c_intra": c_intra.tolist(), "c_inter": c_inter.tolist()}
-        self._keep(**batch)
-        if self.path is not None:
-            with self.path.open("a") as file:
-                file.write(json.dumps(batch) + "\n")
-
-    def _keep(self, rows: Sequence[int], c_intra: Sequence[float], c_inter: Sequence[float]) -> None:
-        self.c_intra |= dict(zip(rows, c_intra, strict=True))
-        self.c_inter |= dict(zip(rows, c_inter, strict=True))
-
-    def remove(self) -> None:
-        if self.path is not None:
-            self.path.unlink()
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 @contextmanager
@@ -201,7 +222,7 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
 
 
 def _pad(questions: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask (B, Q), padded on the right; what stands in the padding never matters in a causal model."""
-    tensors = [torch.as_tensor(question, dtype=torch.long, device=device) for question in questions]
-    mask_BQ = nn.utils.rnn.pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True)
-    return nn.utils.rnn.pad_sequence(tensors, batch_first=True), mask_BQ
+    """Token ids (B, Q) padded on the right, and lengths (B,). No mask: no token of a causal model sees what is after it."""
+    tensors = [torch.as_tensor(question, dtype=torch.long) for question in questions]
+    lengths = torch.tensor([len(question) for question in questions])
+    return nn.utils.rnn.pad_sequence(tensors, batch_first=True).to(device), lengths.to(device)

@@ -16,6 +16,7 @@ from gainrl.problems import ProblemSet
 from gainrl.prompts import Prompt
 from gainrl.records import write_atomically
 from gainrl.schedules import Floats, sort_key
+from gainrl.signal import DEFINITIONS
 
 COLUMNS = ("problem_id", "c_intra", "c_inter", "angle", "question_tokens", "prefix_tokens")
 _METADATA_KEY = b"gainrl"
@@ -23,7 +24,10 @@ _METADATA_KEY = b"gainrl"
 
 @dataclass(frozen=True)
 class Scores:
-    """The table (a row a problem, in the set's order; `COLUMNS`) and what it was made from."""
+    """The table (a row a problem, in the set's order; `COLUMNS`) and what it was made from.
+
+    Scores of several layers have a row a (problem, layer) and a column ``layer``; `at_layer` takes one of them out.
+    """
 
     table: pd.DataFrame
     metadata: Mapping[str, str]
@@ -52,20 +56,40 @@ class Scores:
                 )
         return cls(table.to_pandas(), metadata)
 
+    def at_layer(self, layer: int) -> "Scores":
+        """The scores of one layer (a number from 0) out of those of several."""
+        if "layer" not in self.table or layer not in set(self.table.layer):
+            raise InputError(f"there are no scores of layer {layer}; there are: {self.metadata['layer']}")
+        table = self.table[self.table.layer == layer].drop(columns="layer").reset_index(drop=True)
+        return Scores(table, {**self.metadata, "layer": str(layer)})
+
     def sort_key(self, order: str, problems: ProblemSet | None = None, *, seed: int = 0) -> Floats:
-        """What a schedule takes, for an order by name (`schedules.ORDERS` or ``random``). Difficulty needs ``problems``."""
+        """What a schedule takes, for an order by name (`schedules.ORDERS` or ``random``). Difficulty needs ``problems``.
+
+        Raises InputError: scores of several layers, another definition than the order is of, or other problems.
+        """
+        if "layer" in self.table:
+            raise InputError(f"these are scores of layers {self.metadata['layer']}; take one of them with at_layer")
+        definition = self.metadata["definition"]
+        if order in DEFINITIONS and order != definition:
+            raise InputError(f"order {order!r} needs scores of that definition; these are of {definition!r}")
         columns: dict[str, Any] = {name: self.table[name].to_numpy() for name in COLUMNS[1:]}
         if problems is not None:
             if list(self.table.problem_id) != problems.ids:
                 raise InputError(f"the scores are not of the problems of {problems.name}, in that order")
             columns["difficulty"] = problems.difficulties()
+        if order == "angle" and definition == "released":
+            order = "released"
         return sort_key(order, columns, size=len(self.table), seed=seed)
 
 
-def signal_metadata(model_version: str, problems: ProblemSet, prompt: Prompt, signal: SignalConfig) -> dict[str, str]:
+def signal_metadata(
+    model_version: str, dtype: str, problems: ProblemSet, prompt: Prompt, signal: SignalConfig
+) -> dict[str, str]:
     """What scores depend on; two scores files with the same metadata hold the same scores."""
     return {
         "model": model_version,
+        "dtype": dtype.removeprefix("torch."),
         "prompt": prompt.hash,
         "problem_set": problems.fingerprint,
         "definition": signal.definition,

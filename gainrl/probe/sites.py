@@ -1,48 +1,61 @@
-"""Where hidden states are read: hooks on the probed module, and which tokens are prefix and question."""
+"""Where hidden states are read: hooks on the probed modules, and which tokens are prefix and question."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gainrl.config import SignalConfig
+from gainrl.config import SignalConfig, Site
 from gainrl.errors import InputError
 from gainrl.prompts import EncodedPrompt
 
+_MLPS = ("mlp", "feed_forward", "ffn")
+_FINAL_NORMS = ("norm", "final_layer_norm", "ln_f", "final_norm", "norm_f")
+
 
 class _Reached(Exception):
-    """The probed module was reached; nothing after it is needed."""
+    """The last probed module was reached; nothing after it is needed."""
 
 
 @contextmanager
 def capture(model: nn.Module, signal: SignalConfig) -> Iterator[list[Tensor]]:
     """While open, every forward pass appends the hidden states (B, T, D) at the probe site to the list, detached."""
     captured: list[Tensor] = []
-    with _hooked(model, signal, captured.append):
+    with _hooked(*probed_module(cast(PreTrainedModel, model), signal), captured.append):
         yield captured
 
 
-def prefill_to_site(model: PreTrainedModel, signal: SignalConfig, **inputs: Any) -> Tensor:
-    """Hidden states (B, T, D) at the probe site. Runs the decoder up to there: no later module, and no LM head."""
-    captured: list[Tensor] = []
+def prefill_to_sites(
+    model: PreTrainedModel, site: Site, layers: Sequence[int], receive: Callable[[int, Tensor], None], **inputs: Any
+) -> None:
+    """Give ``receive`` each of the layers with its hidden states (B, T, D) at the site, as the forward pass reaches them.
 
-    def stop(states: Tensor) -> None:
-        captured.append(states)
-        raise _Reached
+    Runs the decoder up to the last of them: no later module, and no LM head.
+    """
+    last = max(layers, key=lambda layer: layer % layer_count(model))
 
-    with _hooked(model, signal, stop), torch.no_grad(), suppress(_Reached):
+    def receiver(layer: int) -> Callable[[Tensor], None]:
+        def received(states: Tensor) -> None:
+            receive(layer, states)
+            if layer == last:
+                raise _Reached
+
+        return received
+
+    with ExitStack() as stack:
+        for layer in layers:
+            module, is_input = probed_module(model, SignalConfig(site=site, layer=layer))
+            stack.enter_context(_hooked(module, is_input, receiver(layer)))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(suppress(_Reached))
         cast(nn.Module, model.get_decoder())(**inputs)
-    (hidden_BTD,) = captured
-    return hidden_BTD
 
 
 @contextmanager
-def _hooked(model: nn.Module, signal: SignalConfig, receive: Callable[[Tensor], None]) -> Iterator[None]:
-    module, is_input = _probed_module(cast(PreTrainedModel, model), signal)
-
+def _hooked(module: nn.Module, is_input: bool, receive: Callable[[Tensor], None]) -> Iterator[None]:
     def hook(_module: nn.Module, inputs: Any, output: Any = None) -> None:
         states = inputs if is_input else output
         receive((states[0] if isinstance(states, tuple) else states).detach())
@@ -54,20 +67,38 @@ def _hooked(model: nn.Module, signal: SignalConfig, receive: Callable[[Tensor], 
         handle.remove()
 
 
-def _probed_module(model: PreTrainedModel, signal: SignalConfig) -> tuple[nn.Module, bool]:
-    """The module whose input (True) or output (False) is probed."""
-    decoder = model.get_decoder()
-    layers = getattr(decoder, "layers", None)
-    if layers is None:
-        raise InputError(f"{type(model).__name__} has no decoder layers that this suite can probe")
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The decoder's layers. Raises InputError if the model has none that this suite knows how to probe."""
+    for module in cast(nn.Module, model.get_decoder()).children():
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+            return module
+    raise InputError(f"{type(model).__name__} has no decoder layers that this suite can probe")
+
+
+def layer_count(model: PreTrainedModel) -> int:
+    return len(decoder_layers(model))
+
+
+def probed_module(model: PreTrainedModel, signal: SignalConfig) -> tuple[nn.Module, bool]:
+    """The module whose input (True) or output (False) is probed.
+
+    Raises InputError: the layer is out of range, or the model has no such site.
+    """
+    layers = decoder_layers(model)
     if not -len(layers) <= signal.layer < len(layers):
         raise InputError(f"layer {signal.layer} is out of range; valid: {-len(layers)} to {len(layers) - 1}")
-    if signal.site == "final_norm":
-        if signal.layer not in (-1, len(layers) - 1):
-            raise InputError(f"site final_norm lies after the last layer; layer is {signal.layer}, valid: -1")
-        return cast(nn.Module, decoder.norm), False
-    layer = layers[signal.layer]
-    return (layer.mlp, True) if signal.site == "mlp_input" else (layer, False)
+    if signal.site == "residual":
+        return layers[signal.layer], False
+    if signal.site == "final_norm" and signal.layer not in (-1, len(layers) - 1):
+        raise InputError(f"site final_norm lies after the last layer; layer is {signal.layer}, valid: -1")
+    is_mlp = signal.site == "mlp_input"
+    parent, names = (layers[signal.layer], _MLPS) if is_mlp else (cast(nn.Module, model.get_decoder()), _FINAL_NORMS)
+    for name in names:
+        if isinstance(module := getattr(parent, name, None), nn.Module):
+            return module, is_mlp
+    raise InputError(
+        f"{type(model).__name__} has no site {signal.site}: its {type(parent).__name__} has no {names[0]}; try residual"
+    )
 
 
 def span_masks(

@@ -65,6 +65,12 @@ class ProblemSet:
             raise InputError(f"problem set {self.name} holds {len(self)} problems; {limit} were asked for")
         return ProblemSet(self.name, self.problems[:limit], self.source)
 
+    def without(self, rows: Iterable[int]) -> "ProblemSet":
+        """The set less some rows. Raises InputError if none is left."""
+        left_out = set(rows)
+        kept = tuple(problem for row, problem in enumerate(self.problems) if row not in left_out)
+        return ProblemSet(self.name, kept, self.source)
+
     def difficulties(self) -> list[float]:
         """N difficulties, NaN where a problem has none."""
         return [math.nan if problem.difficulty is None else problem.difficulty for problem in self.problems]

@@ -1,0 +1,68 @@
+"""Small models made on the spot from a file of problems: a byte-level BPE tokenizer, and a random or briefly trained Qwen2.
+
+For trying the suite on real questions where no hub is at hand, and for measuring the speed of a larger model's shape.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from gainrl.models import Shape
+from gainrl.seeding import torch_seed
+
+_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def bpe_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with single digits, learnt from texts, with a ChatML template; at most ``vocabulary`` tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=_SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=_SPECIAL[0],
+        eos_token=_SPECIAL[2],
+        additional_special_tokens=_SPECIAL[1:],
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = _CHAT_TEMPLATE
+    return fast
+
+
+def random_model(
+    shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> Qwen2ForCausalLM:
+    """Qwen2 architecture of a shape with seeded random weights; its vocabulary is at least the tokenizer's."""
+    config = Qwen2Config(
+        vocab_size=max(shape.vocabulary, len(tokenizer)),
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=shape.context,
+        tie_word_embeddings=shape.tied,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype=dtype,
+    )
+    with torch.random.fork_rng(), torch.device(device):
+        torch.manual_seed(torch_seed(seed, "random weights"))
+        model = Qwen2ForCausalLM._from_config(config, dtype=dtype)
+    return model.eval()
