@@ -102,6 +102,8 @@ class TrainingConfig(Frozen):
     max_grad_norm: float = Field(1.0, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     bf16: bool = False
+    keep_every: int | None = Field(None, gt=0)
+    """Keep the model before training and every so many steps, in checkpoints/step-N; None keeps the last alone."""
 
     @model_validator(mode="after")
     def _whole_steps(self) -> "TrainingConfig":

@@ -162,6 +162,24 @@ def too_long(prompts: Sequence[EncodedPrompt], context: int, completion_tokens: 
     return [row for row, prompt in enumerate(prompts) if len(prompt.ids) > context - completion_tokens]
 
 
+def segments(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[tuple[str, int, int]]:
+    """(name, first token, token after the last) of the messages' contents: system, example, answer, question.
+
+    What the template writes around them is in none.
+    """
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    names = {"system": "system", "user": "example", "assistant": "answer"}
+    labelled = [(names[message["role"]], message["content"]) for message in messages[:-1]]
+    found, position = [], 0
+    for name, content in [*labelled, ("question", messages[-1]["content"])]:
+        begin = text.index(content, position)
+        position = begin + len(content)
+        inside = [token for token, (first, last) in enumerate(offsets) if first < position and last > begin]
+        found.append((name, inside[0], inside[-1] + 1))
+    return found
+
+
 def require_fit(
     prompts: Sequence[EncodedPrompt], names: Sequence[str], context: int, completion_tokens: int = 0
 ) -> None:

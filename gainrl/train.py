@@ -187,6 +187,7 @@ class _Recorder(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._evaluate(0)
+        self._keep(0)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.began = time.perf_counter()
@@ -204,9 +205,17 @@ class _Recorder(TrainerCallback):
             self._evaluate(state.global_step)
         self.report("training", state.global_step, state.max_steps)
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._keep(state.global_step)
+
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.draws.append(_draws(self.trainer.epochs[-1], self.problem_ids))
         self.folder.write_draws(pd.concat(self.draws, ignore_index=True))
+
+    def _keep(self, step: int) -> None:
+        every = self.config.training.keep_every
+        if every is not None and step % every == 0:
+            self.trainer.save_model(str(self.folder.checkpoints / f"step-{step}"))
 
     def _evaluate(self, step: int) -> None:
         accuracy = self.held_out.evaluate(self.trainer.accelerator.unwrap_model(self.trainer.model))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from gainrl.records import write_atomically
 
 COLUMN_INCHES = 5.5
+FORMATS = ("svg", "pdf", "png")
 
 
 def use() -> None:
@@ -37,3 +38,10 @@ def save(figure: Figure, path: Path) -> None:
     no_date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     write_atomically(path, lambda file: figure.savefig(file, format=kind, bbox_inches="tight", metadata=no_date))
     plt.close(figure)
+
+
+def save_all(figure: Figure, stem: Path) -> Path:
+    """Write the figure as SVG, PDF and PNG, of that name; returns the last."""
+    for suffix in FORMATS:
+        save(figure, stem.with_name(f"{stem.name}.{suffix}"))
+    return stem.with_name(f"{stem.name}.{FORMATS[-1]}")

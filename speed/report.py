@@ -1,6 +1,8 @@
 """Where a benchmark's numbers go: results/benchmarks/NAME.md and .json, with the command that repeats them."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,11 @@ from gainrl.records import environment, write_atomically
 FOLDER = Path("results") / "benchmarks"
 
 
+def _command() -> str:
+    module = sys.modules["__main__"].__spec__
+    return shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
+
+
 def publish(name: str, title: str, rows: pd.DataFrame, note: str) -> None:
     """Write and print a benchmark's table."""
     machine = environment()
@@ -18,7 +25,7 @@ def publish(name: str, title: str, rows: pd.DataFrame, note: str) -> None:
     text = (
         f"# {title}\n\n{grid}\n\n{note}\n\n"
         f"{machine['cpus']} CPUs, {machine['threads']} threads, accelerator: {machine['accelerator'] or 'none'}; "
-        f"torch {machine['packages']['torch']}, TRL {machine['packages']['trl']}. Repeat with `python -m speed.{name}`.\n"
+        f"torch {machine['packages']['torch']}, TRL {machine['packages']['trl']}. Repeat with `{_command()}`.\n"
     )
     content: dict[str, Any] = {
         "title": title,

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"cli"},
     {"launch"},
-    {"train", "evaluate"},
+    {"train", "evaluate", "correlate", "patterns", "rollouts"},
     {"trainer", "probe", "gradients", "records"},
     {"config", "problems", "models", "prompts"},
     {"signal", "schedules", "grading", "stats"},

@@ -67,6 +67,7 @@ def test_forgotten_carries_cannot_cancel():
         text = sloppy_solution(_terms(problem), rng, forget=0.5)
         total = int(re.search(r"boxed\{(\d+)\}", text)[1])
         assert (int(problem.answer) - total) % 10 == 0
+        assert problem.gold_completion == problem.solution == sloppy_solution(_terms(problem), rng)
         assert (total == int(problem.answer)) == (text == sloppy_solution(_terms(problem), rng))
 
 

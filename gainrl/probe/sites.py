@@ -101,6 +101,34 @@ def probed_module(model: PreTrainedModel, signal: SignalConfig) -> tuple[nn.Modu
     )
 
 
+def reading_modules(model: PreTrainedModel, signal: SignalConfig) -> list[str]:
+    """Names of the modules inside the probed one that take the probed states as they are: the gate and up projections.
+
+    Empty where the probed states are an output, or are read through something else (a router).
+    """
+    module, is_input = probed_module(model, signal)
+    if not is_input:
+        return []
+    found: list[str] = []
+    with ExitStack() as stack:
+        captured = stack.enter_context(capture(model, signal))
+
+        def look(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            def looked(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                if inputs and inputs[0].data_ptr() == captured[-1].data_ptr() and inputs[0].ndim == captured[-1].ndim:
+                    found.append(name)
+
+            return looked
+
+        for name, inner in model.named_modules():
+            if any(inner is child for child in module.modules()) and list(inner.parameters(recurse=False)):
+                handle = inner.register_forward_pre_hook(look(name))
+                stack.callback(handle.remove)
+        stack.enter_context(torch.no_grad())
+        cast(nn.Module, model.get_decoder())(input_ids=torch.tensor([[1, 2]], device=model.device), use_cache=False)
+    return found
+
+
 def span_masks(
     prompts: Sequence[EncodedPrompt], hidden_BTD: Tensor, starts_B: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ independently of the level, so that question length and difficulty can be told a
 """
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import accumulate, islice
 
 import numpy as np
 
@@ -75,6 +75,12 @@ def sloppy_solution(terms: Terms, rng: np.random.Generator, forget: float = 0.0,
     return f"{text} \\boxed{{{total}}}"
 
 
+def _worked(terms: Terms) -> str:
+    """What `sloppy_solution` is without mistakes."""
+    steps = [f" + {term} = {total}" for term, total in zip(terms[1:], list(accumulate(terms))[1:], strict=True)]
+    return f"{terms[0]}{''.join(steps)} \\boxed{{{sum(terms)}}}"
+
+
 def _carries(total: int, term: int) -> bool:
     return total % 10 + term >= 10
 
@@ -101,6 +107,7 @@ def _problem(terms: Terms, wording: int) -> Problem:
         question=WORDINGS[wording](terms),
         answer=str(sum(terms)),
         difficulty=100 * (level - LEVELS[0]) / (LEVELS[-1] - LEVELS[0]),
+        solution=_worked(terms),
     )
 
 

@@ -23,6 +23,16 @@ class Problem:
     question: str
     answer: str
     difficulty: float | None = None
+    solution: str | None = None
+    """A worked solution, where the set has one."""
+
+    @property
+    def gold_completion(self) -> str:
+        """What a model that solves the problem could write: the solution, with the answer in a box at its end."""
+        boxed = f"\\boxed{{{self.answer}}}"
+        if self.solution is None:
+            return boxed
+        return self.solution if "\\boxed{" in self.solution else f"{self.solution} {boxed}"
 
 
 @dataclass(frozen=True)
@@ -51,10 +61,11 @@ class ProblemSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hex digits that change with any problem or with their order."""
+        """12 hex digits that change with any problem (solutions apart) or with their order."""
         digest = hashlib.sha256()
         for problem in self.problems:
-            digest.update(json.dumps(asdict(problem), ensure_ascii=False).encode())
+            what = {key: value for key, value in asdict(problem).items() if key != "solution"}
+            digest.update(json.dumps(what, ensure_ascii=False).encode())
         return digest.hexdigest()[:12]
 
     def head(self, limit: int | None) -> "ProblemSet":
@@ -119,7 +130,9 @@ def from_rows(
         if problem_id in seen:
             raise InputError(f"{name}, {where}: problem_id {problem_id!r} stands in {seen[problem_id]} already")
         seen[problem_id] = where
-        problems.append(Problem(problem_id, text, gold, _difficulty(name, where, row)))
+        solution = row.get("solution")
+        solution = solution.strip() or None if isinstance(solution, str) else None
+        problems.append(Problem(problem_id, text, gold, _difficulty(name, where, row), solution))
     return ProblemSet(name, tuple(problems), {**source, "dropped_null_answers": dropped})
 
 

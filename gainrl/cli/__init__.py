@@ -1,0 +1,39 @@
+"""The `gainrl` command. Each subcommand imports what it needs, so that the light ones start at once."""
+
+import os
+import sys
+import warnings
+
+from pydantic import ValidationError
+
+from gainrl.cli.angles import correlate, patterns
+from gainrl.cli.experiments import figure, publish, reproduce, table, train
+from gainrl.cli.scoring import score
+from gainrl.cli.shared import app
+from gainrl.errors import InputError
+
+__all__ = ["correlate", "figure", "main", "patterns", "publish", "reproduce", "score", "table", "train"]
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the suite draws its own progress bars
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    try:
+        app.cli(prog="gainrl", description="Reproduction suite for GAIN-RL (arXiv 2506.02281).")
+    except ValidationError as error:
+        first = error.errors()[0]
+        _fail(f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}")
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'file system'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        print("gainrl: broken off; finished runs are kept, the same command goes on with the others", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"gainrl: {message}", file=sys.stderr)
+    sys.exit(2)

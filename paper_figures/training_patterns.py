@@ -1,0 +1,125 @@
+"""What training does: the concentration of all problems over the steps, and which problems are learnt when.
+
+The frame that goes in has a row a (step, problem_id): step, problem_id, c_intra, c_inter, angle, correct (0 or 1, greedy).
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from analysis.angle_gradient import FEWEST, Estimate, spearman
+from gainrl.stats import summarize
+from paper_figures import style
+
+QUARTERS = ("highest quarter", "second quarter", "third quarter", "lowest quarter")
+PARTS = {"c_intra": "C_intra", "c_inter": "C_inter"}
+
+
+def data(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns panel (c_intra | c_inter | accuracy), step, problem_id, quarter (of the angle at the first step), y."""
+    long = frame.rename(columns={"correct": "accuracy"}).melt(
+        ["step", "problem_id"], [*PARTS, "accuracy"], var_name="panel", value_name="y"
+    )
+    long["y"] = long.y.astype(float) * np.where(long.panel == "accuracy", 100, 1)
+    quarter = _quarters(initial_angle(frame))
+    return long.assign(quarter=long.problem_id.map(quarter)).dropna(subset="y")[
+        ["panel", "step", "problem_id", "quarter", "y"]
+    ]
+
+
+def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> Figure:
+    """Means with 95 % bootstrap intervals over problems; the two concentrations have scales of their own."""
+    style.use()
+    figure, axes = plt.subplot_mosaic(
+        [["c_intra", "accuracy"], ["c_inter", "accuracy"]], figsize=(style.COLUMN_INCHES, 3.3), layout="constrained"
+    )
+    parts = style.colours(list(PARTS))
+    common = {"x": "step", "y": "y", "errorbar": ("ci", 95), "seed": 0, "marker": "o", "ms": 3, "markeredgewidth": 0}
+    for part, words in PARTS.items():
+        sns.lineplot(frame[frame.panel == part], **common, color=parts[part], ax=axes[part])
+        axes[part].set(xlabel="", ylabel=f"mean {words}")
+    axes["c_intra"].tick_params(labelbottom=False)
+    axes["c_inter"].sharex(axes["c_intra"])
+    accuracy = frame[frame.panel == "accuracy"].dropna(subset="quarter")
+    sns.lineplot(
+        accuracy,
+        **common,
+        hue="quarter",
+        hue_order=QUARTERS,
+        palette=sns.color_palette("viridis_r", 4),
+        ax=axes["accuracy"],
+    )
+    axes["accuracy"].set(xlabel="optimizer step", ylabel="accuracy, greedy (%)")
+    axes["c_inter"].set_xlabel("optimizer step")
+    handles, labels = axes["accuracy"].get_legend_handles_labels()
+    axes["accuracy"].get_legend().remove()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=4,
+        fontsize=7.5,
+        title="problems by their angle at the first step; bands: 95 % bootstrap intervals over problems",
+        title_fontsize=7.5,
+    )
+    figure.suptitle(f"{title} ({frame.problem_id.nunique():,} problems)", x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def summary(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Columns quantity, value, low, high, n: what `words` says, with 95 % bootstrap intervals over problems.
+
+    - ``rise of c_intra``, ``rise of c_inter``: mean over problems of last step minus first step, paired
+    - ``angle and step solved``: Spearman of the angle at the first step with `solved_for_good`
+
+    A quantity that cannot be had (one step, under ten problems, all solved at the same step) has no row.
+    """
+    rows = []
+    for part in PARTS:
+        wide = frame.pivot_table(index="problem_id", columns="step", values=part)
+        rise = (wide.iloc[:, -1] - wide.iloc[:, 0]).dropna().tolist()
+        if wide.shape[1] > 1 and len(rise) >= FEWEST:
+            mean = summarize(rise, seed=seed)
+            rows.append((f"rise of {part}", mean.mean, mean.low, mean.high, mean.seeds))
+    pair = pd.DataFrame({"angle": initial_angle(frame), "solved": solved_for_good(frame)})
+    for found in spearman(pair.sort_index(), seed=seed).itertuples():
+        rows.append(("angle and step solved", found.value, found.low, found.high, found.n))
+    return pd.DataFrame(rows, columns=["quantity", "value", "low", "high", "n"])
+
+
+def words(summary: pd.DataFrame) -> str:
+    """One sentence that the numbers decide."""
+    found = {row.quantity: Estimate(row.value, row.low, row.high, row.n) for row in summary.itertuples()}
+    clauses = []
+    for part, name in PARTS.items():
+        if rise := found.get(f"rise of {part}"):
+            moves = {1: "rises", -1: "falls", 0: "cannot be told to move"}[rise.sign]
+            interval = f"{rise.value:+.2g} [{rise.low:+.2g}, {rise.high:+.2g}]"
+            clauses.append(f"{name} {moves} from the first step to the last ({interval}, {rise.n:,} problems)")
+    if order := found.get("angle and step solved"):
+        when = {-1: "earlier", 1: "later", 0: "neither earlier nor later, as far as can be told"}[order.sign]
+        clauses.append(
+            f"problems of higher angle at the first step are solved for good {when} "
+            f"(rank correlation of angle and step {order}, {order.n:,} problems)"
+        )
+    return "; ".join(clauses) + "." if clauses else "Nothing can be said."
+
+
+def solved_for_good(frame: pd.DataFrame) -> pd.Series:
+    """By problem_id, the first step from which the problem stays solved; one after the last step where there is none."""
+    graded = frame.dropna(subset="correct")
+    steps = np.sort(graded.step.unique())
+    last_wrong = graded.step.where(graded.correct == 0).groupby(graded.problem_id).max().fillna(-np.inf)
+    after = np.append(steps, steps[-1] + 1)[np.searchsorted(steps, last_wrong, side="right")]
+    return pd.Series(after, index=last_wrong.index)
+
+
+def initial_angle(frame: pd.DataFrame) -> pd.Series:
+    """By problem_id, the angle at the first step."""
+    return frame[frame.step == frame.step.min()].set_index("problem_id")["angle"].dropna()
+
+
+def _quarters(angle: pd.Series) -> pd.Series:
+    return pd.qcut(angle.sort_index().rank(method="first"), 4, labels=QUARTERS[::-1]).astype(str)
