@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from gainrl.grading import grade
-from gainrl.models.tiny import Progress
+from gainrl.models.supervised import Progress
 from gainrl.problems import ProblemSet
 from gainrl.prompts import EncodedPrompt, Prompt, encode_prompts, require_fit
 from gainrl.seeding import torch_seed

@@ -1,5 +1,7 @@
 import json
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -43,7 +45,7 @@ def test_score_writes_a_scores_file(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["reproduce", "quick"], "unknown experiment 'quick'; valid: quickstart"),
+        (["reproduce", "quick"], "unknown experiment 'quick'; valid: patterns, quickstart"),
         (["reproduce", "quickstart", "--seeds", "0"], "--seeds is 0; at least 1 is needed"),
         (["train", "quickstart", "--cell", "gain"], "unknown cell of quickstart 'gain'; valid: adarft"),
         (["score", "model", "problems.json", "--out", "s.parquet"], "problems.json, row 10: answer is null"),
@@ -124,3 +126,88 @@ def test_list_names_everything(folder, monkeypatch, capsys):
         "random",
     ):
         assert name in out
+
+
+def test_score_writes_all_layers_or_some(folder, monkeypatch, capsys):
+    arguments = ("score", "model", "problems.json", "--drop-null-answers", "--out")
+    assert gainrl(monkeypatch, capsys, *arguments, "all.parquet", "--layers", "all")[0] == 0
+    assert Scores.load(folder / "all.parquet").table.layer.unique().tolist() == [0, 1]
+    assert gainrl(monkeypatch, capsys, *arguments, "one.parquet", "--layers", "0,0")[0] == 0
+    assert len(Scores.load(folder / "one.parquet").table) == 9
+    code, _, err = gainrl(monkeypatch, capsys, *arguments, "x.parquet", "--layers", "last")
+    assert (code, err) == (2, "gainrl: --layers is 'last'; valid: all, or numbers such as 0,5,-1\n")
+
+
+def test_score_says_what_it_left_out_and_what_is_nan(folder, monkeypatch, capsys):
+    rows = [{"question": "What is 1 + 1?", "answer": 2}, {"question": "1 + " * 300 + "1", "answer": 301}]
+    (folder / "long.json").write_text(json.dumps(rows))
+    arguments = ("score", "model", "long.json", "--out", "s.parquet")
+    code, _, err = gainrl(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert "has room for 256 (1 of 2 prompts are too long)" in err
+    code, out, _ = gainrl(monkeypatch, capsys, *arguments, "--skip-too-long", "--definition", "released")
+    assert code == 0
+    assert "1 problems were left out: their prompts do not fit the model's context" in out
+    assert "1 angles are NaN, as in the release" in out
+    assert gainrl(monkeypatch, capsys, *arguments, "--device", "cuda")[0] == 2
+
+
+def test_a_killed_scoring_goes_on_to_the_same_file(folder, monkeypatch, capsys):
+    rows = [{"question": " + ".join(["1"] * (2 + n % 40)), "answer": 2 + n % 40, "id": n} for n in range(400)]
+    (folder / "many.json").write_text(json.dumps(rows))
+    arguments = ("score", "model", "many.json", "--batch-tokens", "80", "--out")
+    assert gainrl(monkeypatch, capsys, *arguments, "whole.parquet")[0] == 0
+    program = [sys.executable, "-c", "from gainrl.cli import main; main()", *arguments, "killed.parquet"]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    unfinished = folder / "killed.parquet.unfinished"
+    while process.poll() is None and not (unfinished.exists() and unfinished.read_text().count("\n") > 5):
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    assert unfinished.exists()
+    assert not (folder / "killed.parquet").exists()
+    assert gainrl(monkeypatch, capsys, *arguments, "killed.parquet")[0] == 0
+    assert (folder / "killed.parquet").read_bytes() == (folder / "whole.parquet").read_bytes()
+    assert not unfinished.exists()
+
+
+def test_correlate_writes_a_folder_that_explains_itself(folder, monkeypatch, capsys):
+    rows = [{"question": f"What is {n} + {n % 5}?", "answer": n + n % 5, "difficulty": n % 3} for n in range(36)]
+    (folder / "p.json").write_text(json.dumps(rows))
+    arguments = ("correlate", "model", "p.json", "--out", "c", "--samples", "2", "--max-completion-tokens", "3")
+    code, out, _ = gainrl(monkeypatch, capsys, *arguments, "--resamples", "50")
+    assert code == 0
+    assert "36 problems of p.json, one model (model, " in out
+    assert "The paper's claim" in out
+    names = {path.name for path in (folder / "c").iterdir()}
+    figures = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg", "pdf")}
+    tables = {"correlations.parquet", "correlations.csv", "variance_shares.csv", "report.md"}
+    stages = {"settings.json", "environment.json", "scores.parquet", "rollouts.parquet", "measured.parquet"}
+    assert names == figures | tables | stages | {"parts.parquet"}
+    assert out.splitlines()[0] in (folder / "c" / "report.md").read_text()
+    before = (folder / "c" / "report.md").read_text()
+    assert gainrl(monkeypatch, capsys, *arguments, "--resamples", "50")[0] == 0
+    assert (folder / "c" / "report.md").read_text() == before
+    code, _, err = gainrl(monkeypatch, capsys, *arguments[:-1], "4")
+    assert code == 2
+    assert "other settings (max_completion_tokens differ)" in err
+
+
+FIGURES = ("angle_scatter", "layer_profile", "rank_matrix", "cosine_layers")
+
+
+def test_a_made_model_can_be_scored_with(folder, monkeypatch, capsys):
+    arguments = ("make-model", "problems.json", "--out", "made", "--vocabulary", "280", "--drop-null-answers")
+    code, out, _ = gainrl(monkeypatch, capsys, *arguments)
+    assert code == 0
+    assert "parameters, 280 tokens" in out or "parameters, 2" in out
+    score = ("score", "made", "problems.json", "--out", "s.parquet", "--drop-null-answers")
+    assert gainrl(monkeypatch, capsys, *score)[0] == 0
+    assert gainrl(monkeypatch, capsys, *arguments)[0] == 2
+    assert gainrl(monkeypatch, capsys, *arguments[:3], "x", "--shape", "huge")[0] == 2
+
+
+def test_patterns_wants_checkpoints(folder, monkeypatch, capsys):
+    code, _, err = gainrl(monkeypatch, capsys, "patterns", "model", "problems.json", "--out", "p")
+    assert code == 2
+    assert "0 checkpoints named step-N" in err

@@ -2,14 +2,16 @@ import itertools
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, BertModel
 
 from gainrl.errors import InputError
-from gainrl.models import TINY_RECIPES, TinyRecipe
+from gainrl.models import SHAPES, TINY_RECIPES, TinyRecipe
 from gainrl.models.loading import load_model, load_tokenizer, weights_hash
+from gainrl.models.text import text_model
 from gainrl.models.tiny import make_tiny_model, tiny_tokenizer
 from gainrl.problems import load_problems
-from gainrl.prompts import Prompt
+from gainrl.prompts import PLAIN_TEMPLATE, Prompt
 
 
 def test_no_word_of_prompt_problems_or_solutions_is_unknown():
@@ -40,6 +42,50 @@ def test_warm_up_is_cached_and_deterministic(small_recipe, tmp_path):
     assert len(steps) == 3
     assert load(tmp_path / "two").version == first.version
     assert load(tmp_path / "one", seed=1).version != first.version
+
+
+@pytest.mark.parametrize("kind", [BertLMHeadModel, BertModel])
+def test_an_encoder_is_refused(tiny, tmp_path, kind):
+    config = BertConfig(vocab_size=len(tiny.tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    kind(config).save_pretrained(tmp_path / "bert")
+    tiny.tokenizer.save_pretrained(tmp_path / "bert")
+    with pytest.raises(InputError, match="lets a token see the tokens after it|holds no weights for cls"):
+        load_model(str(tmp_path / "bert"), cache=tmp_path)
+
+
+def test_a_folder_without_weights_is_named(tiny, tmp_path):
+    tiny.model.config.save_pretrained(tmp_path / "empty")
+    tiny.tokenizer.save_pretrained(tmp_path / "empty")
+    with pytest.raises(InputError, match="empty cannot be loaded as a causal language model"):
+        load_model(str(tmp_path / "empty"), cache=tmp_path)
+
+
+def test_weights_that_are_missing_are_named_not_made_up(tiny, tmp_path):
+    tiny.model.save_pretrained(tmp_path / "part")
+    tiny.tokenizer.save_pretrained(tmp_path / "part")
+    path = tmp_path / "part" / "model.safetensors"
+    weights = load_file(path)
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"holds no weights for model.layers.1.mlp.up_proj.weight \(1 are missing\)"):
+        load_model(str(tmp_path / "part"), cache=tmp_path)
+
+
+def test_a_tokenizer_without_template_gets_a_plain_one_and_it_is_said(tiny, tmp_path, capsys):
+    tiny.tokenizer.chat_template = None
+    tiny.tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path).chat_template == PLAIN_TEMPLATE
+    assert "has no chat template; a plain format is used" in capsys.readouterr().err
+
+
+def test_a_model_is_made_from_problems_alone(problems):
+    random, tokenizer = text_model(problems, SHAPES["small"], vocabulary=300)
+    again, _ = text_model(problems, SHAPES["small"], vocabulary=300)
+    trained, _ = text_model(problems, SHAPES["small"], vocabulary=300, steps=1, batch_size=2)
+    assert weights_hash(random) == weights_hash(again) != weights_hash(trained)
+    assert len(tokenizer) <= 300
+    text = problems.problems[3].question
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
 @pytest.mark.parametrize("harm", ["truncate", "delete", "manifest"])

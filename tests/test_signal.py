@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gainrl.errors import InputError
-from gainrl.signal import Concentration, angle_concentration
+from gainrl.signal import Concentration, angle_concentration, released_concentration
 
 
 def concentration(rows: list[list[float]], prefix: int, definition: str = "paper") -> Concentration:
@@ -109,3 +109,32 @@ def test_empty_spans_are_refused():
         concentration([[1, 0], [0, 1]], prefix=2)
     with pytest.raises(ValueError, match="2 question token"):
         concentration([[1, 0], [0, 1]], 1, "off-diagonal")
+
+
+@pytest.mark.parametrize(("tokens", "released"), [(250, 3.14), (400, 2.06), (1024, 0.96)])
+def test_released_falls_with_length_where_every_cosine_is_one_half(tokens, released):
+    hidden = torch.eye(tokens + 1, dtype=torch.float64)[None, 1:]
+    hidden[:, :, 0] = 1  # any two of these vectors have cosine 1/2
+    result = released_concentration(hidden, torch.tensor([tokens]))
+    assert result.angle.item() == pytest.approx(released, abs=0.005)
+    index = torch.arange(tokens)[None]
+    paper = angle_concentration(hidden, index < 110, (index >= 110) & (index < tokens - 6))
+    assert paper.angle.item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("tokens", "intra", "inter"), [(116, False, False), (117, False, True), (233, True, True)])
+def test_released_has_no_number_where_its_rows_run_out(tokens, intra, inter):
+    result = released_concentration(torch.randn(1, tokens, 4), torch.tensor([tokens]))
+    assert (not result.c_intra.isnan().item(), not result.c_inter.isnan().item()) == (intra, inter)
+
+
+def test_released_ignores_padding_and_batch():
+    hidden = torch.randn(2, 300, 4, dtype=torch.float64)
+    together = released_concentration(hidden, torch.tensor([300, 250]))
+    alone = released_concentration(hidden[1:, :250], torch.tensor([250]))
+    assert together.angle[1].item() == pytest.approx(alone.angle.item())
+
+
+def test_released_is_not_of_spans():
+    with pytest.raises(InputError, match="orders problems only"):
+        concentration([[1, 0], [1, 0]], 1, "released")

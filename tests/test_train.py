@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from pydantic import ValidationError
 
 from experiments.base import load_experiment
 from gainrl.config import Experiment, RunConfig
@@ -146,3 +148,27 @@ def test_another_seed_has_other_problems_and_another_model(experiment, tmp_path)
     draws = [RunFolder(tmp_path / "quickstart" / "grpo" / f"seed-{seed}").draws().problem_id for seed in (0, 1)]
     assert len(np.intersect1d(*draws)) < 4
     assert len(list((tmp_path / "shared" / "models").iterdir())) == 2
+
+
+def test_an_order_of_the_release_and_its_definition_can_be_trained_on(experiment, tmp_path):
+    config = experiment.cells["gainrl"]
+    rows = np.random.default_rng(0).permutation(12)
+    torch.save(torch.tensor(rows), tmp_path / "order.pt")
+    for order in (str(tmp_path / "order.pt"), "released", "off-diagonal"):
+        schedule = {"name": "gaussian", "order": order, "options": {"sigma": 0.01}}
+        one = RunConfig.model_validate({**config.model_dump(), "schedule": schedule})
+        train_run(one, tmp_path / "run", tmp_path / "shared", silent)
+        draws = RunFolder(tmp_path / "run").draws()
+        if order.endswith(".pt"):
+            ids = load_problems("arithmetic", limit=12).ids
+            assert draws[draws.epoch == 0].problem_id.tolist() == [ids[row] for row in rows[:4]]
+    assert len(list((tmp_path / "shared" / "scores").iterdir())) == 2
+    with pytest.raises(ValidationError, match="unknown order .* or a .pt file of the release"):
+        RunConfig.model_validate({**config.model_dump(), "schedule": {"name": "gaussian", "order": "nothing"}})
+
+
+def test_the_released_definition_is_not_fed_back(experiment, tmp_path):
+    config = experiment.cells["gainrl"]
+    one = RunConfig.model_validate({**config.model_dump(), "signal": {"definition": "released"}})
+    with pytest.raises(InputError, match="orders problems only; while training the angle is paper's or off-diagonal"):
+        train_run(one, tmp_path / "run", tmp_path / "shared", silent)

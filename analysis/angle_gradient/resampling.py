@@ -41,7 +41,7 @@ class Estimate(NamedTuple):
 def spearman(table: pd.DataFrame, *, seed: int = 0, resamples: int = 1000, confidence: float = 0.95) -> pd.DataFrame:
     """Rank correlation of every pair of columns over complete rows: first, second, value, low, high, n."""
     sample = complete(table)
-    if len(sample) < FEWEST:
+    if len(sample) < FEWEST or sample.shape[1] < 2:
         return pd.DataFrame(columns=["first", "second", "value", "low", "high", "n"])
     values_RKK = correlation(products(sample.to_numpy(), counts(len(sample), seed, resamples), ranked=True))
     return pairs(values_RKK, sample.columns, confidence).assign(n=len(sample))

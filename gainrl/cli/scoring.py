@@ -1,11 +1,11 @@
-"""The command that scores problems."""
+"""Commands that score problems, and that make a model to score them with where there is none."""
 
 from pathlib import Path
 from typing import Literal
 
 from gainrl.cli.loading import Dtype, load_on_device
 from gainrl.cli.shared import Name, RunsDir, app
-from gainrl.errors import InputError
+from gainrl.errors import InputError, unknown_name
 
 
 @app.command
@@ -50,6 +50,7 @@ def score(
     """
     from gainrl.problems import load_problems
 
+    chosen = _layers(layers)
     out.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to fails now, not after the work
     problems = load_problems(data, limit=limit, seed=seed, drop_null_answers=drop_null_answers)
     from gainrl.config import SignalConfig
@@ -65,7 +66,7 @@ def score(
             problems,
             load_prompt(prompt),
             signal=SignalConfig(definition=definition, site=site, layer=layer),
-            layers=_layers(layers),
+            layers=chosen,
             model_version=loaded.version,
             batch_tokens=batch_tokens,
             skip_too_long=skip_too_long,
@@ -85,6 +86,58 @@ def score(
         if dropped
     ]
     print("; ".join([f"{out}: {scored} problems, mean angle {scores.table['angle'].mean():.4f}", *notes]))
+
+
+@app.command
+def make_model(
+    data: Name,
+    out: Path,
+    shape: str = "small",
+    vocabulary: int = 4096,
+    steps: int = 0,
+    seed: int = 0,
+    limit: int | None = None,
+    drop_null_answers: bool = False,
+) -> None:
+    """A small model folder made from a problem file alone, to try the other commands where no hub is at hand.
+
+    Its tokenizer is learnt from the problems; its weights are random, or briefly trained on the questions.
+
+    Args:
+        data: Registered problem set, or a JSON, JSONL or Parquet file with problem (or question) and answer.
+        out: The folder to write.
+        shape: small, or a Qwen2.5 model's sizes: qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b.
+        vocabulary: Most tokens of the tokenizer.
+        steps: Of language modelling on the questions and answers, 16 problems each; 0 leaves the weights random.
+        seed: Of weights and training.
+        limit: Learn from the first so many problems only.
+        drop_null_answers: Leave out rows whose answer is null or empty.
+    """
+    from gainrl.models import SHAPES
+    from gainrl.problems import load_problems
+
+    if shape not in SHAPES:
+        raise unknown_name("shape", shape, SHAPES)
+    if out.exists():
+        raise InputError(f"{out} is there already; choose another --out")
+    problems = load_problems(data, limit=limit, seed=seed, drop_null_answers=drop_null_answers)
+    from gainrl.launch import bar
+    from gainrl.models.text import text_model
+
+    with bar() as report:
+        model, tokenizer = text_model(
+            problems,
+            SHAPES[shape],
+            vocabulary=vocabulary,
+            steps=steps,
+            seed=seed,
+            progress=lambda done, of: report("training", done, of),
+        )
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    unfinished.rename(out)
+    print(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer):,} tokens")
 
 
 def _layers(text: str | None) -> list[int] | Literal["all"] | None:

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from gainrl.config import SignalConfig
 from gainrl.errors import InputError
 from gainrl.gradients import Gram, decompose, gram, product_square, squared_gradient_norms
-from gainrl.models.tiny import Progress
+from gainrl.models.supervised import Progress
 from gainrl.probe import Scores
 from gainrl.probe.sites import capture, decoder_layers, reading_modules
 from gainrl.problems import Problem, ProblemSet
@@ -293,9 +293,9 @@ def _features(problems: ProblemSet, rollouts: pd.DataFrame | None) -> pd.DataFra
 
 
 def _parts(problems: ProblemSet, grams: Mapping[int, Mapping[int, Gram]]) -> pd.DataFrame:
-    tables = []
+    tables = [decompose([]).assign(layer=0, problem_id="")]
     for layer, by_row in grams.items():
         rows = list(by_row)
         parts = decompose([by_row[row] for row in rows])
         tables.append(parts.assign(layer=layer, problem_id=[problems.ids[rows[index]] for index in parts.index]))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return pd.concat(tables[len(grams) > 0 :], ignore_index=True)

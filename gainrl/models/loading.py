@@ -19,7 +19,8 @@ from transformers import (
 
 from gainrl.errors import InputError, unknown_name
 from gainrl.models import HUB_MODELS, MODELS, TINY_RECIPES
-from gainrl.models.tiny import Progress, make_tiny_model
+from gainrl.models.supervised import Progress
+from gainrl.models.tiny import make_tiny_model
 from gainrl.prompts import PLAIN_TEMPLATE
 
 _GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
@@ -93,12 +94,12 @@ def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch
     return LoadedModel(name, commit or weights_hash(model), model, tokenizer)
 
 
-@torch.no_grad()
 def _require_causal(name: str, model: PreTrainedModel) -> None:
-    """An encoder loads as a causal model too, and would let tokens see what comes after them."""
-    ids_BT = torch.tensor([[1, 2], [1, 3]], device=model.device)
-    first, second = model.eval()(ids_BT).logits[:, 0].float()
-    if not torch.allclose(first, second, rtol=1e-2, atol=1e-3):
+    """An encoder loads as a causal model too; its first token's output depends on the second token."""
+    states = model.get_input_embeddings()(torch.tensor([[1, 2]], device=model.device)).detach().requires_grad_()
+    first = model.eval()(inputs_embeds=states).logits[0, 0].float().logsumexp(-1)
+    (gradient_1TD,) = torch.autograd.grad(first, states)
+    if gradient_1TD[0, 1].any():
         raise InputError(
             f"model {name}: {type(model).__name__} lets a token see the tokens after it; a decoder is needed"
         )

@@ -10,7 +10,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from gainrl.models import Shape
-from gainrl.seeding import torch_seed
+from gainrl.models.supervised import Progress, supervise
+from gainrl.problems import Problem, ProblemSet
+from gainrl.prompts import Message, Prompt
+from gainrl.seeding import generator, torch_seed
 
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 _CHAT_TEMPLATE = (
@@ -66,3 +69,47 @@ def random_model(
         torch.manual_seed(torch_seed(seed, "random weights"))
         model = Qwen2ForCausalLM._from_config(config, dtype=dtype)
     return model.eval()
+
+
+def text_model(
+    problems: ProblemSet,
+    shape: Shape,
+    *,
+    vocabulary: int = 4096,
+    steps: int = 0,
+    batch_size: int = 16,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
+    """A model and a tokenizer made from the problems alone: random weights, or ``steps`` steps of language modelling.
+
+    It learns from prompts with gold completions, all tokens alike; sequences are cut at 512 tokens. It knows some words
+    of the questions then, and solves nothing.
+    """
+    tokenizer = bpe_tokenizer([f"{p.question}\n{p.gold_completion}" for p in problems.problems], vocabulary)
+    model = random_model(shape, tokenizer, seed)
+    if steps:
+        chosen = generator(seed, "text model").integers(len(problems), size=steps * batch_size)
+        rows = [_conversation(problems.problems[row]) for row in chosen]
+        supervise(
+            model,
+            tokenizer,
+            rows,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            ramp_steps=steps // 20,
+            longest=512,
+            seed=torch_seed(seed, "text model"),
+            completion_only=False,
+            progress=progress,
+        )
+    return model, tokenizer
+
+
+def _conversation(problem: Problem) -> dict[str, list[Message]]:
+    return {
+        "prompt": Prompt().messages(problem.question),
+        "completion": [{"role": "assistant", "content": problem.gold_completion}],
+    }

@@ -10,23 +10,17 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-import datasets
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
-from transformers.trainer_callback import PrinterCallback
-from trl import SFTConfig, SFTTrainer
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from gainrl.models import TinyRecipe
+from gainrl.models.supervised import Progress, supervise
 from gainrl.problems.arithmetic import LARGEST_TOTAL, WORDINGS, sloppy_examples
 from gainrl.prompts import Prompt
 from gainrl.seeding import torch_seed
-
-Progress = Callable[[int, int], None]
-"""Called with (finished steps, all steps)."""
 
 _WORD = r"\\boxed\{|\d+|[^\W\d]+|[^\w\s]"
 _ROLES = ("system", "user", "assistant")
@@ -137,38 +131,16 @@ def warm_up(
         for problem, solution in sloppy_examples(seed, recipe.steps * recipe.batch_size, recipe.forget, recipe.slip)
     ]
     model = random_tiny_model(recipe, tokenizer, seed)
-    with tempfile.TemporaryDirectory() as unused:
-        arguments = SFTConfig(
-            output_dir=unused,
-            max_steps=recipe.steps,
-            per_device_train_batch_size=recipe.batch_size,
-            learning_rate=recipe.learning_rate,
-            lr_scheduler_type="linear",
-            warmup_steps=recipe.ramp_steps,
-            max_length=recipe.context,
-            seed=torch_seed(seed, "tiny warm-up"),
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            save_strategy="no",
-            report_to="none",
-            logging_strategy="no",
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-        )
-        trainer = SFTTrainer(
-            model=model, args=arguments, train_dataset=datasets.Dataset.from_list(rows), processing_class=tokenizer
-        )
-        trainer.remove_callback(PrinterCallback)
-        if progress is not None:
-            trainer.add_callback(_Report(progress))
-        trainer.train()
-    return model.eval()
-
-
-class _Report(TrainerCallback):
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        self.progress(state.global_step, state.max_steps)
+    supervise(
+        model,
+        tokenizer,
+        rows,
+        steps=recipe.steps,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        ramp_steps=recipe.ramp_steps,
+        longest=recipe.context,
+        seed=torch_seed(seed, "tiny warm-up"),
+        progress=progress,
+    )
+    return model

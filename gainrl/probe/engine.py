@@ -16,7 +16,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from gainrl.config import SignalConfig
 from gainrl.errors import InputError
 from gainrl.models.loading import weights_hash
-from gainrl.models.tiny import Progress
+from gainrl.models.supervised import Progress
 from gainrl.probe.scores import Scores, signal_metadata
 from gainrl.probe.sites import layer_count, prefill_to_sites
 from gainrl.probe.unfinished import Unfinished
