@@ -30,6 +30,9 @@ test-slow: install
 benchmarks: install
 	$(BIN)/python -m speed.step_overhead
 	$(BIN)/python -m speed.schedule_draw
+	$(BIN)/python -m speed.scoring
+	$(BIN)/python -m speed.scoring_growth
+	$(BIN)/python -m speed.gradient_norms
 
 clean:
 	rm -rf .venv runs

@@ -73,7 +73,7 @@ def _identity(supervised: pd.DataFrame, parts: pd.DataFrame) -> str:
 def _shares(layer: object, mine: pd.DataFrame) -> str:
     by_part = mine.set_index("part")
     cells = ", ".join(
-        f"{label} {100 * row.share:.0f} % [{100 * row.low:.0f}, {100 * row.high:.0f}]"
+        f"{label} {round(100 * row.share)} % [{round(100 * row.low)}, {round(100 * row.high)}]"
         for part, label in _LABELS.items()
         for row in [by_part.loc[part]]
     )

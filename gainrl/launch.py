@@ -5,7 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from gainrl.config import Experiment
 from gainrl.records import RunFolder, find_run
@@ -69,10 +79,26 @@ def _progress(title: str, of: int, done: int) -> Iterator[_Bars]:
 
 @contextmanager
 def bar() -> Iterator[Report]:
-    """One bar for one job: yields the function that moves it."""
+    """One bar for one job, plain lines where there is no terminal: yields the function that moves it."""
     with _rich_progress() as progress:
-        task = progress.add_task("", total=None)
-        yield lambda what, done, of: progress.update(task, description=what, completed=done, total=of)
+        task, told = progress.add_task("", total=None), ""
+
+        def report(what: str, done: int, of: int) -> None:
+            nonlocal told
+            line = f"{what}: {10 * (10 * done // max(of, 1))} % of {of:,}"
+            if not progress.console.is_terminal and line != told:
+                progress.console.print(line)
+                told = line
+            if progress.tasks[0].description != what:
+                progress.reset(task, description=what)  # another job: its speed is its own
+            progress.update(task, completed=done, total=of)
+
+        yield report
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.1f}/s")
 
 
 def _rich_progress() -> Progress:
@@ -80,6 +106,7 @@ def _rich_progress() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Speed(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

@@ -51,8 +51,6 @@ def test_links_lead_somewhere(target):
 def test_commands_are_those_there_are():
     from gainrl import cli
 
-    commands = set(re.findall(r"^    gainrl (\w+)", README, re.MULTILINE))
+    commands = set(re.findall(r"^    gainrl ([\w-]+)", README, re.MULTILINE))
     assert commands
-    known = {"reproduce", "train", "score", "table", "figure", "publish", "list"}
-    assert commands <= known
-    assert all(hasattr(cli, name) or name == "list" for name in commands)
+    assert all(hasattr(cli, name.replace("-", "_")) or name == "list" for name in commands)
