@@ -4,6 +4,7 @@ The other way is plain autograd with one sample a pass. The two take turns on th
 """
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -60,11 +61,18 @@ def samples(model: PreTrainedModel, tokenizer: object, problems: ProblemSet, com
     return tuple(tensor.to(model.device) for tensor in (ids, mask.long(), weight))  # type: ignore[return-value]
 
 
+def _parts(batch: Batch, size: int) -> Iterator[Batch]:
+    """Smaller batches, without the columns that are padding in all their rows."""
+    for ids, mask, weight in zip(*(tensor.split(size) for tensor in batch), strict=True):
+        longest = int(mask.sum(1).max())
+        yield ids[:, :longest], mask[:, :longest], weight[:, :longest]
+
+
 def measure(name: str, model: PreTrainedModel, batch: Batch, size: int, rounds: int) -> dict[str, object]:
     """A row of the table; ours in batches of ``size`` samples."""
 
     def ours() -> Tensor:
-        return torch.cat([all_at_once(model, part) for part in zip(*(t.split(size) for t in batch), strict=True)])  # type: ignore[arg-type]
+        return torch.cat([all_at_once(model, part) for part in _parts(batch, size)])
 
     times: dict[str, list[float]] = {"one": [], "all": []}
     for _ in range(rounds + 1):  # the first warms
@@ -89,7 +97,7 @@ def measure(name: str, model: PreTrainedModel, batch: Batch, size: int, rounds: 
         "one by one, s": one,
         "gainrl, s": every,
         "times as fast": one / every,
-        "largest relative difference": f"{error:.0e}",
+        "largest relative difference, millionths": 1e6 * error,
     }
 
 
@@ -107,7 +115,7 @@ def main(data: str | None = None, rounds: int = 5, completion_tokens: int = 24, 
     tokenizer = bpe_tokenizer([problem.question for problem in everything.problems], 16_384)
     tiny, own = tiny_tokenizer(), load_problems("arithmetic", limit=128)
     cases = [("tiny", random_tiny_model(TINY_RECIPES["tiny"], tiny, 0).eval().to(device), tiny, own, 64)]
-    for shape, size, batch in (("small", 64, 16), *([("qwen2.5-0.5b", 8, 4)] if large else [])):
+    for shape, size, batch in (("small", 64, 8), *([("qwen2.5-0.5b", 8, 2)] if large else [])):
         model = random_model(SHAPES[shape], tokenizer, 0, device=device)
         cases.append((shape, model, tokenizer, choose(everything, size), batch))
     rows = []
@@ -116,7 +124,7 @@ def main(data: str | None = None, rounds: int = 5, completion_tokens: int = 24, 
         rows.append(measure(name, model, batch, size, rounds if name != "qwen2.5-0.5b" else 2))
     note = (
         f"Random weights, fp32; norms over all parameters. Medians of {rounds} rounds in turns (2 at qwen2.5-0.5b). Ours in "
-        "batches of 64, 16 and 4 samples."
+        "batches of 64, 8 and 2 samples."
     )
     publish("gradient_norms", "Gradient norms of single samples", pd.DataFrame(rows), note)
 

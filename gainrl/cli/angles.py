@@ -30,7 +30,7 @@ def correlate(
     seed: int = 0,
     prompt: str | None = None,
     resamples: int = 1000,
-    batch_tokens: int = 4096,
+    batch_tokens: int = 2048,
     device: str = "auto",
     dtype: Dtype = "auto",
     drop_null_answers: bool = False,

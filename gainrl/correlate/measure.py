@@ -56,7 +56,7 @@ def measure(
     completions: Mapping[str, str] | None = None,
     rollouts: pd.DataFrame | None = None,
     temperature: float = 1.0,
-    batch_tokens: int = 4096,
+    batch_tokens: int = 2048,
     progress: Progress | None = None,
 ) -> Measured:
     """Gradient norms of every problem's losses beside its angles.

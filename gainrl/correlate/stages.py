@@ -30,7 +30,7 @@ class Settings:
     temperature: float = 1.0
     max_completion_tokens: int = 256
     seed: int = 0
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
 
 
 def measure_into(

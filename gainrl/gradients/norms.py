@@ -3,8 +3,8 @@
 The gradient of a linear layer a = x W is x^T g with g = dL/da. The backward pass of the samples' summed loss meets the
 x and g of all of them, so no sample needs a pass of its own, and no gradient is built where a T x T form is cheaper.
 
-Shapes: R rows, B samples of R/B rows each, T tokens of a row (after B: of all rows of the sample), K columns of tokens
-that have a weight in some row, D features into a module, E features out of it.
+Shapes: R rows, B samples of R/B rows each, T tokens of a row (after B: of all rows of the sample), K weighted tokens of a
+row, as many as the row has that has most, D features into a module, E features out of it.
 """
 
 from collections.abc import Callable, Iterator
@@ -64,8 +64,8 @@ def squared_gradient_norms(
         weight_RT: of any sign; 0 at padding, at tokens that are not learnt from, and at position 0.
         rows_per_sample: this many consecutive rows are one sample, such as the completions of one problem.
         temperature: what logits are divided by.
-        receive: is given x_BTD and g_BTE of each linear module when the backward pass comes to it; of the LM head the
-            K columns alone.
+        receive: is given x_BTD and g_BTE of each linear module when the backward pass comes to it; of the LM head for
+            the weighted tokens alone.
 
     Raises:
         InputError: no rule is exact for a parameter: several modules share it (other than an embedding and the LM
@@ -88,10 +88,22 @@ def squared_gradient_norms(
 def _weighted_logp(
     model: PreTrainedModel, ids_RT: Tensor, mask_RT: Tensor, weight_RT: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    columns_K = weight_RT.any(0).nonzero().squeeze(1)
-    output = model(input_ids=ids_RT, attention_mask=mask_RT, use_cache=False, logits_to_keep=columns_K - 1)
+    """log p and weight of each row's weighted tokens, (R, K): the LM head, by a hook, sees those that predict them alone."""
+    most = max(1, int(weight_RT.count_nonzero(1).max()))
+    place_RK = (weight_RT != 0).int().argsort(dim=1, descending=True, stable=True)[:, :most].clamp(min=1)
+
+    def take(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0].gather(1, (place_RK - 1)[..., None].expand(-1, -1, args[0].shape[2])), *args[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(take)
+    try:
+        output = model(input_ids=ids_RT, attention_mask=mask_RT, use_cache=False)
+    finally:
+        handle.remove()
     logp_RKV = (wide(output.logits) / temperature).log_softmax(-1)
-    return logp_RKV.gather(2, ids_RT[:, columns_K, None]).squeeze(2), weight_RT[:, columns_K]
+    ids_RK, weight_RK = ids_RT.gather(1, place_RK), weight_RT.gather(1, place_RK)
+    used_RK = torch.arange(most, device=ids_RT.device) < weight_RT.count_nonzero(1)[:, None]
+    return logp_RKV.gather(2, ids_RK[..., None]).squeeze(2), weight_RK * used_RK
 
 
 @contextmanager
