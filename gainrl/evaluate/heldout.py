@@ -1,0 +1,64 @@
+"""Greedy accuracy on held-out problems in memory: the engine, prompt and grader of the benchmarks, without a harness."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from gainrl.generators import generator_of
+from gainrl.grading import grade
+from gainrl.problems import ProblemSet
+from gainrl.prompts import Prompt, encode_prompts, require_fit
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of correct answers with its standard error over problems; shares of truncated and of answerless ones."""
+
+    value: float
+    stderr: float
+    n: int
+    truncated: float
+    unparseable: float
+
+
+class HeldOut:
+    """Held-out problems, encoded once and asked again and again while a model is trained.
+
+    What it gives is what `evaluate_benchmark` gives through lm-eval (a test holds the two together).
+    """
+
+    def __init__(
+        self,
+        problems: ProblemSet,
+        prompt: Prompt,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        context: int,
+        max_completion_tokens: int,
+        batch_size: int,
+    ) -> None:
+        encoded = encode_prompts(tokenizer, [prompt.messages(p.question) for p in problems.problems], problems.ids)
+        require_fit(encoded, problems.ids, context, max_completion_tokens)
+        self.name, self.tokenizer, self.max_completion_tokens = problems.name, tokenizer, max_completion_tokens
+        self.prompts = [one.ids.tolist() for one in encoded]
+        self.golds = [problem.answer for problem in problems.problems]
+        self.batch_tokens = batch_size * (max(map(len, self.prompts)) + max_completion_tokens)
+
+    def evaluate(self, model: PreTrainedModel) -> Accuracy:
+        """Leaves the model's mode and every random state as they were."""
+        generate = generator_of(model, self.tokenizer, self.batch_tokens)
+        completions = generate(self.prompts, max_tokens=self.max_completion_tokens, temperature=0, seed=0)
+        texts = self.tokenizer.batch_decode([one.ids if one.truncated else one.ids[:-1] for one in completions])
+        verdicts = [
+            grade(text, gold, truncated=one.truncated)
+            for text, gold, one in zip(texts, self.golds, completions, strict=True)
+        ]
+        correct_N = np.array([verdict.correct for verdict in verdicts], dtype=float)
+        return Accuracy(
+            value=float(correct_N.mean()),
+            stderr=float(correct_N.std(ddof=1) / len(correct_N) ** 0.5) if len(correct_N) > 1 else float("nan"),
+            n=len(correct_N),
+            truncated=float(np.mean([one.truncated for one in completions])),
+            unparseable=float(np.mean([verdict.reason in ("no_answer", "truncated") for verdict in verdicts])),
+        )
