@@ -32,7 +32,7 @@ class ProblemsConfig(Frozen):
     train: str
     heldout: str
     train_size: int | None = Field(None, gt=0)
-    heldout_size: int | None = Field(None, gt=0)
+    heldout_size: int | None = Field(None, gt=1)
     revision: str | None = None
 
 

@@ -18,8 +18,8 @@ from rich.progress import (
 from rich.text import Text
 
 from gainrl.config import Experiment
-from gainrl.records import RunFolder, find_run
-from gainrl.train import Report, train_run
+from gainrl.records import Report, RunFolder, find_run
+from gainrl.train import train_run
 
 
 def run_path(runs_dir: Path, experiment: str, cell: str, seed: int) -> Path:

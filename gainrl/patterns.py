@@ -13,9 +13,8 @@ from gainrl.models.loading import load_model
 from gainrl.probe import score_problems
 from gainrl.problems import ProblemSet
 from gainrl.prompts import Prompt
-from gainrl.records import write_atomically
+from gainrl.records import Report, write_atomically
 from gainrl.rollouts import sample_completions
-from gainrl.train import Report
 
 _NAME = re.compile(r"(?:step|checkpoint)-(\d+)")
 

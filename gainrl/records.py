@@ -20,6 +20,9 @@ import pandas as pd
 from gainrl.config import RunConfig, hash_of
 from gainrl.errors import InputError
 
+Report = Callable[[str, int, int], None]
+"""Called with (what is being done, finished, of how many) while long work goes on."""
+
 State = Literal["running", "finished", "failed"]
 SMALL_FILES = ("config.json", "environment.json", "metrics.jsonl", "draws.parquet", "evals.jsonl", "status.json")
 _PACKAGES = ("gainrl", "torch", "transformers", "trl", "datasets", "accelerate", "lm-eval", "math-verify", "numpy")

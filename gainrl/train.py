@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,11 @@ from gainrl.models.loading import LoadedModel, load_model
 from gainrl.probe import COLUMNS, Scores, load_released_order, score_problems, signal_metadata
 from gainrl.problems import ProblemSet, load_problems
 from gainrl.prompts import encode_prompts, require_fit
-from gainrl.records import RunFolder
+from gainrl.records import Report, RunFolder
 from gainrl.schedules import ORDERS, SCHEDULES, Schedule, sort_key
 from gainrl.seeding import torch_seed
 from gainrl.signal import DEFINITIONS
 from gainrl.trainer import Epoch, ScheduledGRPOTrainer, training_dataset
-
-Report = Callable[[str, int, int], None]
-"""Called with (what is being done, finished, of how many)."""
 
 
 def train_run(config: RunConfig, path: Path, shared: Path, report: Report) -> None:

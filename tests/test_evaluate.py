@@ -3,9 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gainrl import evaluate
 from gainrl.errors import InputError
-from gainrl.evaluate import HeldOut
+from gainrl.evaluate import HeldOut, heldout
+from gainrl.evaluate.benchmarks import Sampling, evaluate_benchmark
+from gainrl.evaluate.statistics import summarize_samples
+from gainrl.generators import generator_of
 from gainrl.grading import Verdict
 from gainrl.problems import Problem, ProblemSet
 from gainrl.prompts import Prompt
@@ -31,7 +33,13 @@ def test_accuracy_and_truncation_are_those_of_plain_greedy_generation(tiny, prob
     completions = [greedy(tiny, p.question, 6) for p in problems.problems]
     golds = [text if row % 3 else "other" for row, (text, _) in enumerate(completions)]
     known = ProblemSet("known", tuple(replace(p, answer=g) for p, g in zip(problems.problems, golds, strict=True)))
-    monkeypatch.setattr(evaluate, "grade", lambda text, gold: Verdict(text.strip() == gold, "no_answer"))
+    special = dict.fromkeys(tiny.tokenizer.all_special_tokens, "")
+
+    def same(text, gold, truncated):
+        plain = " ".join(word for word in text.split() if word not in special)
+        return Verdict(plain == " ".join(gold.split()), "no_answer")
+
+    monkeypatch.setattr(heldout, "grade", same)
     result = held_out(tiny, known).evaluate(tiny.model)
     assert result.value == sum(row % 3 > 0 for row in range(16)) / 16
     assert result.stderr == pytest.approx((result.value * (1 - result.value) / 15) ** 0.5)
@@ -75,3 +83,22 @@ def test_a_prompt_that_leaves_no_room_is_named(tiny):
     long = ProblemSet("long", (Problem("p9", " + ".join(["1"] * 100), "100"),))
     with pytest.raises(InputError, match="prompt of p9 .* beside 26 for the completion"):
         held_out(tiny, long, max_completion_tokens=26)
+
+
+def test_it_is_what_the_benchmark_gives_through_lm_eval(tiny, problems, tmp_path):
+    with torch.no_grad():
+        tiny.model.lm_head.weight[tiny.tokenizer.eos_token_id] *= 4
+    engine = generator_of(tiny.model, tiny.tokenizer)
+    samples = evaluate_benchmark(
+        "arithmetic",
+        problems,
+        engine,
+        tiny.tokenizer,
+        tmp_path,
+        Sampling(max_completion_tokens=6),
+        model_version="v",
+        report=lambda *_: None,
+    )
+    (benchmark,) = summarize_samples(samples).to_dict("records")
+    mine = vars(held_out(tiny, problems).evaluate(tiny.model))
+    assert {"metric": "accuracy", **mine} == benchmark

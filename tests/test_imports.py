@@ -13,8 +13,8 @@ FLOORS = [
     {"cli"},
     {"launch"},
     {"train", "evaluate", "correlate", "patterns", "rollouts"},
-    {"trainer", "probe", "gradients", "records"},
-    {"config", "problems", "models", "prompts"},
+    {"trainer", "probe", "generators", "gradients", "records"},
+    {"benchmarks", "config", "problems", "models", "prompts"},
     {"signal", "schedules", "grading", "stats"},
     {"seeding", "errors"},
 ]

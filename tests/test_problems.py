@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from gainrl.errors import InputError
+from gainrl.grading import Gold
 from gainrl.problems import load_problems
 from gainrl.problems.arithmetic import WORDINGS, _terms, sloppy_examples, sloppy_solution
 from gainrl.problems.hub import HubSet, load_hub
@@ -108,7 +109,10 @@ def test_repeated_rows_without_ids_are_told_apart(tmp_path):
         ("a.json", [{"problem": None, "answer": "1"}], "row 1: problem is null"),
         ("a.json", [{"problem": "1", "answer": None}], "row 1: answer is null; null or empty answers can be dropped"),
         ("a.json", [{"problem": "1", "answer": "1", "id": 7}, {"problem": "2", "answer": "1", "id": 7}], "'7' stands in row 1"),
-        ("a.json", [{"problem": "1", "answer": ["1", "2"]}], "answer is a list; one text or number"),
+        ("a.json", [{"problem": "1", "answer": {"gold": "1"}}], "answer is a dict; one text or number"),
+        ("a.json", [{"problem": "1", "answer": []}], "answer is empty; null or empty answers can be dropped"),
+        ("a.json", [{"problem": "1", "answer": ["1", None]}], "answer is null"),
+        ("a.json", [{"problem": "1", "answer": "1", "is_multiple_answer": 0, "error": "x"}], "error is 'x', not a number"),
         ("a.json", [{"problem": "1", "answer": "1", "difficulty": "hard"}], "difficulty is 'hard', not a number"),
         ("a.json", ["1 + 1"], "row 1: not an object"),
         ("a.json", {"problem": "1"}, "a.json: holds a dict; a list of objects is needed"),
@@ -169,12 +173,64 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("row", "gold"),
+    [
+        ({"answer": ["0.01\n", "0.02"]}, Gold(("0.01", "0.02"))),
+        ({"answer": ["7.5", "7.5\n"]}, Gold(("7.5",))),
+        ({"answer": [3]}, Gold(("3",))),
+        ({"answer": ["$5$"], "is_multiple_answer": False, "unit": "km", "error": None}, Gold(("$5$",), unit="km")),
+        (
+            {"answer": ["4.2"], "is_multiple_answer": False, "unit": None, "error": "1e-1"},
+            Gold(("4.2",), tolerance=0.1),
+        ),
+        ({"answer": ["$69$,$84$"], "is_multiple_answer": True}, Gold(("69", "84"), "all")),
+        ({"answer": ["1,2", "(3,4)"], "is_multiple_answer": True}, Gold(("1", "2", "(3,4)"), "all")),
+        (
+            {"answer": ["2500,7500"], "is_multiple_answer": True, "answer_type": "Numerical"},
+            Gold(("2500", "7500"), "all"),
+        ),
+        (
+            {"answer": ["(1,2), (2,1)"], "is_multiple_answer": True, "answer_type": "Tuple"},
+            Gold(("(1,2)", "(2,1)"), "all"),
+        ),
+        ({"answer": ["1, 2"], "is_multiple_answer": True, "answer_type": "Tuple"}, Gold(("(1, 2)",))),
+        ({"answer": ["$ax+b$, where $a>0$"], "is_multiple_answer": True}, Gold(("$ax+b$, where $a>0$",))),
+        ({"answer": "1", "unit": "chapter 3", "error": "none"}, Gold(("1",))),
+        ({"answer": None, "solution": "1 + 1 = 2\n#### 1,002"}, Gold(("1,002",))),
+    ],
+)
+def test_what_a_list_means_is_said_by_the_columns_beside_it(tmp_path, row, gold):
+    problem = load_problems(write(tmp_path / "a.jsonl", [{"problem": "1", **row}])).problems[0]
+    assert Gold.parse(problem.answer) == gold
+    assert problem.answer == str(gold)
+
+
+def test_the_fingerprint_of_a_set_with_plain_answers_stays_what_it_was():
+    assert load_problems("arithmetic", limit=16).fingerprint == "ae82e575e129"
+
+
+def test_a_gold_completion_boxes_one_alternative_or_every_part(tmp_path):
+    rows = [{"problem": "1", "answer": ["1/2", "0.5"]}, {"problem": "2", "answer": "1,3", "is_multiple_answer": True}]
+    problems = load_problems(write(tmp_path / "a.json", rows)).problems
+    assert [problem.gold_completion for problem in problems] == ["\\boxed{1/2}", "\\boxed{1, 3}"]
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of real benchmark questions is absent")
 @pytest.mark.parametrize(
-    ("name", "size", "dropped"),
-    [("math_train", 7470, 4), ("math_eval", 500, 0), ("amc_eval", 83, 0), ("aime_eval", 30, 0)],
+    ("name", "size", "dropped", "several"),
+    [
+        ("math_train", 7470, 4, 0),
+        ("math_eval", 500, 0, 0),
+        ("gsm8k_eval", 1319, 0, 0),
+        ("amc_eval", 83, 0, 0),
+        ("aime_eval", 30, 0, 0),
+        ("minerva_eval", 272, 0, 40),
+        ("olympiad_bench", 675, 0, 98),
+    ],
 )
-def test_real_problem_files_load(name, size, dropped):
+def test_real_problem_files_load(name, size, dropped, several):
     problems = load_problems(str(SHARED / f"{name}.json"), drop_null_answers=True)
     assert len(problems) == size
     assert problems.source["dropped_null_answers"] == dropped
+    assert sum(not Gold.parse(problem.answer).is_plain for problem in problems.problems) == several

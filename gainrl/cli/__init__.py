@@ -7,12 +7,25 @@ import warnings
 from pydantic import ValidationError
 
 from gainrl.cli.angles import correlate, patterns
+from gainrl.cli.evaluation import evaluate
 from gainrl.cli.experiments import figure, publish, reproduce, table, train
 from gainrl.cli.scoring import make_model, score
 from gainrl.cli.shared import app
 from gainrl.errors import InputError
 
-__all__ = ["correlate", "figure", "main", "make_model", "patterns", "publish", "reproduce", "score", "table", "train"]
+__all__ = [
+    "correlate",
+    "evaluate",
+    "figure",
+    "main",
+    "make_model",
+    "patterns",
+    "publish",
+    "reproduce",
+    "score",
+    "table",
+    "train",
+]
 
 
 def main() -> None:

@@ -115,6 +115,7 @@ def publish(experiment: Name, scale: str = "tiny", runs_dir: RunsDir = None) -> 
 def list_names() -> None:
     """Experiments with their cells, models, problem sets, schedules and orders."""
     from experiments.base import experiment_names, load_experiment
+    from gainrl.benchmarks import BENCHMARKS
     from gainrl.models import MODELS
     from gainrl.problems import problem_sets
     from gainrl.schedules import ORDERS, SCHEDULES
@@ -127,6 +128,7 @@ def list_names() -> None:
     for title, names in {
         "models": MODELS,
         "problem sets": problem_sets(),
+        "benchmarks": BENCHMARKS,
         "schedules": SCHEDULES,
         "orders": [*ORDERS, "random"],
     }.items():

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from gainrl.models.loading import LoadedModel
-    from gainrl.train import Report
+    from gainrl.records import Report
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 

@@ -16,9 +16,8 @@ from gainrl.models.loading import LoadedModel
 from gainrl.probe import Scores, score_problems, signal_metadata
 from gainrl.problems import ProblemSet
 from gainrl.prompts import Prompt
-from gainrl.records import environment, write_atomically
+from gainrl.records import Report, environment, write_atomically
 from gainrl.rollouts import sample_completions
-from gainrl.train import Report
 
 
 @dataclass(frozen=True)

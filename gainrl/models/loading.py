@@ -34,6 +34,8 @@ class LoadedModel:
     version: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    source: Path | str = ""
+    """Folder or hub id, for engines that load the model themselves."""
 
     @property
     def context(self) -> int:
@@ -91,7 +93,7 @@ def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch
             "is it a causal language model, saved whole?"
         )
     _require_causal(name, model)
-    return LoadedModel(name, commit or weights_hash(model), model, tokenizer)
+    return LoadedModel(name, commit or weights_hash(model), model, tokenizer, source)
 
 
 def _require_causal(name: str, model: PreTrainedModel) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from gainrl.errors import InputError
+from gainrl.grading.gold import Gold
+from gainrl.grading.lists import items, unwrapped
+from gainrl.grading.notation import clean
 
 QUESTION_COLUMNS = ("problem", "question")
 ID_COLUMNS = ("problem_id", "unique_id", "id")
@@ -22,6 +26,7 @@ class Problem:
     problem_id: str
     question: str
     answer: str
+    """The gold answer; several, a tolerance or a unit as `gainrl.grading.Gold` writes them."""
     difficulty: float | None = None
     solution: str | None = None
     """A worked solution, where the set has one."""
@@ -29,7 +34,7 @@ class Problem:
     @property
     def gold_completion(self) -> str:
         """What a model that solves the problem could write: the solution, with the answer in a box at its end."""
-        boxed = f"\\boxed{{{self.answer}}}"
+        boxed = f"\\boxed{{{Gold.parse(self.answer).written}}}"
         if self.solution is None:
             return boxed
         return self.solution if "\\boxed{" in self.solution else f"{self.solution} {boxed}"
@@ -99,6 +104,13 @@ def from_rows(
 ) -> ProblemSet:
     """Problems from a table.
 
+    An answer that is a list names alternatives, any one of which is right (MinervaMath), unless the row's column
+    ``is_multiple_answer`` is true (OlympiadBench): then every answer of the list, or of the one text that lists them, is
+    asked for. Their order does not matter, except inside the brackets of a tuple, or where ``answer_type`` is ``Tuple``
+    and the answers stand without brackets. Beside ``is_multiple_answer``, and only there, ``error`` is how far off a
+    number may be and ``unit`` the unit that the question asks for. Where the answer is null and the solution has GSM8K's
+    ``####``, the answer is what follows it.
+
     Args:
         rows: (where the row stands, its columns); the first goes into error messages.
         question: column of the question; if None, the first of `QUESTION_COLUMNS` that the row has.
@@ -116,12 +128,11 @@ def from_rows(
         if not isinstance(row, Mapping):
             raise InputError(f"{name}, {where}: not an object with the columns problem (or question) and answer")
         text = _text(name, where, row, question or next((c for c in QUESTION_COLUMNS if c in row), "problem"))
-        if drop_null_answers and (_is_null(row.get(answer)) or row[answer] == ""):
+        row = _with_answer_of_solution(row, answer)
+        if drop_null_answers and _is_empty(row.get(answer)):
             dropped += 1
             continue
-        gold = _text(name, where, row, answer)
-        if answer_after is not None:
-            gold = gold.rpartition(answer_after)[2].strip()
+        gold = str(_gold(name, where, row, answer, answer_after))
         problem_id = next((str(row[c]) for c in ID_COLUMNS if not _is_null(row.get(c))), None)
         if problem_id is None:
             content = hashlib.sha256(f"{text}\0{gold}".encode()).hexdigest()[:16]
@@ -132,7 +143,7 @@ def from_rows(
         seen[problem_id] = where
         solution = row.get("solution")
         solution = solution.strip() or None if isinstance(solution, str) else None
-        problems.append(Problem(problem_id, text, gold, _difficulty(name, where, row), solution))
+        problems.append(Problem(problem_id, text, gold, _number(name, where, row, "difficulty"), solution))
     return ProblemSet(name, tuple(problems), {**source, "dropped_null_answers": dropped})
 
 
@@ -140,13 +151,50 @@ def _is_null(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def _is_empty(value: Any) -> bool:
+    values = value if isinstance(value, list | tuple) else [value]
+    return all(_is_null(each) or each == "" for each in values)
+
+
+def _with_answer_of_solution(row: Mapping[str, Any], answer: str) -> Mapping[str, Any]:
+    solution = row.get("solution")
+    if answer not in row or not _is_null(row[answer]) or not isinstance(solution, str) or "####" not in solution:
+        return row
+    return {**row, answer: solution.rpartition("####")[2]}
+
+
+def _gold(name: str, where: str, row: Mapping[str, Any], column: str, answer_after: str | None) -> Gold:
+    listed = row.get(column)
+    values = (listed or [""]) if isinstance(listed, list | tuple) else [listed]
+    texts = [_text(name, where, {**row, column: value} if column in row else row, column) for value in values]
+    if answer_after is not None:
+        texts = [text.rpartition(answer_after)[2].strip() for text in texts]
+        if not all(texts):
+            raise InputError(f"{name}, {where}: nothing stands after {answer_after} in {column}")
+    alternatives = tuple(dict.fromkeys(texts))
+    if "is_multiple_answer" not in row:
+        return Gold(alternatives)
+    tolerance = _number(name, where, row, "error") or 0.0
+    unit = None if _is_null(row.get("unit")) else str(row["unit"]).strip() or None
+    if str(row["is_multiple_answer"]).lower() not in ("true", "1"):
+        return Gold(alternatives, "any", tolerance, unit)
+    parts = tuple(part for text in texts for part in _parts(text))
+    if len(parts) > 1 and row.get("answer_type") == "Tuple" and not any(unwrapped(part, "(", ")") for part in parts):
+        parts = (f"({', '.join(parts)})",)
+    return Gold(parts, "all" if len(parts) > 1 else "any", tolerance, unit)
+
+
+def _parts(text: str) -> list[str]:
+    """The answers that one text lists; one that is explained (``ax + b, where a is ...``) is no list."""
+    cleaned = clean(text)
+    return [text] if re.search(r"\bwhere\b", cleaned) else items(cleaned, thousands=False)
+
+
 def _text(name: str, where: str, row: Mapping[str, Any], column: str) -> str:
     if column not in row:
         wanted = "problem (or question)" if column in QUESTION_COLUMNS else column
         raise InputError(f"{name}, {where}: no column {wanted}; there are: {', '.join(map(str, row)) or 'none'}")
     value = row[column]
-    if isinstance(value, (list, tuple)) and len(value) == 1:
-        value = value[0]
     is_question = column in QUESTION_COLUMNS
     hint = "" if is_question else "; null or empty answers can be dropped with --drop-null-answers"
     if _is_null(value):
@@ -159,11 +207,11 @@ def _text(name: str, where: str, row: Mapping[str, Any], column: str) -> str:
     return text
 
 
-def _difficulty(name: str, where: str, row: Mapping[str, Any]) -> float | None:
-    value = row.get("difficulty")
+def _number(name: str, where: str, row: Mapping[str, Any], column: str) -> float | None:
+    value = row.get(column)
     if _is_null(value):
         return None
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name}, {where}: difficulty is {value!r}, not a number") from error
+        raise InputError(f"{name}, {where}: {column} is {value!r}, not a number") from error

@@ -1,0 +1,141 @@
+"""Two engines that write completions, with one face: token ids in, token ids out.
+
+transformers for any device; vLLM (an extra) for speed. Both get the very tokens that the probe and the trainer see.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from gainrl.errors import InputError
+
+
+class Completion(NamedTuple):
+    """``ids`` end with the end token unless the completion was cut at its token limit."""
+
+    ids: list[int]
+    truncated: bool
+
+
+class Generator(Protocol):
+    """Writes one completion for each prompt, in order; temperature 0 is greedy. The same seed gives the same."""
+
+    context: int
+
+    def __call__(
+        self, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float, seed: int
+    ) -> list[Completion]: ...
+
+
+class HfGenerator:
+    """transformers' ``generate``, in batches of prompts of like length."""
+
+    def __init__(self, model: PreTrainedModel, end_tokens: Sequence[int], pad_token: int, batch_tokens: int = 16_384):
+        self.model, self.end_tokens, self.pad_token = model, list(end_tokens), pad_token
+        self.batch_tokens = batch_tokens
+        self.context = int(model.config.max_position_embeddings)
+
+    def __call__(
+        self, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float, seed: int
+    ) -> list[Completion]:
+        settings = GenerationConfig(
+            do_sample=temperature > 0,
+            temperature=temperature or None,
+            top_k=0 if temperature else None,  # its default is not 0
+            max_new_tokens=max_tokens,
+            eos_token_id=self.end_tokens,
+            pad_token_id=self.pad_token,
+        )
+        order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+        found: dict[int, Completion] = {}
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.random.fork_rng(devices=devices), torch.no_grad():
+                torch.manual_seed(seed)
+                while order:
+                    size = max(1, self.batch_tokens // (len(prompts[order[0]]) + max_tokens))
+                    batch, order = order[:size], order[size:]
+                    found |= dict(zip(batch, self._generate([prompts[row] for row in batch], settings), strict=True))
+        finally:
+            self.model.train(training)
+        return [found[row] for row in range(len(prompts))]
+
+    def _generate(self, prompts: Sequence[Sequence[int]], settings: GenerationConfig) -> list[Completion]:
+        longest = max(len(prompt) for prompt in prompts)
+        ids_BT = np.full((len(prompts), longest), self.pad_token, dtype=np.int64)
+        mask_BT = np.zeros_like(ids_BT)
+        for row, prompt in enumerate(prompts):  # padded on the left
+            ids_BT[row, longest - len(prompt) :], mask_BT[row, longest - len(prompt) :] = prompt, 1
+        ids, mask = (torch.from_numpy(array).to(self.model.device) for array in (ids_BT, mask_BT))
+        output = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
+        return [self._cut(written) for written in output[:, longest:].tolist()]
+
+    def _cut(self, ids: list[int]) -> Completion:
+        before = list(itertools.takewhile(lambda token: token not in self.end_tokens, ids))
+        return Completion(ids[: len(before) + 1], len(before) == len(ids))
+
+
+class VllmGenerator:
+    """vLLM's engine on a model folder or hub id.
+
+    Raises InputError if vLLM is not installed.
+    """
+
+    def __init__(self, source: str, end_tokens: Sequence[int], context: int, dtype: str, **options: Any) -> None:
+        try:
+            from vllm import LLM
+        except ImportError as error:
+            raise InputError(
+                "vLLM is not installed; pip install 'gainrl[vllm]' on a GPU machine, or choose --backend hf"
+            ) from error
+        self.end_tokens, self.context = list(end_tokens), context
+        settings = {"max_model_len": context, "enforce_eager": not torch.cuda.is_available(), **options}
+        self.engine = LLM(model=source, dtype=dtype, skip_tokenizer_init=True, **settings)
+
+    def __call__(
+        self, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float, seed: int
+    ) -> list[Completion]:
+        from vllm import SamplingParams
+
+        settings = [
+            SamplingParams(
+                temperature=temperature,
+                max_tokens=max_tokens,
+                stop_token_ids=self.end_tokens,
+                seed=seed + row if temperature else None,
+                detokenize=False,
+            )
+            for row in range(len(prompts))
+        ]
+        inputs = [{"prompt_token_ids": list(map(int, prompt))} for prompt in prompts]
+        outputs = self.engine.generate(inputs, settings, use_tqdm=False)
+        written = [output.outputs[0] for output in outputs]
+        return [Completion(self._ended(list(one.token_ids), one), one.finish_reason == "length") for one in written]
+
+    def _ended(self, ids: list[int], output: Any) -> list[int]:
+        """vLLM leaves the end token out or in, by version; here it is always in."""
+        if output.finish_reason == "length" or (ids and ids[-1] in self.end_tokens):
+            return ids
+        return [*ids, output.stop_reason if isinstance(output.stop_reason, int) else self.end_tokens[0]]
+
+
+def end_tokens(model_config: Any, generation_config: Any, tokenizer: Any) -> list[int]:
+    """Every token that ends a completion: the tokenizer's, the model's and its generation settings'."""
+    named = [tokenizer.eos_token_id]
+    for config in (model_config, generation_config):
+        value = getattr(config, "eos_token_id", None)
+        named += value if isinstance(value, list) else [value]
+    return list(dict.fromkeys(token for token in named if token is not None))
+
+
+def generator_of(model: PreTrainedModel, tokenizer: Any, batch_tokens: int = 16_384) -> HfGenerator:
+    """transformers' engine around a loaded model."""
+    ends = end_tokens(model.config, model.generation_config, tokenizer)
+    pad = tokenizer.pad_token_id
+    return HfGenerator(model, ends, ends[0] if pad is None else pad, batch_tokens)

@@ -1,0 +1,63 @@
+"""`Gold`: which answers are right, as text that survives JSON, Parquet, a datasets column and TRL's reward call."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Gold:
+    """One gold answer, or several.
+
+    ``str(gold)`` is the answer itself where there is one and nothing more to say (so that plain gold answers stay what
+    they are), else a JSON object: ``{"any": ["0.01", "0.02"]}``, ``{"all": ["1", "3"], "unit": "km"}``. `Gold.parse`
+    reads both. No LaTeX answer can be mistaken for such an object: it would have to be valid JSON with these very keys.
+    """
+
+    answers: tuple[str, ...]
+    need: Literal["any", "all"] = "any"
+    """One of them is enough, or all of them are asked for: in any order, each as often as it stands here."""
+    tolerance: float = 0.0
+    """How far off a number may be, as a difference of values."""
+    unit: str | None = None
+    """The unit that the question asks for. An answer may carry it or leave it out; another unit is wrong."""
+
+    def __post_init__(self) -> None:
+        if not self.answers or not all(self.answers):
+            raise ValueError("a gold answer is missing or empty")
+
+    def __str__(self) -> str:
+        if self.is_plain:
+            return self.answers[0]
+        content: dict[str, Any] = {self.need: list(self.answers)}
+        content |= {"tolerance": self.tolerance} if self.tolerance else {}
+        content |= {"unit": self.unit} if self.unit else {}
+        return json.dumps(content, ensure_ascii=False)
+
+    @property
+    def is_plain(self) -> bool:
+        """One answer, no tolerance, no unit."""
+        return len(self.answers) == 1 and not self.tolerance and self.unit is None
+
+    @property
+    def written(self) -> str:
+        """What a model that knows the answer could write into its box."""
+        return ", ".join(self.answers) if self.need == "all" else self.answers[0]
+
+    @classmethod
+    def parse(cls, text: str) -> "Gold":
+        """The other way round. Whatever is not such a JSON object is one plain answer."""
+        content = _json_object(text)
+        need: Literal["any", "all"] = "all" if "all" in content else "any"
+        answers = content.get(need)
+        if not isinstance(answers, list) or not set(content) <= {need, "tolerance", "unit"}:
+            return cls((text,))
+        return cls(tuple(map(str, answers)), need, content.get("tolerance", 0.0), content.get("unit"))
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text) if text.startswith('{"') else {}
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,164 @@
+"""The worker process that compares answers, and the line to it: one worker a process, started when it is first needed.
+
+Why not multiprocessing or a pool: they start no children from daemonic processes (the workers of a data loader), a spawned
+child runs the user's script again if it has no main guard, and a task that hangs cannot be taken from them. A plain
+subprocess has none of that. It gets a request a line, answers with one word, and is killed and replaced when it takes
+longer than it may. It also sets an alarm on itself, so that none survives a parent that is gone.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+MEMORY_BYTES = 1 << 30
+"""Address space of a worker; sympy and the parser take a tenth of it."""
+START_SECONDS = 120
+"""How long a new worker may take to import sympy, on a busy machine."""
+COMPARISONS = 20_000
+"""A worker is replaced after so many, before what the parser remembers fills its memory."""
+PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gainrl.grading import worker; worker.serve()"
+
+
+class _Worker:
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", PROGRAM, json.dumps([str(entry) for entry in sys.path])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+        )
+        self.answered = 0
+        if self._receive(START_SECONDS) != "ready":
+            self.stop()
+            raise RuntimeError("the grading worker did not start; its messages stand above")
+
+    def usable(self) -> bool:
+        return self.answered < COMPARISONS and self.process.poll() is None
+
+    def ask(self, request: dict[str, Any], seconds: float) -> str | None:
+        """The worker's word, or None if it took too long or died; it is then gone."""
+        word = None
+        try:
+            self._send(json.dumps(request).encode() + b"\n")
+            word = self._receive(seconds)
+        finally:
+            if word is None:
+                self.stop()
+        self.answered += 1
+        return word
+
+    def _send(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            while line:
+                line = line[self.process.stdin.write(line) :]
+
+    def _receive(self, seconds: float) -> str | None:
+        assert self.process.stdout is not None
+        waiting = select.poll()
+        waiting.register(self.process.stdout, select.POLLIN)
+        if not waiting.poll(seconds * 1000):
+            return None
+        return self.process.stdout.read(64).decode().strip() or None  # a word is written at once
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.forget()
+
+    def forget(self) -> None:
+        """Close this process's ends of the pipes."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+_worker: _Worker | None = None
+_one_at_a_time = threading.Lock()
+
+
+def ask(answer: str, gold: str, seconds: float) -> Any:
+    """Compare in the worker: "match", "differs", "unparseable_gold"; "timeout" if it needed too long or died of it.
+
+    Args:
+        gold: what `Gold.parse` reads.
+        seconds: wall-clock limit; starting a worker and waiting for other threads do not count.
+    """
+    global _worker
+    with _one_at_a_time:
+        if _worker is not None and not _worker.usable():
+            _worker.stop()
+            _worker = None
+        if _worker is None:
+            _worker = _Worker()
+        word = None
+        try:
+            word = _worker.ask({"answer": answer, "gold": gold, "seconds": seconds}, seconds)
+        finally:
+            if word is None:
+                _worker = None
+    return word or "timeout"
+
+
+@atexit.register
+def close() -> None:
+    """End this process's worker, if it has one."""
+    global _worker
+    if _worker is not None:
+        _worker.stop()
+        _worker = None
+
+
+def _after_fork() -> None:
+    """A forked process has its parent's worker in its variables, and perhaps a lock that nobody will release."""
+    global _worker, _one_at_a_time
+    if _worker is not None:
+        _worker.process.returncode = 0  # not ours to wait for
+        _worker.forget()
+    _worker, _one_at_a_time = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def serve() -> None:
+    """The worker's side: a line of JSON in, a word out, until the input ends or a limit ends the process."""
+    _limit_resources()
+    from gainrl.grading.compare import compare
+    from gainrl.grading.gold import Gold
+
+    answers = os.dup(1)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silence, stream)
+    os.write(answers, b"ready\n")
+    for line in sys.stdin:
+        request = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"] + 1)
+        try:
+            word = compare(request["answer"], Gold.parse(request["gold"]))
+        except MemoryError:
+            os._exit(1)
+        except Exception:  # whatever sympy stumbles over is no right answer
+            word = "differs"
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        os.write(answers, word.encode() + b"\n")
+
+
+def _limit_resources() -> None:
+    import resource
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for limit, amount in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(limit)
+        with contextlib.suppress(ValueError, OSError):  # not every system limits what it names
+            resource.setrlimit(limit, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))

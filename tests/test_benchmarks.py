@@ -1,0 +1,246 @@
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from lm_eval.tasks import TaskManager
+
+from gainrl.benchmarks import BENCHMARKS, FOLDER, load_benchmark
+from gainrl.errors import InputError
+from gainrl.evaluate import benchmarks
+from gainrl.evaluate.benchmarks import Sampling, evaluate_benchmark
+from gainrl.evaluate.statistics import summarize_samples
+from gainrl.generators import Completion, end_tokens, generator_of
+from gainrl.prompts import Prompt, encode_prompts
+from tests.test_cli import folder, gainrl  # noqa: F401
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def silent(what: str, done: int, of: int) -> None:
+    pass
+
+
+class Scripted:
+    """An engine that knows the answers: it writes what it is told, and keeps the prompts that it was given."""
+
+    context = 256
+
+    def __init__(self, tokenizer, texts):
+        self.tokenizer, self.texts = tokenizer, itertools.cycle(texts)
+        self.prompts = []
+
+    def __call__(self, prompts, *, max_tokens, temperature, seed):
+        self.prompts += [list(prompt) for prompt in prompts]
+        self.settings = (max_tokens, temperature)
+        written = [self.tokenizer(next(self.texts))["input_ids"] for _ in prompts]
+        return [Completion([*ids, self.tokenizer.eos_token_id], False) for ids in written]
+
+
+def run(tiny, problems, out, generator, sampling=None, name="arithmetic", **options):
+    return evaluate_benchmark(
+        name,
+        problems,
+        generator,
+        tiny.tokenizer,
+        out,
+        sampling or Sampling(),
+        model_version="v",
+        report=silent,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("prompt", [None, Prompt(system=None), Prompt(example=None)])
+def test_the_engine_is_given_the_tokens_of_scoring_and_training(tiny, problems, tmp_path, prompt):
+    engine = Scripted(tiny.tokenizer, ["1"])
+    run(tiny, problems, tmp_path, engine, prompt=prompt)
+    encoded = encode_prompts(
+        tiny.tokenizer, [(prompt or Prompt()).messages(p.question) for p in problems.problems], problems.ids
+    )
+    assert sorted(engine.prompts) == sorted(one.ids.tolist() for one in encoded)
+
+
+def test_rows_are_graded_samples_in_the_sets_order(tiny, problems, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmarks, "CHUNK", 5)
+    engine = Scripted(tiny.tokenizer, [f"\\boxed{{{p.answer}}}" for p in problems.problems])
+    table = run(tiny, problems, tmp_path, engine)
+    assert tuple(table.columns) == benchmarks.COLUMNS
+    assert table.problem_id.tolist() == problems.ids
+    assert table.correct.all()
+    assert set(table.reason) == {"match"}
+    assert not (tmp_path / "arithmetic.unfinished").exists()
+    assert engine.settings == (256 - max(map(len, engine.prompts)), 0.0)
+
+
+def test_several_samples_keep_their_numbers(tiny, problems, tmp_path):
+    engine = Scripted(tiny.tokenizer, ["\\boxed{0}", "\\boxed{1}", "none"])
+    table = run(tiny, problems, tmp_path, engine, Sampling(3, 0.5, max_completion_tokens=9))
+    assert table["sample"].tolist() == [0, 1, 2] * len(problems)
+    assert table.groupby("sample").completion.nunique().tolist() == [1, 1, 1]
+    assert table[table["sample"] == 2].reason.unique().tolist() == ["no_answer"]
+    assert engine.settings == (9, 0.5)
+
+
+def test_what_is_finished_is_kept_and_not_asked_again(tiny, problems, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmarks, "CHUNK", 4)
+    whole = run(tiny, problems, tmp_path / "whole", generator_of(tiny.model, tiny.tokenizer), Sampling(2, 1.0, 5))
+    engine, calls = generator_of(tiny.model, tiny.tokenizer), []
+
+    def breaks(prompts, **settings):
+        calls.append(len(prompts))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return engine(prompts, **settings)
+
+    breaks.context = 256
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, problems, tmp_path / "broken", breaks, Sampling(2, 1.0, 5))
+    with (tmp_path / "broken" / "arithmetic.unfinished").open("a") as file:
+        file.write('[{"problem_id": ')
+    again = run(tiny, problems, tmp_path / "broken", breaks, Sampling(2, 1.0, 5))
+    assert calls == [8, 8, 8, 8, 8]
+    pd.testing.assert_frame_equal(again, whole)
+    run(tiny, problems, tmp_path / "broken", None or breaks, Sampling(2, 1.0, 5))
+    assert len(calls) == 5
+    with pytest.raises(InputError, match=r"other settings \(samples differ\); remove it, or write to another --out"):
+        run(tiny, problems, tmp_path / "broken", breaks, Sampling(3, 1.0, 5))
+
+
+def test_truncated_answers_are_counted_as_such(tiny, problems, tmp_path):
+    table = run(tiny, problems, tmp_path, generator_of(tiny.model, tiny.tokenizer), Sampling(max_completion_tokens=1))
+    assert table.truncated.all()
+    assert set(table.reason) == {"truncated"}
+    summary = summarize_samples(table)
+    assert summary.truncated.tolist() == [1]
+    assert summary.unparseable.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"samples": 0}, "samples is 0; at least 1"), ({"samples": 2}, "2 greedy samples would be the same")],
+)
+def test_sampling_that_says_nothing_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        Sampling(**settings)
+
+
+def samples_of(correct, answers=None) -> pd.DataFrame:
+    rows = [
+        {"problem_id": f"p{row}", "sample": sample, "correct": bool(value), "reason": "match" if value else "differs"}
+        | {"completion": f"\\boxed{{{answers[row][sample] if answers else value}}}", "truncated": False}
+        for row, values in enumerate(correct)
+        for sample, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_pass_at_k_is_the_mean_over_all_choices_of_k_samples():
+    correct = np.random.default_rng(0).integers(0, 2, (7, 6)).tolist()
+    table = summarize_samples(samples_of(correct)).set_index("metric")
+    assert table.value["avg@6"] == pytest.approx(np.mean(correct))
+    assert table.value["pass@1"] == pytest.approx(np.mean(correct))
+    for k in (2, 4, 6):
+        chosen = [np.mean([any(c) for c in itertools.combinations(values, k)]) for values in correct]
+        assert table.value[f"pass@{k}"] == pytest.approx(np.mean(chosen))
+        assert table.stderr[f"pass@{k}"] == pytest.approx(np.std(chosen, ddof=1) / 7**0.5)
+
+
+def test_the_majority_is_of_answers_and_ties_are_shared():
+    answers = [["5", "5", "7"], ["5", "7", "8"], ["7", "7", "5"]]
+    correct = [[a == "5" for a in row] for row in answers]
+    table = summarize_samples(samples_of(correct, answers)).set_index("metric")
+    assert table.value["maj@3"] == pytest.approx((1 + 1 / 3 + 0) / 3)
+
+
+def test_golds_that_cannot_be_read_count_as_wrong_unless_left_out():
+    samples = samples_of([[1], [1], [0]])
+    samples.loc[2, "reason"] = "unparseable_gold"
+    assert summarize_samples(samples).value[0] == pytest.approx(2 / 3)
+    assert summarize_samples(samples, skip_unparseable_golds=True)[["value", "n"]].iloc[0].tolist() == [1, 2]
+
+
+def test_every_benchmark_is_a_task_of_plain_lm_eval_with_the_suites_prompt(tmp_path):
+    for name, benchmark in BENCHMARKS.items():
+        rows = [{"question": "What is 1 + 1?", "answer": "2", "id": name}]
+        if benchmark.stems:
+            (tmp_path / f"{benchmark.stems[0]}.json").write_text(json.dumps(rows))
+    manager = TaskManager(include_defaults=False, include_path=str(FOLDER), metadata={"data_dir": str(tmp_path)})
+    group = manager.load(["gainrl"])["tasks"]
+    assert {name.removeprefix("gainrl_") for name in group} == set(BENCHMARKS) - {"arithmetic"}
+    alone = manager.load(["gainrl_arithmetic"])["tasks"]
+    for name, task in {**group, **alone}.items():
+        assert task.config.description == Prompt().system
+        task.build_all_requests(
+            apply_chat_template=True, fewshot_as_multiturn=True, chat_template=lambda history, **_: json.dumps(history)
+        )
+        if name != "gainrl_arithmetic":
+            (request,) = task.instances
+            assert json.loads(request.args[0]) == Prompt().messages("What is 1 + 1?")
+            assert task.process_results(request.doc, [["\\boxed{2}", "\\boxed{3}"]])["accuracy"] == 0.5
+            assert task.process_results(request.doc, ["\\boxed{2}"])["accuracy"] == 1
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the benchmarks' questions are not beside this checkout")
+@pytest.mark.parametrize("name", sorted(set(BENCHMARKS) - {"arithmetic"}))
+def test_the_real_benchmarks_load_from_a_folder(name):
+    problems = load_benchmark(name, SHARED)
+    sizes = {"math500": 500, "aime24": 30, "amc23": 83, "gsm8k": 1319, "olympiadbench": 675, "minervamath": 272}
+    assert len(problems) == sizes[name]
+    assert len(load_benchmark(name, SHARED, limit=3)) == 3
+
+
+def test_a_folder_without_the_file_and_an_unknown_name(tmp_path):
+    with pytest.raises(InputError, match="benchmark math500: .* holds none of math500.json, math500.jsonl"):
+        load_benchmark("math500", tmp_path)
+    with pytest.raises(InputError, match="unknown benchmark 'math'; valid: aime24, amc23"):
+        load_benchmark("math", tmp_path)
+
+
+def test_every_end_token_ends_a_completion(tiny):
+    tiny.model.generation_config.eos_token_id = [7, 9]
+    assert end_tokens(tiny.model.config, tiny.model.generation_config, tiny.tokenizer) == [
+        tiny.tokenizer.eos_token_id,
+        7,
+        9,
+    ]
+    engine = generator_of(tiny.model, tiny.tokenizer)
+    for completion in engine([[6, 8, 10]] * 20, max_tokens=40, temperature=1.0, seed=0):
+        assert completion.truncated == (completion.ids[-1] not in engine.end_tokens)
+        assert not set(completion.ids[:-1]) & set(engine.end_tokens)
+
+
+def test_evaluate_writes_samples_and_evals(folder, monkeypatch, capsys):  # noqa: F811
+    rows = [{"question": f"What is {n} + 1?", "answer": n + 1} for n in range(9)]
+    (folder / "gsm8k.json").write_text(json.dumps(rows))
+    (folder / "aime24.json").write_text(json.dumps(rows[:3]))
+    arguments = ("evaluate", "model", "--tasks", "gsm8k,aime24", "--data-dir", ".", "--out", "e")
+    code, out, err = gainrl(monkeypatch, capsys, *arguments, "--samples", "2", "--max-completion-tokens", "3")
+    assert code == 0
+    evals = [json.loads(line) for line in (folder / "e" / "evals.jsonl").read_text().splitlines()]
+    assert [(row["benchmark"], row["metric"], row["n"]) for row in evals] == [
+        (name, metric, n)
+        for name, n in (("gsm8k", 9), ("aime24", 3))
+        for metric in ("avg@2", "pass@1", "pass@2", "maj@2")
+    ]
+    assert len(pd.read_parquet(folder / "e" / "gsm8k.parquet")) == 18
+    assert "| gsm8k" in out
+    assert "gsm8k: 100.0 % of the answers were cut off" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tasks", "gsm"), "unknown benchmark 'gsm'; valid: aime24"),
+        (("--tasks", "gsm8k", "--data-dir", "."), "holds none of gsm8k.json"),
+        (("--tasks", "arithmetic", "--limit", "2", "--backend", "vllm"), "vLLM is not installed; pip install"),
+        (("--tasks", "arithmetic", "--limit", "2", "--samples", "2", "--temperature", "0"), "2 greedy samples"),
+        (("--tasks", "arithmetic", "--limit", "2", "--max-completion-tokens", "999"), "beside 999 for the completion"),
+    ],
+)
+def test_what_evaluate_cannot_use_is_one_line(folder, monkeypatch, capsys, arguments, message):  # noqa: F811
+    code, _, err = gainrl(monkeypatch, capsys, "evaluate", "model", "--out", "e", *arguments)
+    assert code == 2
+    assert message in err
