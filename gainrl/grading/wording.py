@@ -54,9 +54,8 @@ _UNIT_TAIL = re.compile(
     r"(?P<value>.*?[\d)}\]a-z]) ?"
     r"(?P<unit>\^\{\\circ\} ?(?:\\(?:text|mathrm)\{ ?[CF] ?\}|[CF])?|(?:\\(?:text|mathrm)\{[^{}]*\}(?:\^\{?-?\d\}?)? ?/? ?)+)"
 )
-_BARE_TAIL = re.compile(
-    r"(?P<value>.*?[\d)}]) ?(?P<unit>(?:[a-zA-Z]{2,}(?: [a-zA-Z]{2,})*|(?:[ckm]?m|mi|ft) ?/ ?(?:s|sec|min|h|hr))(?:\^\{?[23]\}?)?)"
-)
+_BARE_UNIT = r"(?:[a-zA-Z]{2,}(?: [a-zA-Z]{2,})*|(?:[ckm]?m|mi|ft) ?/ ?(?:s|sec|min|h|hr))(?:\^\{?[23]\}?)?"
+_BARE_TAIL = re.compile(rf"(?P<value>.*?[\d)}}]) ?(?P<unit>{_BARE_UNIT})")
 _UNIT_WORD = re.compile(r"[a-z]+|\^\{?-?\d|/")
 _DEGREES = re.compile(r"\^\{\\circ\} ?\{? ?([CF])?.*")
 _SCALES = {"C": " celsius ", "F": " fahrenheit "}
