@@ -4,6 +4,7 @@ Every finished chunk of problems is kept, so that a broken-off evaluation goes o
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from gainrl.problems import ProblemSet
 from gainrl.prompts import Prompt, encode_prompts, require_fit
 from gainrl.records import Report, write_atomically
 from gainrl.seeding import torch_seed
+
+logging.getLogger("lm_eval").setLevel(logging.ERROR)
 
 CHUNK = 64
 """Problems that are answered at a time; what a broken-off evaluation may lose."""
