@@ -11,3 +11,8 @@ def unknown_name(kind: str, name: str, valid: Iterable[str], or_else: str = "") 
     """The error for a name that no registry knows; lists the names that would do, and what else would."""
     names = ", ".join(sorted(valid))
     return InputError(f"unknown {kind} {name!r}; valid: {names}{f', or {or_else}' if or_else else ''}")
+
+
+def one_line(error: BaseException, longest: int = 300) -> str:
+    """An error of another library in one line: its kind and the beginning of what it says."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:longest]

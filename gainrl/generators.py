@@ -4,6 +4,7 @@ transformers for any device; vLLM (an extra) for speed. Both get the very tokens
 """
 
 import itertools
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from gainrl.errors import InputError
+from gainrl.errors import InputError, one_line
 
 
 class Completion(NamedTuple):
@@ -32,7 +33,10 @@ class Generator(Protocol):
 
 
 class HfGenerator:
-    """transformers' ``generate``, in batches of prompts of like length."""
+    """transformers' ``generate``, in batches of prompts of like length.
+
+    The model's own generation settings (Qwen2.5's: top_p, repetition_penalty) are left out, as training leaves them out.
+    """
 
     def __init__(self, model: PreTrainedModel, end_tokens: Sequence[int], pad_token: int, batch_tokens: int = 16_384):
         self.model, self.end_tokens, self.pad_token = model, list(end_tokens), pad_token
@@ -53,8 +57,9 @@ class HfGenerator:
         order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
         found: dict[int, Completion] = {}
         devices = [self.model.device] if self.model.device.type == "cuda" else []
-        training = self.model.training
+        training, theirs = self.model.training, self.model.generation_config
         self.model.eval()
+        self.model.generation_config = GenerationConfig()  # generate() takes from it what ``settings`` leaves open
         try:
             with torch.random.fork_rng(devices=devices), torch.no_grad():
                 torch.manual_seed(seed)
@@ -64,6 +69,7 @@ class HfGenerator:
                     found |= dict(zip(batch, self._generate([prompts[row] for row in batch], settings), strict=True))
         finally:
             self.model.train(training)
+            self.model.generation_config = theirs
         return [found[row] for row in range(len(prompts))]
 
     def _generate(self, prompts: Sequence[Sequence[int]], settings: GenerationConfig) -> list[Completion]:
@@ -82,21 +88,35 @@ class HfGenerator:
 
 
 class VllmGenerator:
-    """vLLM's engine on a model folder or hub id.
+    """vLLM's engine on a model folder or hub id, in a process of its own.
 
-    Raises InputError if vLLM is not installed.
+    Raises InputError: vLLM is not installed, or cannot serve the model.
     """
 
     def __init__(self, source: str, end_tokens: Sequence[int], context: int, dtype: str, **options: Any) -> None:
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # a start makes some twenty lines of warnings
+        os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is the table's
+        if not torch.cuda.is_available():
+            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")  # GiB; by default it takes 92 % of the memory
         try:
             from vllm import LLM
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise InputError(
                 "vLLM is not installed; pip install 'gainrl[vllm]' on a GPU machine, or choose --backend hf"
             ) from error
         self.end_tokens, self.context = list(end_tokens), context
-        settings = {"max_model_len": context, "enforce_eager": not torch.cuda.is_available(), **options}
-        self.engine = LLM(model=source, dtype=dtype, skip_tokenizer_init=True, **settings)
+        settings = {
+            "max_model_len": context,
+            "enforce_eager": not torch.cuda.is_available(),
+            "skip_tokenizer_init": True,
+            "generation_config": "vllm",  # none of the model's own top_p and penalties
+            "use_tqdm_on_load": False,
+            **options,
+        }
+        try:
+            self.engine = LLM(model=source, dtype=dtype, **settings)
+        except Exception as error:
+            raise InputError(f"vLLM cannot serve {source}: {one_line(error)}") from error
 
     def __call__(
         self, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float, seed: int
@@ -106,8 +126,10 @@ class VllmGenerator:
         settings = [
             SamplingParams(
                 temperature=temperature,
+                top_p=1.0,
+                top_k=0,
                 max_tokens=max_tokens,
-                stop_token_ids=self.end_tokens,
+                stop_token_ids=list(self.end_tokens),  # the engine adds to its list
                 seed=seed + row if temperature else None,
                 detokenize=False,
             )
@@ -115,14 +137,15 @@ class VllmGenerator:
         ]
         inputs = [{"prompt_token_ids": list(map(int, prompt))} for prompt in prompts]
         outputs = self.engine.generate(inputs, settings, use_tqdm=False)
-        written = [output.outputs[0] for output in outputs]
-        return [Completion(self._ended(list(one.token_ids), one), one.finish_reason == "length") for one in written]
+        return [self._completion(output.outputs[0]) for output in outputs]
 
-    def _ended(self, ids: list[int], output: Any) -> list[int]:
-        """vLLM leaves the end token out or in, by version; here it is always in."""
-        if output.finish_reason == "length" or (ids and ids[-1] in self.end_tokens):
-            return ids
-        return [*ids, output.stop_reason if isinstance(output.stop_reason, int) else self.end_tokens[0]]
+    def _completion(self, output: Any) -> Completion:
+        ids = list(output.token_ids)
+        if output.finish_reason == "length":
+            return Completion(ids, True)
+        if output.finish_reason != "stop" or ids[-1] not in self.end_tokens:
+            raise RuntimeError(f"a completion of {len(ids)} tokens finished by {output.finish_reason!r}, no end token")
+        return Completion(ids, False)
 
 
 def end_tokens(model_config: Any, generation_config: Any, tokenizer: Any) -> list[int]:

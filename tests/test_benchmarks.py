@@ -1,6 +1,9 @@
+import importlib
 import itertools
 import json
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,7 @@ from gainrl.errors import InputError
 from gainrl.evaluate import benchmarks
 from gainrl.evaluate.benchmarks import Sampling, evaluate_benchmark
 from gainrl.evaluate.statistics import summarize_samples
-from gainrl.generators import Completion, end_tokens, generator_of
+from gainrl.generators import Completion, VllmGenerator, end_tokens, generator_of
 from gainrl.prompts import Prompt, encode_prompts
 from tests.test_cli import folder, gainrl  # noqa: F401
 
@@ -210,6 +213,114 @@ def test_every_end_token_ends_a_completion(tiny):
     for completion in engine([[6, 8, 10]] * 20, max_tokens=40, temperature=1.0, seed=0):
         assert completion.truncated == (completion.ids[-1] not in engine.end_tokens)
         assert not set(completion.ids[:-1]) & set(engine.end_tokens)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_models_own_generation_settings_change_nothing(tiny, temperature):
+    engine = generator_of(tiny.model, tiny.tokenizer)
+    prompts = [[6, 8, 10 + row] for row in range(20)]
+    plain = engine(prompts, max_tokens=12, temperature=temperature, seed=0)
+    theirs = tiny.model.generation_config
+    theirs.update(top_p=0.1, top_k=1, temperature=0.01, repetition_penalty=9.0, min_new_tokens=12)
+    assert engine(prompts, max_tokens=12, temperature=temperature, seed=0) == plain
+    assert tiny.model.generation_config is theirs
+
+
+class FakeLLM:
+    """vLLM's engine as far as it is used: every completion is ``written``."""
+
+    written = SimpleNamespace(token_ids=[3, 4, 7], finish_reason="stop")
+
+    def __init__(self, **settings):
+        self.settings = settings
+
+    def generate(self, inputs, settings, use_tqdm):
+        self.inputs, self.sampling = inputs, settings
+        return [SimpleNamespace(outputs=[self.written]) for _ in inputs]
+
+
+@pytest.fixture
+def fake_vllm(monkeypatch):
+    importlib.import_module("gainrl.launch")  # TRL looks for vLLM when it is imported
+    module = ModuleType("vllm")
+    module.LLM, module.SamplingParams = FakeLLM, SimpleNamespace
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    for name in ("VLLM_LOGGING_LEVEL", "VLLM_LOGGING_STREAM", "VLLM_CPU_KVCACHE_SPACE"):
+        monkeypatch.setenv(name, "")  # so that what is set by default is taken back
+    return module
+
+
+def test_vllm_is_asked_for_plain_sampling_in_the_given_type_and_context(fake_vllm):
+    generator = VllmGenerator("folder", [7, 9], 256, "bfloat16", max_num_seqs=3)
+    completions = generator([[1, 2], np.array([5])], max_tokens=8, temperature=0.5, seed=40)
+    assert completions == [Completion([3, 4, 7], False)] * 2
+    settings = generator.engine.settings
+    assert [settings[key] for key in ("model", "dtype", "max_model_len", "generation_config", "max_num_seqs")] == [
+        "folder", "bfloat16", 256, "vllm", 3
+    ]  # fmt: skip
+    assert generator.engine.inputs == [{"prompt_token_ids": [1, 2]}, {"prompt_token_ids": [5]}]
+    assert [one.seed for one in generator.engine.sampling] == [40, 41]
+    first = generator.engine.sampling[0]
+    assert (first.temperature, first.top_p, first.top_k, first.max_tokens) == (0.5, 1.0, 0, 8)
+    assert first.stop_token_ids == [7, 9]
+    assert first.stop_token_ids is not generator.end_tokens
+    generator([[1]], max_tokens=8, temperature=0.0, seed=40)
+    assert generator.engine.sampling[0].seed is None
+
+
+def test_vllms_finish_reasons_are_told_apart(fake_vllm, monkeypatch):
+    generator = VllmGenerator("folder", [7, 9], 256, "float32")
+
+    def finish(ids, reason):
+        monkeypatch.setattr(FakeLLM, "written", SimpleNamespace(token_ids=ids, finish_reason=reason))
+        return generator([[1]], max_tokens=3, temperature=0.0, seed=0)
+
+    assert finish([3, 3, 3], "length") == [Completion([3, 3, 3], True)]
+    assert finish([3, 3, 9], "stop") == [Completion([3, 3, 9], False)]
+    for ids, reason in (([3], "abort"), ([3], "stop")):
+        with pytest.raises(RuntimeError, match=f"a completion of 1 tokens finished by '{reason}', no end token"):
+            finish(ids, reason)
+
+
+def test_a_model_that_vllm_cannot_serve_is_one_line(fake_vllm, folder, monkeypatch, capsys):  # noqa: F811
+    def refuses(**settings):
+        raise ValueError("context of 256 tokens:\n  too long")
+
+    fake_vllm.LLM = refuses
+    arguments = ("--tasks", "arithmetic", "--limit", "2", "--out", "e", "--backend", "vllm")
+    code, _, err = gainrl(monkeypatch, capsys, "evaluate", "model", *arguments)
+    assert code == 2
+    assert err.splitlines()[-1] == "gainrl: vLLM cannot serve model: ValueError: context of 256 tokens: too long"
+
+
+def test_an_engine_that_fails_in_the_middle_is_one_line_and_what_is_finished_is_kept(
+    folder,  # noqa: F811
+    monkeypatch,
+    capsys,
+    fake_vllm,
+):
+    calls = []
+
+    def fails_once(self, inputs, settings, use_tqdm):
+        calls.append(len(inputs))
+        if len(calls) == 3:
+            raise RuntimeError("EngineCore died:\nsee above")
+        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=[3], finish_reason="length")]) for _ in inputs]
+
+    monkeypatch.setattr(FakeLLM, "generate", fails_once)
+    monkeypatch.setattr(benchmarks, "CHUNK", 4)
+    arguments = ("evaluate", "model", "--tasks", "arithmetic", "--limit", "10", "--out", "e", "--backend", "vllm")
+    code, _, err = gainrl(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert err.splitlines()[-1] == (
+        "gainrl: the vllm backend failed: RuntimeError: EngineCore died: see above; "
+        "finished problems are kept, and the same command goes on with the others"
+    )
+    kept = (folder / "e" / "arithmetic.unfinished").read_text().splitlines()
+    assert [len(json.loads(line)) for line in kept] == [4, 4]
+    assert gainrl(monkeypatch, capsys, *arguments)[0] == 0
+    assert calls == [4, 4, 2, 2]
+    assert len(pd.read_parquet(folder / "e" / "arithmetic.parquet")) == 10
 
 
 def test_evaluate_writes_samples_and_evals(folder, monkeypatch, capsys):  # noqa: F811

@@ -73,8 +73,12 @@ def evaluate(
     )
     summaries = {}
     with bar() as report:
-        loaded = load_on_device(model, device if backend == "hf" else "cpu", dtype, seed, runs_dir, report)
-        generator = _generator(backend, loaded, dtype, batch_tokens)
+        chosen_device, chosen_dtype = resolve(device if backend == "hf" else "auto", dtype)
+        engine_dtype = str(chosen_dtype).removeprefix("torch.")
+        loaded = load_on_device(
+            model, chosen_device if backend == "hf" else "cpu", engine_dtype, seed, runs_dir, report
+        )
+        generator = _generator(backend, loaded, engine_dtype, batch_tokens)
         for name, chosen in problems.items():
             table = evaluate_benchmark(
                 name,
@@ -100,11 +104,8 @@ def _generator(backend: str, loaded: "LoadedModel", dtype: str, batch_tokens: in
     engine = generator_of(loaded.model, loaded.tokenizer, batch_tokens)
     if backend == "hf":
         return engine
-    return VllmGenerator(str(loaded.source), engine.end_tokens, engine.context, _name_of(resolve("auto", dtype)[1]))
-
-
-def _name_of(dtype: object) -> str:
-    return str(dtype).removeprefix("torch.")
+    commit = {} if Path(loaded.source).is_dir() else {"revision": loaded.version}
+    return VllmGenerator(str(loaded.source), engine.end_tokens, engine.context, dtype, **commit)
 
 
 def _warn(name: str, table: "pd.DataFrame") -> None:

@@ -17,7 +17,7 @@ from lm_eval.tasks import TaskManager
 from transformers import PreTrainedTokenizerBase
 
 from gainrl.benchmarks import FOLDER
-from gainrl.errors import InputError
+from gainrl.errors import InputError, one_line
 from gainrl.generators import Completion, Generator
 from gainrl.grading import grade
 from gainrl.problems import ProblemSet
@@ -53,9 +53,9 @@ class Sampling:
 class EngineLM(LM):
     """An engine as lm-eval sees it. What was written is kept on each request, in the order of its samples."""
 
-    def __init__(self, generator: Generator, tokenizer: PreTrainedTokenizerBase, seed: int) -> None:
+    def __init__(self, generator: Generator, tokenizer: PreTrainedTokenizerBase, seed: int, backend: str) -> None:
         super().__init__()
-        self.generator, self.tokenizer, self.seed = generator, tokenizer, seed
+        self.generator, self.tokenizer, self.seed, self.backend = generator, tokenizer, seed, backend
 
     @property
     def tokenizer_name(self) -> str:
@@ -71,12 +71,18 @@ class EngineLM(LM):
         texts = [request.args[0] for request in requests]
         settings = requests[0].args[1]
         prompts = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        completions = self.generator(
-            prompts,
-            max_tokens=settings["max_gen_toks"],
-            temperature=settings["temperature"] if settings.get("do_sample") else 0.0,
-            seed=torch_seed(self.seed, f"evaluation of {texts[0]}"),
-        )
+        try:
+            completions = self.generator(
+                prompts,
+                max_tokens=settings["max_gen_toks"],
+                temperature=settings["temperature"] if settings.get("do_sample") else 0.0,
+                seed=torch_seed(self.seed, f"evaluation of {texts[0]}"),
+            )
+        except Exception as error:  # an engine dies of many things: memory, a worker, a driver
+            raise InputError(
+                f"the {self.backend} backend failed: {one_line(error)}; "
+                "finished problems are kept, and the same command goes on with the others"
+            ) from error
         ended = [one.ids if one.truncated else one.ids[:-1] for one in completions]
         written = self.tokenizer.batch_decode(ended)
         for request, completion, text in zip(requests, completions, written, strict=True):
@@ -104,7 +110,8 @@ def evaluate_benchmark(
 ) -> pd.DataFrame:
     """A row a (problem, sample), `COLUMNS`, in ``out/<name>.parquet``; read from there if it is complete.
 
-    Raises InputError: a prompt that leaves no room, or files of other settings in ``out`` (which differ).
+    Raises InputError: a prompt that leaves no room, files of other settings in ``out`` (which differ), or an engine that
+    fails in the middle.
     """
     prompt = prompt or Prompt()
     tokens = completion_limit(name, problems, generator.context, tokenizer, prompt, sampling.max_completion_tokens)
@@ -122,7 +129,7 @@ def evaluate_benchmark(
     rows = kept.rows()
     done = {row["problem_id"] for row in rows}
     todo = [position for position, one in enumerate(problems.ids) if one not in done]
-    lm = EngineLM(generator, tokenizer, sampling.seed)
+    lm = EngineLM(generator, tokenizer, sampling.seed, backend)
     tasks = TaskManager(include_defaults=False, include_path=str(FOLDER))
     for first in range(0, len(todo), CHUNK):
         report(name, len(problems) - len(todo) + first, len(problems))
