@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart test test-slow benchmarks clean
+.PHONY: install quickstart test test-slow test-vllm benchmarks clean
 
 install: .venv/installed
 
@@ -21,11 +21,20 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not vllm"
 
 # Needs the tiny model that quickstart warms up (and makes it, if it is not there).
 test-slow: install
 	$(BIN)/pytest -m slow
+
+# An environment of its own: vLLM wants other versions. On a machine with a GPU it is the extra "vllm" that serves.
+.venv-vllm/installed: requirements-vllm.lock
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+test-vllm: .venv-vllm/installed
+	PYTHONPATH=. .venv-vllm/bin/python -m pytest -m vllm
 
 benchmarks: install
 	$(BIN)/python -m speed.step_overhead
@@ -33,6 +42,7 @@ benchmarks: install
 	$(BIN)/python -m speed.scoring
 	$(BIN)/python -m speed.scoring_growth
 	$(BIN)/python -m speed.gradient_norms
+	$(BIN)/python -m speed.grading
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-vllm runs
