@@ -120,7 +120,7 @@ class EvaluationConfig(Frozen):
 
     every: int = Field(gt=0)
     max_completion_tokens: int = Field(gt=0)
-    batch_size: int = Field(600, gt=0)
+    batch_size: int = Field(300, gt=0)
 
 
 class RunConfig(Frozen):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import DynamicCache, GenerationConfig, PreTrainedModel
 
 from gainrl.errors import InputError, one_line
 
@@ -36,7 +36,7 @@ class Generator(Protocol):
 
 
 class HfGenerator:
-    """transformers' ``generate``, in batches of prompts of like length.
+    """transformers' ``generate``, in batches of prompts of like length; what a batch's prompts share is read once.
 
     The model's own generation settings (Qwen2.5's: top_p, repetition_penalty) are left out, as training leaves them out.
     """
@@ -77,13 +77,30 @@ class HfGenerator:
 
     def _generate(self, prompts: Sequence[Sequence[int]], settings: GenerationConfig) -> list[Completion]:
         longest = max(len(prompt) for prompt in prompts)
+        shared = self._shared(prompts)
         ids_BT = np.full((len(prompts), longest), self.pad_token, dtype=np.int64)
         mask_BT = np.zeros_like(ids_BT)
-        for row, prompt in enumerate(prompts):  # padded on the left
-            ids_BT[row, longest - len(prompt) :], mask_BT[row, longest - len(prompt) :] = prompt, 1
+        for row, prompt in enumerate(prompts):  # padded between what is shared and what is its own
+            own = slice(longest - len(prompt) + shared, None)
+            ids_BT[row, :shared], mask_BT[row, :shared] = prompt[:shared], 1
+            ids_BT[row, own], mask_BT[row, own] = prompt[shared:], 1
         ids, mask = (torch.from_numpy(array).to(self.model.device) for array in (ids_BT, mask_BT))
-        output = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
+        cache = {}
+        if shared:
+            cache["past_key_values"] = DynamicCache(config=self.model.config)
+            self.model(input_ids=ids[:1, :shared], use_cache=True, **cache)
+            cache["past_key_values"].batch_repeat_interleave(len(prompts))
+        output = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings, **cache)
         return [self._cut(written) for written in output[:, longest:].tolist()]
+
+    def _shared(self, prompts: Sequence[Sequence[int]]) -> int:
+        """Tokens that all prompts begin with; at least one is left to each. None where attention has a window: there
+        the padding that follows would count."""
+        windowed = any(kind != "full_attention" for kind in getattr(self.model.config, "layer_types", None) or [])
+        if windowed or getattr(self.model.config, "sliding_window", None) or len(prompts) == 1:
+            return 0
+        alike = os.path.commonprefix([list(prompt) for prompt in prompts])
+        return min(len(alike), min(map(len, prompts)) - 1)
 
     def _cut(self, ids: list[int]) -> Completion:
         before = list(itertools.takewhile(lambda token: token not in self.end_tokens, ids))

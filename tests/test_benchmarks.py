@@ -8,14 +8,16 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from lm_eval.tasks import TaskManager
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from gainrl.benchmarks import BENCHMARKS, FOLDER, load_benchmark
 from gainrl.errors import InputError
 from gainrl.evaluate import benchmarks
 from gainrl.evaluate.benchmarks import Sampling, evaluate_benchmark
 from gainrl.evaluate.statistics import summarize_samples
-from gainrl.generators import Completion, VllmGenerator, end_tokens, generator_of
+from gainrl.generators import Completion, HfGenerator, VllmGenerator, end_tokens, generator_of
 from gainrl.prompts import Prompt, encode_prompts
 from tests.test_cli import folder, gainrl  # noqa: F401
 
@@ -213,6 +215,34 @@ def test_every_end_token_ends_a_completion(tiny):
     for completion in engine([[6, 8, 10]] * 20, max_tokens=40, temperature=1.0, seed=0):
         assert completion.truncated == (completion.ids[-1] not in engine.end_tokens)
         assert not set(completion.ids[:-1]) & set(engine.end_tokens)
+
+
+GROUPED = {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8}
+FAMILIES = {
+    "qwen2": GROUPED,
+    "llama": GROUPED,
+    "gpt2": {},
+    "gpt_neox": {},
+    "mistral": {**GROUPED, "sliding_window": None},
+    "mistral, window": {**GROUPED, "sliding_window": 8},
+    "qwen2, window": {**GROUPED, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+    "gemma2, window": {**GROUPED, "sliding_window": 8},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_that_begins_alike_is_answered_as_its_prompts_are_alone(family):
+    small = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    ends = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    config = AutoConfig.for_model(family.split(",")[0], **small, **ends, **FAMILIES[family], initializer_range=0.5)
+    torch.manual_seed(0)
+    engine = HfGenerator(AutoModelForCausalLM.from_config(config).eval(), [1], 0)
+    own = ([20], [21, 22], list(range(30, 42)), [9])
+    prompts = [[*range(3, 3 + alike), *rest] for alike in (5, 7) for rest in own]
+    assert engine._shared(prompts) == (0 if "window" in family else 5)
+    alone = [engine([prompt], max_tokens=8, temperature=0, seed=0)[0] for prompt in prompts]
+    assert engine(prompts, max_tokens=8, temperature=0, seed=0) == alone
+    assert len({tuple(one.ids) for one in alone}) > 2  # random weights, but not one answer for all
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
