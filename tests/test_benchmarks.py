@@ -204,6 +204,11 @@ def test_a_folder_without_the_file_and_an_unknown_name(tmp_path):
         load_benchmark("math", tmp_path)
 
 
+def test_a_limit_is_at_most(tmp_path):
+    (tmp_path / "aime24.json").write_text(json.dumps([{"problem": f"{n}?", "answer": str(n)} for n in range(3)]))
+    assert [len(load_benchmark("aime24", tmp_path, limit=limit)) for limit in (2, 3, 40, None)] == [2, 3, 3, 3]
+
+
 def test_every_end_token_ends_a_completion(tiny):
     tiny.model.generation_config.eos_token_id = [7, 9]
     assert end_tokens(tiny.model.config, tiny.model.generation_config, tiny.tokenizer) == [

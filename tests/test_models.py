@@ -71,6 +71,12 @@ def test_weights_that_are_missing_are_named_not_made_up(tiny, tmp_path):
         load_model(str(tmp_path / "part"), cache=tmp_path)
 
 
+def test_a_folder_without_a_tokenizer_is_named(tiny, tmp_path):
+    tiny.model.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"holds no tokenizer \(tokenizer.json, .*copy these files"):
+        load_model(str(tmp_path), cache=tmp_path)
+
+
 def test_a_tokenizer_without_template_gets_a_plain_one_and_it_is_said(tiny, tmp_path, capsys):
     tiny.tokenizer.chat_template = None
     tiny.tokenizer.save_pretrained(tmp_path)

@@ -34,18 +34,23 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def load_benchmark(name: str, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None) -> ProblemSet:
-    """The problems of a benchmark, from the hub (or generated), or from a file in ``data_dir``.
+    """The problems of a benchmark, from the hub (or generated), or from a file in ``data_dir``; the first ``limit``.
 
     Raises InputError: no such benchmark, no file of it in the folder (which names would do), or what `load_problems` does.
     """
     if name not in BENCHMARKS:
         raise unknown_name("benchmark", name, BENCHMARKS)
+    problems = load_problems(_source(name, data_dir), seed=seed)
+    return problems.head(None if limit is None else min(limit, len(problems)))
+
+
+def _source(name: str, data_dir: Path | None) -> str:
     benchmark = BENCHMARKS[name]
     if data_dir is None or not benchmark.stems:
-        return load_problems(benchmark.problems, seed=seed, limit=limit)
+        return benchmark.problems
     candidates = [data_dir / f"{stem}{suffix}" for stem in benchmark.stems for suffix in SUFFIXES]
     for path in candidates:
         if path.exists():
-            return load_problems(str(path), limit=limit)
+            return str(path)
     names = ", ".join(path.name for path in candidates)
     raise InputError(f"benchmark {name}: {data_dir} holds none of {names}")

@@ -23,6 +23,7 @@ from gainrl.models.supervised import Progress
 from gainrl.models.tiny import make_tiny_model
 from gainrl.prompts import PLAIN_TEMPLATE
 
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
@@ -84,6 +85,8 @@ def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch
             source, revision=commit or "main", dtype=dtype, output_loading_info=True
         )
         tokenizer = load_tokenizer(source, commit)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"model {name}: {source} cannot be loaded as a causal language model: {reason}") from error
@@ -112,10 +115,15 @@ def load_tokenizer(source: Path | str, revision: str | None = None) -> PreTraine
 
     AutoTokenizer picks the class by the model's type, which breaks a tokenizer of one's own in the folder of, say, a
     Qwen2 model; a folder that names a generic class gets that class. Without a chat template it gets a plain one, and
-    stderr says so.
+    stderr says so. Raises InputError for a folder that holds none.
     """
     config = Path(source) / "tokenizer_config.json"
     generic = config.is_file() and json.loads(config.read_text()).get("tokenizer_class") in _GENERIC_TOKENIZERS
+    if Path(source).is_dir() and not any((Path(source) / name).exists() for name in _TOKENIZER_FILES):
+        raise InputError(  # transformers would make an empty one of the model's type
+            f"{source} holds no tokenizer ({', '.join(_TOKENIZER_FILES)}); save it beside the model, "
+            "or copy these files from the model that it was trained from"
+        )
     loader = PreTrainedTokenizerFast if generic else AutoTokenizer
     tokenizer = loader.from_pretrained(source, revision=revision or "main")
     if not tokenizer.chat_template:
