@@ -99,7 +99,7 @@ class HfGenerator:
         windowed = any(kind != "full_attention" for kind in getattr(self.model.config, "layer_types", None) or [])
         if windowed or getattr(self.model.config, "sliding_window", None) or len(prompts) == 1:
             return 0
-        alike = os.path.commonprefix([list(prompt) for prompt in prompts])
+        alike = os.path.commonprefix([list(prompt) for prompt in prompts])  # noqa: RUF071 (it takes any lists)
         return min(len(alike), min(map(len, prompts)) - 1)
 
     def _cut(self, ids: list[int]) -> Completion:
