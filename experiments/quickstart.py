@@ -42,7 +42,7 @@ def experiment(scale: str = "tiny") -> Experiment:
 def _cell(schedule: ScheduleConfig) -> RunConfig:
     return RunConfig(
         model=ModelConfig(name="tiny"),
-        problems=ProblemsConfig(train="arithmetic", heldout="arithmetic-heldout", train_size=1024, heldout_size=600),
+        problems=ProblemsConfig(train="arithmetic", heldout=("arithmetic",), train_size=1024, heldout_size=600),
         schedule=schedule,
         training=TrainingConfig(
             steps=120,

@@ -10,15 +10,17 @@ import pandas as pd
 import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
-from trl import GRPOConfig
+from trl import GRPOConfig, RLOOConfig
 
-from gainrl.config import RunConfig, SignalConfig
+from gainrl.benchmarks import load_benchmark
+from gainrl.config import Execution, RunConfig, SignalConfig
+from gainrl.errors import InputError
 from gainrl.evaluate import HeldOut
 from gainrl.grading import accuracy_reward
 from gainrl.models.loading import LoadedModel, load_model
 from gainrl.probe import COLUMNS, Scores, load_released_order, score_problems, signal_metadata
 from gainrl.problems import ProblemSet, load_problems
-from gainrl.prompts import encode_prompts, require_fit
+from gainrl.prompts import encode_prompts, require_fit, too_long
 from gainrl.records import Report, RunFolder
 from gainrl.schedules import ORDERS, SCHEDULES, Schedule, sort_key
 from gainrl.seeding import torch_seed
@@ -57,31 +59,19 @@ def _train(config: RunConfig, folder: RunFolder, shared: Path, report: Report) -
         dtype=torch.bfloat16 if config.training.bf16 else torch.float32,
         progress=lambda done, of: report("warm-up", done, of),
     )
-    problems = load_problems(
-        config.problems.train,
-        limit=config.problems.train_size,
-        seed=config.seed,
-        revision=config.problems.revision,
+    problems = training_problems(config, loaded)
+    held_out = {name: _held_out(name, config, loaded) for name in config.problems.heldout}
+    folder.record_inputs(
+        model=loaded.version,
+        train=_resolved(problems),
+        heldout={name: _resolved(one.problems) for name, one in held_out.items()},
     )
-    held_out_problems = load_problems(config.problems.heldout, limit=config.problems.heldout_size, seed=config.seed)
-    folder.record_inputs(model=loaded.version, train=_resolved(problems), heldout=_resolved(held_out_problems))
-    held_out = HeldOut(
-        held_out_problems,
-        config.prompt,
-        loaded.tokenizer,
-        context=loaded.context,
-        max_completion_tokens=config.evaluation.max_completion_tokens,
-        batch_size=config.evaluation.batch_size,
-    )
-    names = problems.ids
-    encoded = encode_prompts(loaded.tokenizer, [config.prompt.messages(p.question) for p in problems.problems], names)
-    require_fit(encoded, names, loaded.context, config.training.max_completion_tokens)
     schedule = build_schedule(config, loaded, problems, shared / "scores", report)
     trainer = ScheduledGRPOTrainer(
         model=loaded.model,
         processing_class=loaded.tokenizer,
         reward_funcs=accuracy_reward,
-        args=grpo_arguments(config, folder.checkpoints),
+        args=trl_arguments(config, folder.checkpoints),
         train_dataset=training_dataset(problems, config.prompt),
         schedule=schedule,
         prompts_per_epoch=config.training.prompts_per_epoch,
@@ -91,6 +81,35 @@ def _train(config: RunConfig, folder: RunFolder, shared: Path, report: Report) -
     trainer.add_callback(_Recorder(config, folder, trainer, held_out, problems.ids, report))
     trainer.train()
     trainer.save_model(str(folder.checkpoints / f"step-{config.training.steps}"))
+
+
+def training_problems(config: RunConfig, loaded: LoadedModel) -> ProblemSet:
+    """The problems that are trained, those with too long a prompt left out if the config says what is too long.
+
+    Raises InputError: a prompt leaves no room for the completion, or what `load_problems` raises.
+    """
+    settings, seed = config.problems, config.seed
+    limit = None if settings.sample else settings.train_size
+    problems = load_problems(settings.train, limit=limit, seed=seed, revision=settings.revision)
+    names = problems.ids
+    encoded = encode_prompts(loaded.tokenizer, [config.prompt.messages(p.question) for p in problems.problems], names)
+    if settings.longest_prompt is not None:
+        long = too_long(encoded, settings.longest_prompt)
+        left = set(range(len(names))) - set(long)
+        problems, encoded = problems.without(long), [encoded[row] for row in sorted(left)]
+    require_fit(encoded, problems.ids, loaded.context, config.training.max_completion_tokens)
+    return problems.sample(settings.train_size, seed) if settings.sample else problems
+
+
+def _held_out(name: str, config: RunConfig, loaded: LoadedModel) -> HeldOut:
+    return HeldOut(
+        load_benchmark(name, seed=config.seed, limit=config.problems.heldout_size),
+        config.prompt,
+        loaded.tokenizer,
+        context=loaded.context,
+        max_completion_tokens=config.evaluation.max_completion_tokens,
+        batch_size=config.evaluation.batch_size,
+    )
 
 
 def _resolved(problems: ProblemSet) -> dict[str, Any]:
@@ -136,31 +155,57 @@ def shared_scores(
     return scores
 
 
-def grpo_arguments(config: RunConfig, output: Path) -> GRPOConfig:
-    """TRL's settings of a run; a step is one generation batch and one optimizer step."""
-    training = config.training
-    return GRPOConfig(
+def trl_arguments(config: RunConfig, output: Path, execution: Execution | None = None) -> GRPOConfig | RLOOConfig:
+    """TRL's settings of a run, for any number of processes.
+
+    Raises InputError: the completions of a step cannot be shared out evenly.
+    """
+    training, execution = config.training, execution or Execution()
+    processes, completions = max(1, execution.gpus), training.prompts_per_step * training.generations
+    per_device = execution.completions_per_device or completions // processes
+    if completions % (per_device * processes):
+        raise InputError(
+            f"{completions} completions a step are no multiple of {processes} processes with {per_device} each; "
+            "choose another completions_per_device"
+        )
+    accumulation = completions // (per_device * processes)
+    settings: dict[str, Any] = {"loss_type": training.loss} if training.algorithm == "grpo" else {}
+    if training.generation == "vllm":
+        settings |= {
+            "use_vllm": True,
+            "vllm_mode": execution.vllm_mode,
+            "vllm_gpu_memory_utilization": execution.vllm_gpu_memory,
+            "vllm_tensor_parallel_size": execution.vllm_tensor_parallel,
+            "vllm_enable_sleep_mode": execution.vllm_sleep,
+        }
+    beta1, beta2 = training.adam_betas
+    return (GRPOConfig if training.algorithm == "grpo" else RLOOConfig)(
         output_dir=str(output),
         max_steps=training.steps,
-        per_device_train_batch_size=training.prompts_per_step * training.generations,
+        per_device_train_batch_size=per_device,
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=accumulation * training.steps_per_generation,
         num_generations=training.generations,
         max_completion_length=training.max_completion_tokens,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.lr_scheduler,
-        beta=training.kl,
-        loss_type=training.loss,
-        temperature=training.temperature,
-        max_grad_norm=training.max_grad_norm,
+        optim=training.optimizer,
+        adam_beta1=beta1,
+        adam_beta2=beta2,
         weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        beta=training.kl,
+        temperature=training.temperature,
         seed=torch_seed(config.seed, "training"),
         bf16=training.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
+        use_cpu=execution.gpus == 0 and not torch.cuda.is_available(),
+        gradient_checkpointing=execution.gradient_checkpointing,
         dataloader_pin_memory=torch.cuda.is_available(),
         logging_steps=1,
         save_strategy="no",
-        report_to="none",
+        report_to=list(execution.report_to),
         disable_tqdm=True,
+        **settings,
     )
 
 
@@ -172,7 +217,7 @@ class _Recorder(TrainerCallback):
         config: RunConfig,
         folder: RunFolder,
         trainer: ScheduledGRPOTrainer,
-        held_out: HeldOut,
+        held_out: dict[str, HeldOut],
         problem_ids: list[str],
         report: Report,
     ) -> None:
@@ -214,9 +259,10 @@ class _Recorder(TrainerCallback):
             self.trainer.save_model(str(self.folder.checkpoints / f"step-{step}"))
 
     def _evaluate(self, step: int) -> None:
-        accuracy = self.held_out.evaluate(self.trainer.accelerator.unwrap_model(self.trainer.model))
-        row = {"step": step, "benchmark": self.held_out.name, "metric": "accuracy", **vars(accuracy)}
-        self.folder.append_eval(row)
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        for name, held_out in self.held_out.items():
+            accuracy = held_out.evaluate(model)
+            self.folder.append_eval({"step": step, "benchmark": name, "metric": "accuracy", **vars(accuracy)})
 
 
 def _draws(epoch: Epoch, problem_ids: list[str]) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def test_a_schedule_is_one_class_and_one_registry_line(monkeypatch):
         ),
         ({"schedule": {"name": "gaussian", "order": "angle", "options": {"sigma": "wide"}}}, "Gaussian option sigma"),
         ({"sede": 1}, "sede"),
-        ({"problems": {"train": "arithmetic", "heldout": "x", "train_size": 32}}, "prompts_per_epoch is 64"),
+        ({"problems": {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 32}}, "prompts_per_epoch is 64"),
         ({"evaluation": {"every": 5, "max_completion_tokens": 10}}, "evaluation allows shorter completions"),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_bad_config_raises_with_the_valid_names(run, changes, message):
 
 def test_an_epoch_is_a_whole_number_of_steps(run):
     training = {**run.training.model_dump(), "prompts_per_epoch": 24}
-    with pytest.raises(ValidationError, match="24 is no multiple of prompts_per_step 16"):
+    with pytest.raises(ValidationError, match="24 is no multiple of the 16 prompts of a generation"):
         RunConfig.model_validate({**run.model_dump(), "training": training})
 
 

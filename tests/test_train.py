@@ -19,7 +19,7 @@ from gainrl.train import train_run
 
 def shrink(run: RunConfig) -> RunConfig:
     changes = {
-        "problems": {"train": "arithmetic", "heldout": "arithmetic-heldout", "train_size": 12, "heldout_size": 8},
+        "problems": {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 12, "heldout_size": 8},
         "training": run.training.model_dump()
         | {"steps": 4, "prompts_per_step": 2, "generations": 2, "prompts_per_epoch": 4, "max_completion_tokens": 4},
         "evaluation": {"every": 3, "max_completion_tokens": 4},

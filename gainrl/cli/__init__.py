@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from gainrl.cli.angles import correlate, patterns
 from gainrl.cli.evaluation import evaluate
-from gainrl.cli.experiments import figure, publish, reproduce, table, train
+from gainrl.cli.experiments import reproduce, train
+from gainrl.cli.reporting import figure, publish, table
 from gainrl.cli.scoring import make_model, score
 from gainrl.cli.shared import app
 from gainrl.errors import InputError

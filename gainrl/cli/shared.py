@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from gainrl.config import Experiment
 
 app = tyro.extras.SubcommandApp()
 
@@ -15,3 +18,10 @@ RunsDir = Annotated[Path | None, tyro.conf.arg(help="Where runs work. Default: $
 def runs_folder(given: Path | None) -> Path:
     """Where runs work."""
     return given or Path(os.environ.get("GAINRL_RUNS") or "runs")
+
+
+def load_plan(experiment: str, scale: str) -> "Experiment":
+    """An experiment by name."""
+    from experiments.base import load_experiment
+
+    return load_experiment(experiment, scale)

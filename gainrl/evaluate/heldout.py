@@ -40,7 +40,7 @@ class HeldOut:
     ) -> None:
         encoded = encode_prompts(tokenizer, [prompt.messages(p.question) for p in problems.problems], problems.ids)
         require_fit(encoded, problems.ids, context, max_completion_tokens)
-        self.name, self.tokenizer, self.max_completion_tokens = problems.name, tokenizer, max_completion_tokens
+        self.problems, self.tokenizer, self.max_completion_tokens = problems, tokenizer, max_completion_tokens
         self.prompts = [one.ids.tolist() for one in encoded]
         self.golds = [problem.answer for problem in problems.problems]
         self.batch_tokens = batch_size * (max(map(len, self.prompts)) + max_completion_tokens)

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from gainrl.errors import InputError
 from gainrl.grading.gold import Gold
 from gainrl.grading.lists import items, unwrapped
 from gainrl.grading.notation import clean
+from gainrl.seeding import generator
 
 QUESTION_COLUMNS = ("problem", "question")
 ID_COLUMNS = ("problem_id", "unique_id", "id")
@@ -80,6 +83,14 @@ class ProblemSet:
         if not 1 <= limit <= len(self):
             raise InputError(f"problem set {self.name} holds {len(self)} problems; {limit} were asked for")
         return ProblemSet(self.name, self.problems[:limit], self.source)
+
+    def sample(self, size: int | None, seed: int) -> "ProblemSet":
+        """``size`` problems at random, in the set's order (all if None). Raises InputError if there are fewer."""
+        if size is None:
+            return self
+        self.head(size)
+        rows = np.sort(generator(seed, "sample of problems").choice(len(self), size, replace=False))
+        return ProblemSet(self.name, tuple(self.problems[row] for row in rows), {**self.source, "sample": size})
 
     def without(self, rows: Iterable[int]) -> "ProblemSet":
         """The set less some rows. Raises InputError if none is left."""

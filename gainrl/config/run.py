@@ -27,12 +27,18 @@ class ModelConfig(Frozen):
 
 
 class ProblemsConfig(Frozen):
-    """Which problems are trained and which are held out; sizes of None mean all."""
+    """Which problems are trained and which benchmarks are held out; sizes of None mean all."""
 
     train: str
-    heldout: str
+    heldout: tuple[str, ...] = Field(min_length=1)
+    """Names of benchmarks."""
     train_size: int | None = Field(None, gt=0)
     heldout_size: int | None = Field(None, gt=1)
+    """Of each benchmark, at most."""
+    sample: bool = False
+    """Take ``train_size`` problems at random (seeded) instead of the first ones."""
+    longest_prompt: int | None = Field(None, gt=0)
+    """Leave out training problems whose prompt has more tokens; None is an error where one does not fit."""
     revision: str | None = None
 
 
@@ -49,7 +55,7 @@ class ScheduleConfig(Frozen):
 
     name: str
     order: str | None = None
-    options: dict[str, float | bool | None] = Field(default_factory=dict)
+    options: dict[str, float | bool | str | None] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -75,7 +81,7 @@ def complete_options(schedule: type[Schedule], options: dict[str, Any]) -> dict[
     """The options with the class's defaults filled in. Raises InputError for an unknown or ill-typed one."""
     parameters = inspect.signature(schedule.__init__).parameters.values()
     fields = {p.name: (p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"}
-    checker = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)  # type: ignore[call-overload]
+    checker = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
     try:
         return checker(**options).model_dump()  # type: ignore[no-any-return]
     except ValidationError as error:
@@ -87,36 +93,56 @@ def complete_options(schedule: type[Schedule], options: dict[str, Any]) -> dict[
 
 
 class TrainingConfig(Frozen):
-    """GRPO, by TRL. A step is one optimizer step; an epoch is one draw of the schedule."""
+    """GRPO (or RLOO), by TRL. A step is one optimizer step; an epoch is one draw of the schedule."""
 
     steps: int = Field(gt=0)
     prompts_per_step: int = Field(gt=0)
     generations: int = Field(gt=1)
     prompts_per_epoch: int = Field(gt=0)
+    prompts_per_generation: int | None = Field(None, gt=0)
+    """Prompts whose completions are sampled by the same weights; None is those of one step."""
     learning_rate: float = Field(gt=0)
     lr_scheduler: str = "constant"
+    optimizer: str = "adamw_torch"
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    algorithm: Literal["grpo", "rloo"] = "grpo"
+    loss: Literal["grpo", "dr_grpo", "dapo", "bnpo"] = "grpo"
+    """Of GRPO; RLOO has one of its own."""
     kl: float = Field(0.0, ge=0)
-    loss: str = "grpo"
     temperature: float = Field(1.0, gt=0)
     max_completion_tokens: int = Field(gt=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
     bf16: bool = False
+    generation: Literal["transformers", "vllm"] = "transformers"
     keep_every: int | None = Field(None, gt=0)
     """Keep the model before training and every so many steps, in checkpoints/step-N; None keeps the last alone."""
 
+    @property
+    def steps_per_generation(self) -> int:
+        """Optimizer steps on the completions of one generation."""
+        return (self.prompts_per_generation or self.prompts_per_step) // self.prompts_per_step
+
     @model_validator(mode="after")
     def _whole_steps(self) -> "TrainingConfig":
-        if self.prompts_per_epoch % self.prompts_per_step:
+        batch = self.prompts_per_generation or self.prompts_per_step
+        if batch % self.prompts_per_step:
             raise InputError(
-                f"prompts_per_epoch {self.prompts_per_epoch} is no multiple of prompts_per_step {self.prompts_per_step}; "
-                "an epoch is a whole number of steps"
+                f"prompts_per_generation {batch} is no multiple of prompts_per_step {self.prompts_per_step}; "
+                "a generation is a whole number of steps"
             )
+        if self.prompts_per_epoch % batch:
+            raise InputError(
+                f"prompts_per_epoch {self.prompts_per_epoch} is no multiple of the {batch} prompts of a generation; "
+                "an epoch is a whole number of them"
+            )
+        if self.algorithm == "rloo" and self.loss != "grpo":
+            raise InputError(f"RLOO has one loss; leave {self.loss!r} out")
         return self
 
 
 class EvaluationConfig(Frozen):
-    """Greedy accuracy on the held-out problems before training, every so many steps, and at the end."""
+    """Greedy accuracy on the held-out benchmarks before training, every so many steps, and at the end."""
 
     every: int = Field(gt=0)
     max_completion_tokens: int = Field(gt=0)
@@ -160,31 +186,3 @@ class RunConfig(Frozen):
 def hash_of(config: dict[str, Any]) -> str:
     """The hash of a config as it stands in config.json, also where it was written by another version."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
-
-
-class Experiment(Frozen):
-    """The cells of one table or figure. They differ by what is studied; the trainer, budget and evaluation are shared."""
-
-    name: str
-    title: str
-    cells: dict[str, RunConfig]
-    labels: dict[str, str]
-    baseline: str
-    targets: tuple[float, ...]
-    reference: str = ""
-    """What the paper says on the same question, with its source; stands under the table."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Experiment":
-        if self.baseline not in self.cells:
-            raise unknown_name(f"baseline of {self.name}", self.baseline, self.cells)
-        if set(self.labels) != set(self.cells):
-            raise InputError(f"{self.name}: labels and cells must have the same names")
-        if not all(0 < target <= 1 for target in self.targets):
-            raise InputError(f"{self.name}: targets {self.targets} must be shares in (0, 1]")
-        return self
-
-    def cell(self, name: str) -> RunConfig:
-        if name not in self.cells:
-            raise unknown_name(f"cell of {self.name}", name, self.cells)
-        return self.cells[name]

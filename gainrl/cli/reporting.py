@@ -1,0 +1,83 @@
+"""Commands that make tables, figures and what is published from run folders."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from gainrl.cli.shared import Name, RunsDir, app, load_plan, runs_folder
+from gainrl.errors import InputError
+
+if TYPE_CHECKING:
+    from gainrl.config import Experiment
+
+Source = Annotated[Literal["runs", "results"], tyro.conf.arg(name="from", help="Which run folders to read.")]
+
+
+@app.command
+def table(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_dir: RunsDir = None) -> None:
+    """Write an experiment's table (Markdown and CSV) beside its runs, from the finished ones, and print it.
+
+    Args:
+        experiment: Name of the experiment.
+        scale: tiny or paper.
+    """
+    print(write_table(load_plan(experiment, scale), _root(source, runs_dir)))
+
+
+@app.command
+def figure(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_dir: RunsDir = None) -> None:
+    """Draw an experiment's figure (PNG, SVG, PDF) beside its runs, from the finished ones.
+
+    Args:
+        experiment: Name of the experiment.
+        scale: tiny or paper.
+    """
+    print(write_figure(load_plan(experiment, scale), _root(source, runs_dir)))
+
+
+@app.command
+def publish(experiment: Name, scale: str = "tiny", runs_dir: RunsDir = None) -> None:
+    """Put an experiment's table, figure and its finished runs' small files into results/, to be committed.
+
+    Args:
+        experiment: Name of the experiment.
+        scale: tiny or paper.
+    """
+    from analysis.runs import common_seeds, finished_runs
+
+    plan, results = load_plan(experiment, scale), Path("results")
+    runs = finished_runs(plan, runs_folder(runs_dir))
+    if missing := [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]:
+        raise InputError(
+            f"every cell must have the same seeds to be published; gainrl reproduce first: {', '.join(missing)}"
+        )
+    for cell, by_seed in runs.items():
+        for seed, run in by_seed.items():
+            run.copy_small_files(results / plan.name / cell / f"seed-{seed}")
+    write_table(plan, results)
+    print(write_figure(plan, results).parent)
+
+
+def _root(source: str, runs_dir: Path | None) -> Path:
+    return runs_folder(runs_dir) if source == "runs" else Path("results")
+
+
+def write_table(plan: "Experiment", root: Path) -> str:
+    from analysis.comparison import compare, markdown
+    from analysis.runs import finished_runs
+    from gainrl.records import write_atomically
+
+    comparison = compare(plan, finished_runs(plan, root))
+    text = markdown(plan, comparison)
+    write_atomically(root / plan.name / "table.csv", lambda path: comparison.to_csv(path, index=False))
+    write_atomically(root / plan.name / "table.md", lambda path: path.write_text(text))
+    return text
+
+
+def write_figure(plan: "Experiment", root: Path) -> Path:
+    from analysis.runs import finished_runs
+    from paper_figures import learning_curves, style
+
+    frame = learning_curves.data(plan, finished_runs(plan, root))
+    return style.save_all(learning_curves.plot(plan, frame), root / plan.name / "learning_curves")
