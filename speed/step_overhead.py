@@ -5,6 +5,7 @@ the learning rate is 0. The trainers take turns step by step, in a random order,
 falls on all of them alike. Drawing, feedback and data loading count as part of the step that they delay.
 """
 
+import tempfile
 import time
 from pathlib import Path
 from threading import Semaphore, Thread
@@ -26,7 +27,7 @@ from gainrl.models.tiny import random_tiny_model, tiny_tokenizer
 from gainrl.problems import load_problems
 from gainrl.schedules import Gaussian, Uniform
 from gainrl.seeding import generator
-from gainrl.train import grpo_arguments
+from gainrl.train import trl_arguments
 from gainrl.trainer import ScheduledGRPOTrainer, training_dataset
 from speed.report import publish
 
@@ -81,7 +82,7 @@ def make(variant: str, steps: int) -> Turns:
     problems = load_problems("arithmetic", limit=run.problems.train_size)
     random_keys = generator(0, "random order").permutation(len(problems))
     tokenizer = tiny_tokenizer()
-    settings = grpo_arguments(run, Path("unused")).to_dict()
+    settings = trl_arguments(run, Path(tempfile.gettempdir())).to_dict()
     tokens = run.training.max_completion_tokens
     settings |= {"max_steps": steps, "learning_rate": 0.0, "generation_kwargs": {"min_new_tokens": tokens}}
     common = {

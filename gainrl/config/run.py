@@ -80,10 +80,12 @@ class ScheduleConfig(Frozen):
 def complete_options(schedule: type[Schedule], options: dict[str, Any]) -> dict[str, Any]:
     """The options with the class's defaults filled in. Raises InputError for an unknown or ill-typed one."""
     parameters = inspect.signature(schedule.__init__).parameters.values()
-    fields = {p.name: (p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"}
+    fields: dict[str, Any] = {
+        p.name: (p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"
+    }
     checker = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
     try:
-        return checker(**options).model_dump()  # type: ignore[no-any-return]
+        return checker(**options).model_dump()
     except ValidationError as error:
         wrong = ".".join(map(str, error.errors()[0]["loc"]))
         message = error.errors()[0]["msg"]
