@@ -1,107 +1,164 @@
-"""The comparison of schedules: accuracy, cost to each target, speed-up over the baseline. Pure functions of run folders."""
+"""The comparison of cells: accuracy, cost to each target, differences from the baseline. Pure functions of run folders."""
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
 
 import pandas as pd
 
-from analysis.runs import Runs, accuracy_curves, common_seeds, training_curves
+from analysis.runs import MEAN, Runs, accuracy_curves, baseline_of, shares_problems, training_curves
 from gainrl.config import Experiment
-from gainrl.stats import Reached, Summary, reached, speed_up, summarize, summarize_reached
+from gainrl.stats import (
+    Reached,
+    Summary,
+    holm,
+    interquartile_mean,
+    median_reached,
+    paired_p,
+    probability_of_improvement,
+    reached,
+    saved,
+    speed_up,
+    summarize,
+    summarize_accuracy,
+    summarize_reached,
+)
 
-MISSING = "–"  # noqa: RUF001 (an en dash is what a missing cell prints)
-COSTS = {"steps": "step", "problems": "problems_seen", "completion tokens": "completion_tokens"}
+COSTS = {
+    "steps": "step",
+    "problems": "problems_seen",
+    "completion tokens": "completion_tokens",
+    "seconds": "training_seconds",
+}
+"""What a target may cost -> its column of the accuracy curves."""
+
+Curves = dict[tuple[str, int, str], pd.DataFrame]
+"""(cell, seed, benchmark) -> its accuracy curve, by rising step"""
+Row = tuple[str, str, str, float | None, Summary | None]
+"""cell, benchmark, quantity, target, summary"""
 
 
-def compare(experiment: Experiment, runs: Runs) -> pd.DataFrame:
-    """Long table: a row a (cell, quantity, target) with mean, interval, seeds, censored seeds and bound.
+def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFrame:
+    """Long table: a row a (cell, benchmark, quantity, target) with mean, low, high, seeds, censored, bound, p, p_holm.
 
-    Quantities: accuracy at start, accuracy at end, seconds a step, and for each target steps, problems and completion
-    tokens to it, and speed-up (baseline's steps / the cell's, paired over the seeds that all cells have).
+    Quantities:
+    - ``accuracy at start``, ``accuracy at end`` (interval over seeds and problems), ``interquartile mean of accuracy at end``
+    - ``seconds a step`` (benchmark is empty)
+    - for each target ``steps to target``, and problems, completion tokens and seconds; ``median steps to target``
+    - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's) and ``steps saved``
+      for each target, ``accuracy gained`` at the end, ``probability of improvement`` at the end
+
+    With several benchmarks there is one more, `MEAN`. p is of no difference from the baseline; p_holm is adjusted for the
+    cells that are compared in the same benchmark, quantity and target.
+
+    Args:
+        window: a target counts as reached by the running mean of so many evaluations.
     """
-    curves, training = accuracy_curves(runs), training_curves(runs)
-    seeds = common_seeds(runs)
-    rows = []
-
-    def add(cell: str, quantity: str, target: float | None, summary: Summary | None) -> None:
-        if summary is not None:
-            rows.append({"cell": cell, "quantity": quantity, "target": target, **asdict(summary)})
-
-    for cell, by_seed in runs.items():
-        if not by_seed:
-            continue
-        mine = curves[curves.cell == cell].sort_values("step")
-        add(cell, "accuracy at start", None, summarize(mine.groupby("seed").accuracy.first().tolist()))
-        add(cell, "accuracy at end", None, summarize(mine.groupby("seed").accuracy.last().tolist()))
-        step_seconds = training[training.cell == cell].groupby("seed").seconds.median()
-        add(cell, "seconds a step", None, summarize(step_seconds.tolist()))
-        for target in experiment.targets:
-            for cost, column in COSTS.items():
-                when = [_reached(mine, seed, column, target) for seed in by_seed]
-                add(cell, f"{cost} to target", target, summarize_reached(when))
-            if runs[experiment.baseline] and cell != experiment.baseline:
-                base = curves[curves.cell == experiment.baseline].sort_values("step")
-                pairs = [[_reached(frame, seed, "step", target) for seed in seeds] for frame in (base, mine)]
-                add(cell, "speed-up", target, speed_up(*pairs))
-    return pd.DataFrame(rows)
-
-
-def _reached(curves: pd.DataFrame, seed: int, column: str, target: float) -> Reached:
-    mine = curves[curves.seed == seed]
-    return reached(mine.accuracy.tolist(), mine[column].tolist(), target)
-
-
-def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
-    """The comparison as Markdown: accuracies; steps and speed-up; problems and tokens."""
-    seeds = sorted(table.seeds.unique())
-    count = f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    note = "mean [95 % bootstrap interval over seeds]" if seeds[0] >= 3 else "no interval from fewer than three seeds"
-    percent, whole, times = (lambda v: f"{100 * v:.1f}"), (lambda v: f"{v:,.0f}"), (lambda v: f"{v:.2f}x")
-    parts = [
-        f"# {experiment.title}",
-        f"{count} a cell; {note}. `>N`: not reached within N, or a bound that follows from it.",
-        _grid(
-            experiment,
-            table,
-            {
-                "accuracy at start, %": ("accuracy at start", None, percent),
-                "accuracy at end, %": ("accuracy at end", None, percent),
-                "seconds a step": ("seconds a step", None, lambda v: f"{v:.2f}"),
-            },
-        ),
-        _grid(experiment, table, _by_target(experiment, "steps to {}", "steps to target", whole)
-              | _by_target(experiment, "speed-up to {}", "speed-up", times)),
-        _grid(experiment, table, _by_target(experiment, "problems to {}", "problems to target", whole)
-              | _by_target(experiment, "tokens to {}", "completion tokens to target", whole)),
-    ]  # fmt: skip
-    return "\n\n".join([*parts, *filter(None, [experiment.reference])]) + "\n"
-
-
-Column = tuple[str, float | None, Callable[[float], str]]
-
-
-def _by_target(experiment: Experiment, heading: str, quantity: str, style: Callable[[float], str]) -> dict[str, Column]:
-    return {heading.format(f"{100 * target:.0f} %"): (quantity, target, style) for target in experiment.targets}
-
-
-def _grid(experiment: Experiment, table: pd.DataFrame, columns: dict[str, Column]) -> str:
-    rows = [
-        {"schedule": label, **{heading: _cell(table, cell, *column) for heading, column in columns.items()}}
-        for cell, label in experiment.labels.items()
+    curves = _curves(runs)
+    rows, benchmarks = [*_speeds(runs)], list(dict.fromkeys(name for _, _, name in curves))
+    for cell in runs:
+        for benchmark in benchmarks:
+            rows += _own(experiment, runs[cell], curves, cell, benchmark, window)
+            rows += _against(experiment, runs, curves, cell, benchmark, window)
+        rows += _across(experiment, runs, curves, cell, MEAN if MEAN in benchmarks else benchmarks[0])
+    named = [
+        {"cell": cell, "benchmark": benchmark, "quantity": quantity, "target": target, **asdict(summary)}
+        for cell, benchmark, quantity, target, summary in rows
+        if summary is not None
     ]
-    return str(
-        pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, colalign=["left"] + ["right"] * len(columns))
-    )
+    return _adjusted(pd.DataFrame(named))
 
 
-def _cell(table: pd.DataFrame, cell: str, quantity: str, target: float | None, style: Callable[[float], str]) -> str:
-    mine = table[(table.cell == cell) & (table.quantity == quantity)]
-    mine = mine if target is None else mine[mine.target == target]
-    if mine.empty:
-        return MISSING
-    row = mine.iloc[0]
-    interval = "" if pd.isna(row.low) else f" [{style(row.low)}, {style(row.high)}]"
-    reached_by = (
-        f" ({row.seeds - row.censored} of {row.seeds} seeds reached it)" if row.censored and row.seeds > 1 else ""
-    )
-    return f"{row.bound}{style(row['mean'])}{interval}{reached_by}"
+def headline(comparison: pd.DataFrame) -> str:
+    """The benchmark to look at first: the mean of several, or the only one."""
+    names = [name for name in comparison.benchmark.unique() if name]
+    return MEAN if MEAN in names else names[0]
+
+
+def find(
+    comparison: pd.DataFrame, cell: str, quantity: str, target: float | None = None, benchmark: str | None = None
+) -> Any | None:
+    """The row of the comparison (of `headline`, where no benchmark is named), or None."""
+    benchmark = headline(comparison) if benchmark is None else benchmark
+    where = (comparison.cell == cell) & (comparison.quantity == quantity) & comparison.benchmark.isin((benchmark, ""))
+    mine = comparison[where if target is None else where & (comparison.target == target)]
+    return None if mine.empty else mine.iloc[0]
+
+
+def when_reached(curve: pd.DataFrame, cost: str, target: float, window: int = 1) -> Reached:
+    """What a run had spent (a key of `COSTS`) when it reached the target."""
+    return reached(curve.accuracy.tolist(), curve[COSTS[cost]].tolist(), target, window=window)
+
+
+def _curves(runs: Runs) -> Curves:
+    frame = accuracy_curves(runs)
+    groups = frame.groupby(["cell", "seed", "benchmark"], sort=False)
+    return {key: group.sort_values("step") for key, group in groups}  # type: ignore[misc]
+
+
+def _speeds(runs: Runs) -> Iterator[Row]:
+    medians = training_curves(runs).groupby(["cell", "seed"]).seconds.median()
+    for cell, by_seed in runs.items():
+        if by_seed:
+            yield cell, "", "seconds a step", None, summarize([medians[cell, seed] for seed in by_seed])
+
+
+def _own(
+    experiment: Experiment, by_seed: dict[int, Any], curves: Curves, cell: str, benchmark: str, window: int
+) -> Iterator[Row]:
+    mine = [curves[cell, seed, benchmark] for seed in by_seed if (cell, seed, benchmark) in curves]
+    if not mine:
+        return
+    shared = shares_problems(by_seed, benchmark)
+    for quantity, place in {"accuracy at start": 0, "accuracy at end": -1}.items():
+        accuracies, stderrs = ([curve[name].iloc[place] for curve in mine] for name in ("accuracy", "stderr"))
+        yield cell, benchmark, quantity, None, summarize_accuracy(accuracies, stderrs, shared=shared)
+    for target in experiment.targets:
+        for cost in COSTS:
+            when = [when_reached(curve, cost, target, window) for curve in mine]
+            yield cell, benchmark, f"{cost} to target", target, summarize_reached(when)
+            if cost == "steps":
+                yield cell, benchmark, "median steps to target", target, median_reached(when)
+
+
+def _against(
+    experiment: Experiment, runs: Runs, curves: Curves, cell: str, benchmark: str, window: int
+) -> Iterator[Row]:
+    baseline = baseline_of(experiment, cell)
+    seeds = [seed for seed in runs[cell] if {(cell, seed, benchmark), (baseline, seed, benchmark)} <= set(curves)]
+    ours, theirs = ([curves[name, seed, benchmark] for seed in seeds] for name in (cell, baseline))
+    if cell == baseline or not seeds:
+        return
+    for target in experiment.targets:
+        sides = [[when_reached(curve, "steps", target, window) for curve in side] for side in (theirs, ours)]
+        yield cell, benchmark, "speed-up", target, speed_up(*sides)
+        yield cell, benchmark, "steps saved", target, saved(*sides)
+    ends = [[curve.accuracy.iloc[-1] for curve in side] for side in (ours, theirs)]
+    gained = [end - base for end, base in zip(*ends, strict=True)]
+    yield cell, benchmark, "accuracy gained", None, replace(summarize(gained), p=paired_p(gained))
+
+
+def _across(experiment: Experiment, runs: Runs, curves: Curves, cell: str, benchmark: str) -> Iterator[Row]:
+    """What takes the scores of all benchmarks together."""
+    names = [name for name in dict.fromkeys(key[2] for key in curves) if name != MEAN]
+
+    def ends(of: str, seeds: list[int]) -> list[list[float]]:
+        return [[curves[of, seed, name].accuracy.iloc[-1] for name in names] for seed in seeds]
+
+    asked = {of: [seed for seed in runs[of] if all((of, seed, name) in curves for name in names)] for of in runs}
+    if asked[cell]:
+        iqm = interquartile_mean(ends(cell, asked[cell]))
+        yield cell, benchmark, "interquartile mean of accuracy at end", None, iqm
+    baseline = baseline_of(experiment, cell)
+    if cell != baseline and (common := sorted({*asked[cell]} & {*asked[baseline]})):
+        chance = probability_of_improvement(ends(cell, common), ends(baseline, common))
+        yield cell, benchmark, "probability of improvement", None, chance
+
+
+def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
+    known = table.p.astype(float).dropna()
+    groups = table.loc[known.index].groupby(["benchmark", "quantity", "target"], dropna=False, sort=False)
+    adjusted = pd.Series(index=table.index, dtype=float)
+    for _, group in groups:
+        adjusted[group.index] = holm(group.p.tolist())
+    return table.assign(p=table.p.astype(float), p_holm=adjusted)

@@ -7,8 +7,9 @@ The American Statistician 69(4), section 3.2). No bootstrap of the mean reaches 
 three seeds still cover the mean of a symmetric distribution in three of four cases only, four in seven of eight.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -51,30 +52,26 @@ def summarize(values: Sequence[float], *, seed: int = 0, confidence: float = 0.9
 
 
 def summarize_accuracy(
-    accuracies: Sequence[float], problems: int, *, shared: bool, seed: int = 0, confidence: float = 0.95
+    accuracies: Sequence[float], stderrs: Sequence[float], *, shared: bool, seed: int = 0, confidence: float = 0.95
 ) -> Summary:
-    """Mean accuracy over seeds, with an interval over seeds and problems, two levels of resampling.
+    """Mean accuracy over seeds, with an interval over both seeds and problems.
 
-    Resampling N problems of which a share p is solved gives Binomial(N, p) / N, so no single answers are needed.
+    Where every seed has problems of its own the differences between seeds hold both, and resampling seeds is enough
+    (Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8). Where all are asked the same ones, the
+    choice of problems moves all seeds together: half-widths of the two levels are then added in quadrature (Zou and Donner
+    2008, Statistics in Medicine 27:1693), as if all seeds solved the same problems, the widest that the second can be.
 
     Args:
-        accuracies: a share of solved problems a seed, greedy (a problem is solved or not).
-        problems: N, the problems of the benchmark.
-        shared: whether the seeds are asked the same problems. Their errors then go together: as if all seeds solved
-            the same problems, which is the widest that the interval can be.
+        accuracies, stderrs: one a seed; the standard error over the problems of the benchmark.
+        shared: whether the seeds are asked the same problems.
     """
-    sample_S = _sample(accuracies)
-    if len(sample_S) < FEWEST_SEEDS:
-        return Summary(float(sample_S.mean()), None, None, len(sample_S))
-    chosen_RS = sample_S[resamples(len(sample_S), seed)]
-    rng = generator(seed, "bootstrap of problems")
-    if shared:
-        noise_R1 = rng.standard_normal((len(chosen_RS), 1))
-        again_RS = chosen_RS + noise_R1 * np.sqrt(chosen_RS * (1 - chosen_RS) / problems)
-    else:
-        again_RS = rng.binomial(problems, chosen_RS) / problems
-    low, high = interval(again_RS.mean(axis=1), len(sample_S), confidence)
-    return Summary(float(sample_S.mean()), max(0.0, low), min(1.0, high), len(sample_S))
+    over_seeds = summarize(accuracies, seed=seed, confidence=confidence)
+    if not shared or over_seeds.low is None or over_seeds.high is None:
+        return over_seeds
+    over_problems = norm.ppf((1 + confidence) / 2) * float(np.nan_to_num(np.asarray(stderrs, dtype=float)).mean())
+    low = over_seeds.mean - math.hypot(over_seeds.mean - over_seeds.low, over_problems)
+    high = over_seeds.mean + math.hypot(over_seeds.high - over_seeds.mean, over_problems)
+    return replace(over_seeds, low=max(0.0, low), high=min(1.0, high))
 
 
 def interquartile_mean(scores_SK: ArrayLike, *, seed: int = 0) -> Summary:

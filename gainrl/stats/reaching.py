@@ -125,7 +125,9 @@ def _product_limit(at_RS: Floats, censored_RS: NDArray[np.bool_]) -> tuple[Float
     Of equal costs those that reached the target come first, as is usual: the censored ones were still at risk.
     """
     order_RS = np.lexsort((censored_RS, at_RS), axis=1)
-    left_RS = np.where(np.take_along_axis(censored_RS, order_RS, axis=1), 1.0, 1 - 1 / np.arange(at_RS.shape[1], 0, -1.0))
+    left_RS = np.where(
+        np.take_along_axis(censored_RS, order_RS, axis=1), 1.0, 1 - 1 / np.arange(at_RS.shape[1], 0, -1.0)
+    )
     return np.take_along_axis(at_RS, order_RS, axis=1), left_RS.cumprod(axis=1)
 
 
