@@ -15,14 +15,19 @@ Source = Annotated[Literal["runs", "results"], tyro.conf.arg(name="from", help="
 
 
 @app.command
-def table(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_dir: RunsDir = None) -> None:
-    """Write an experiment's table (Markdown and CSV) beside its runs, from the finished ones, and print it.
+def table(
+    experiment: Name, source: Source = "runs", scale: str = "tiny", running_mean: int = 1, runs_dir: RunsDir = None
+) -> None:
+    """Write an experiment's table (Markdown, LaTeX and CSV) beside its runs, from the finished ones, and print it.
 
     Args:
         experiment: Name of the experiment.
         scale: tiny or paper.
+        running_mean: A target counts as reached by the mean of so many evaluations.
     """
-    print(write_table(load_plan(experiment, scale), _root(source, runs_dir)))
+    if running_mean < 1:
+        raise InputError(f"--running-mean is {running_mean}; at least 1 is needed")
+    print(write_table(load_plan(experiment, scale), _root(source, runs_dir), running_mean))
 
 
 @app.command
@@ -63,15 +68,23 @@ def _root(source: str, runs_dir: Path | None) -> Path:
     return runs_folder(runs_dir) if source == "runs" else Path("results")
 
 
-def write_table(plan: "Experiment", root: Path) -> str:
-    from analysis.comparison import compare, markdown
+def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
+    """table.md, table.tex and table.csv beside the runs; returns the first's text."""
+    from analysis.comparison import compare
+    from analysis.paper import against_paper
+    from analysis.rendering import latex, markdown
     from analysis.runs import finished_runs
+    from analysis.tables import grids
     from gainrl.records import write_atomically
 
-    comparison = compare(plan, finished_runs(plan, root))
-    text = markdown(plan, comparison)
-    write_atomically(root / plan.name / "table.csv", lambda path: comparison.to_csv(path, index=False))
-    write_atomically(root / plan.name / "table.md", lambda path: path.write_text(text))
+    runs = finished_runs(plan, root)
+    comparison = compare(plan, runs, window=window)
+    tables = grids(plan, comparison, runs)
+    text, folder = markdown(plan, comparison, tables), root / plan.name
+    whole = against_paper(plan, comparison)
+    write_atomically(folder / "table.csv", lambda path: whole.to_csv(path, index=False))
+    write_atomically(folder / "table.md", lambda path: path.write_text(text))
+    write_atomically(folder / "table.tex", lambda path: path.write_text(latex(plan, comparison, tables)))
     return text
 
 

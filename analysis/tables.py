@@ -1,0 +1,194 @@
+"""The comparison as grids of text, ready to be printed."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from analysis.comparison import find, headline
+from analysis.paper import against_paper, departures, differences, paper, settings
+from analysis.runs import MEAN, Runs, baseline_of
+from gainrl.config import Experiment
+from gainrl.stats import FEWEST_SEEDS
+
+MISSING = "–"  # noqa: RUF001 (an en dash is what a missing cell prints)
+SIGNIFICANT = 0.05
+RANGES = {3: "in 3 of 4 cases at best", 4: "in 7 of 8 cases at best"}
+Style = Callable[[float], str]
+STYLES: dict[str, Style] = {
+    "percent": lambda v: f"{100 * v:.1f}",
+    "points": lambda v: f"{100 * v:+.1f}",
+    "whole": lambda v: f"{v:,.0f}",
+    "signed": lambda v: f"{v:+,.0f}",
+    "times": lambda v: f"{v:.2f}x",
+    "seconds": lambda v: f"{v:.2f}" if v < 5 else f"{v:.1f}" if v < 100 else f"{v:,.0f}",
+    "share": lambda v: f"{v:.2f}",
+    "difference": lambda v: f"{v:+.2f}",
+}
+
+
+class Grid(NamedTuple):
+    """A table of text; its first column is the cell's label, the others are aligned right."""
+
+    title: str
+    table: pd.DataFrame
+    note: str = ""
+    words: bool = False
+    """The columns are text, aligned left."""
+
+
+class Column(NamedTuple):
+    quantity: str
+    target: float | None
+    style: str
+    benchmark: str | None = None
+
+
+ACCURACY = {
+    "accuracy at start, %": Column("accuracy at start", None, "percent"),
+    "accuracy at end, %": Column("accuracy at end", None, "percent"),
+    "gained over baseline, points": Column("accuracy gained", None, "points"),
+    "seconds a step": Column("seconds a step", None, "seconds"),
+}
+STEPS = {"steps to": ("steps to target", "whole"), "speed-up to": ("speed-up", "times")}
+OTHER_COSTS = {
+    "problems to": ("problems to target", "whole"),
+    "tokens to": ("completion tokens to target", "whole"),
+    "seconds to": ("seconds to target", "seconds"),
+}
+FURTHER = {"median steps to": ("median steps to target", "whole"), "steps saved to": ("steps saved", "signed")}
+ENDS = {
+    "interquartile mean at end, %": Column("interquartile mean of accuracy at end", None, "percent"),
+    "probability of improvement": Column("probability of improvement", None, "share"),
+}
+FURTHER_NOTE = (
+    "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within the steps that both had. "
+    "Probability of improvement: that a run ends higher than one of the baseline."
+)
+PAPER_STYLES = {
+    "accuracy at end": ("percent", "points"),
+    "steps to target": ("whole", "signed"),
+    "speed-up": ("times", "difference"),
+}
+"""Quantity -> how its value and a difference of it are printed."""
+
+
+def grids(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[Grid]:
+    """Accuracies; steps and speed-ups; other costs; medians where runs are censored; each benchmark; paper; settings."""
+    targets = experiment.targets
+
+    def grid(title: str, columns: dict[str, Column], note: str = "") -> Grid:
+        return Grid(title, _grid(experiment, comparison, columns), note)
+
+    result = [
+        grid("Accuracy", ACCURACY),
+        grid("Steps to target", _by_target(targets, STEPS)),
+        grid("Other costs of a target", _by_target(targets, OTHER_COSTS)),
+        grid("Further statistics", _by_target(targets, FURTHER) | ENDS, FURTHER_NOTE),
+        *_each_benchmark(grid, experiment, comparison),
+    ]
+    paper_grid = _paper_grid(experiment, comparison)
+    return [*result, *([paper_grid] if paper_grid else []), *_settings_grids(experiment, runs)]
+
+
+def seeds_and_marks(comparison: pd.DataFrame) -> str:
+    """What stands under the title: how many seeds, what brackets and marks mean."""
+    seeds = sorted(comparison.seeds[comparison.quantity == "accuracy at end"].unique())
+    count = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''}"
+    sentences = [f"{count} a cell; no interval from fewer than three seeds"]
+    if seeds[-1] >= FEWEST_SEEDS:
+        sentences = [f"{count} a cell; mean [95 % bootstrap interval over seeds]"]
+    sentences += [
+        f"The interval of {n} seeds is their range: it holds the mean {RANGES[n]}" for n in seeds if n in RANGES
+    ]
+    sentences.append("`>N`: not reached within N, or a bound that follows from it")
+    if (comparison.bound == "~").any():
+        sentences.append("`~`: both sides have runs that did not reach it")
+    if comparison.p_holm.notna().any():
+        sentences.append(
+            "`*`: differs from its baseline, p < 0.05 in a paired t-test, adjusted for the cells of the column (Holm)"
+        )
+    return ". ".join(sentences) + "."
+
+
+def show(row: Any | None, style: str) -> str:
+    """One cell of a table: ``>27 (1 of 3 seeds reached it)``, ``0.83x [0.67x, 1.00x]*``, or the en dash."""
+    if row is None:
+        return MISSING
+    text, print_ = f"{row.bound}{STYLES[style](row['mean'])}", STYLES[style]
+    if not row.bound and pd.notna(row.low):
+        text += f" [{print_(row.low)}, {'not reached' if math.isinf(row.high) else print_(row.high)}]"
+    if row.quantity.endswith("to target") and row.censored and row.seeds > 1:
+        text += f" ({row.seeds - row.censored} of {row.seeds} seeds reached it)"
+    return f"{text}*" if pd.notna(row.p_holm) and row.p_holm < SIGNIFICANT else text
+
+
+def _grid(experiment: Experiment, comparison: pd.DataFrame, columns: dict[str, Column]) -> pd.DataFrame:
+    rows = []
+    for cell, label in experiment.labels.items():
+        found = {
+            heading: (find(comparison, cell, column.quantity, column.target, column.benchmark), column.style)
+            for heading, column in columns.items()
+        }
+        rows.append({"cell": label} | {heading: show(*one) for heading, one in found.items()})
+    return pd.DataFrame(rows)
+
+
+def _by_target(targets: Iterable[float], kinds: dict[str, tuple[str, str]]) -> dict[str, Column]:
+    return {
+        f"{heading} {100 * target:.0f} %": Column(quantity, target, style)
+        for heading, (quantity, style) in kinds.items()
+        for target in targets
+    }
+
+
+def _each_benchmark(grid: Callable[..., Grid], experiment: Experiment, comparison: pd.DataFrame) -> list[Grid]:
+    if headline(comparison) != MEAN:
+        return []
+    names = [name for name in comparison.benchmark.unique() if name]
+
+    def columns(quantity: str, target: float | None, style: str) -> dict[str, Column]:
+        return {name: Column(quantity, target, style, name) for name in names}
+
+    result = [grid("Accuracy at end, %, by benchmark", columns("accuracy at end", None, "percent"))]
+    for target in experiment.targets:
+        result.append(grid(f"Steps to {100 * target:.0f} %, by benchmark", columns("steps to target", target, "whole")))
+        result.append(grid(f"Speed-up to {100 * target:.0f} %, by benchmark", columns("speed-up", target, "times")))
+    return result
+
+
+def _paper_grid(experiment: Experiment, comparison: pd.DataFrame) -> Grid | None:
+    ours = against_paper(experiment, comparison).dropna(subset="paper")
+    if ours.empty:
+        return None
+    rows = []
+    for row in ours.itertuples(index=False):
+        style, signed = PAPER_STYLES[row.quantity]
+        target = "" if pd.isna(row.target) else f" {100 * row.target:.0f} %"
+        rows.append(
+            {
+                "cell": experiment.labels[row.cell],
+                "what": f"{row.quantity}{target}"
+                + (f", {row.benchmark}" if row.benchmark != headline(comparison) else ""),
+                "paper": f"{row.paper_bound}{STYLES[style](row.paper)} ({row.paper_source})",
+                "ours": show(pd.Series(row._asdict() | {"mean": row.mean}), style),
+                "difference": STYLES[signed](row.difference),
+            }
+        )
+    sources = paper()["sources"]
+    named = "; ".join(f"{source}: {sources[source]}" for source in dict.fromkeys(ours.paper_source))
+    return Grid("Paper against ours", pd.DataFrame(rows), f"{named}. Not the same settings: see below.")
+
+
+def _settings_grids(experiment: Experiment, runs: Runs) -> list[Grid]:
+    configs = settings(runs)
+    rows = []
+    for cell, config in configs.items():
+        baseline = baseline_of(experiment, cell)
+        own = differences(config, configs[baseline]) if baseline != cell and baseline in configs else ""
+        rows.append({"cell": experiment.labels[cell], "differs from its baseline by": own or MISSING})
+    return [
+        Grid("Cells", pd.DataFrame(rows), words=True),
+        Grid("Settings that differ from the paper's", departures(configs), paper()["sources"]["scripts"], words=True),
+    ]
