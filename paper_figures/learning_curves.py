@@ -1,57 +1,87 @@
-"""Accuracy against step for every schedule, and below it where each sliding schedule stood: mu against epoch."""
+"""Accuracy against step for every cell, and below it where each sliding schedule stood: mu against epoch."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.runs import Runs, accuracy_curves, training_curves
+from analysis.runs import MEAN, Runs, accuracy_curves, baseline_of, training_curves
 from gainrl.config import Experiment
-from gainrl.stats import FEWEST_SEEDS
 from paper_figures import style
+
+MOST_TOGETHER = 6
+"""More cells than that are drawn in panels of their own, each over its baseline."""
 
 
 def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
-    """Columns panel (accuracy | mu), x (step | epoch), y, schedule, seed."""
-    accuracy = accuracy_curves(runs).rename(columns={"step": "x", "accuracy": "y"}).assign(panel="accuracy")
+    """Columns panel (accuracy, in percent | mu), x (step | epoch), y, cell, schedule (its label), seed.
+
+    Accuracy is the mean over the benchmarks, where there are several.
+    """
+    curves = accuracy_curves(runs)
+    accuracy = curves[curves.benchmark == MEAN] if (curves.benchmark == MEAN).any() else curves
+    accuracy = accuracy.rename(columns={"step": "x", "accuracy": "y"}).assign(panel="accuracy")
     panels = [accuracy.assign(y=100 * accuracy.y)]
     training = training_curves(runs)
     if "mu" in training:
         mu = training.dropna(subset="mu").drop_duplicates(["cell", "seed", "epoch"])
         panels.append(mu.rename(columns={"epoch": "x", "mu": "y"}).assign(panel="mu"))
     frame = pd.concat(panels, ignore_index=True)
-    return frame.assign(schedule=frame.cell.map(experiment.labels))[["panel", "x", "y", "schedule", "seed"]]
+    return frame.assign(schedule=frame.cell.map(experiment.labels))[["panel", "x", "y", "cell", "schedule", "seed"]]
 
 
 def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     """Mean over seeds, with a 95 % bootstrap interval where there are three or more."""
     style.use()
-    palette = style.colours(list(experiment.labels.values()))
-    seeds = frame.seed.nunique()
-    band = ("ci", 95) if seeds >= FEWEST_SEEDS else None
-    figure, (top, bottom) = plt.subplots(
-        2, 1, figsize=(style.COLUMN_INCHES, 5.0), height_ratios=(3, 1.4), constrained_layout=True
-    )
-    common = {"x": "x", "y": "y", "hue": "schedule", "palette": palette, "errorbar": band, "seed": 0}
-    markers = dict(zip(palette, "os^DvPX*", strict=False))
-    sns.lineplot(
-        frame[frame.panel == "accuracy"], **common, style="schedule", markers=markers, dashes=False, ms=4, ax=top
-    )
-    for target in experiment.targets:
-        top.axhline(100 * target, color="0.75", lw=0.7, ls=":", zorder=0)
+    if frame.cell.nunique() > MOST_TOGETHER:
+        return _panels(experiment, frame[frame.panel == "accuracy"])
+    sliding = (frame.panel == "mu").any()
+    figure, axes = plt.subplots(
+        2 if sliding else 1, 1, figsize=(style.COLUMN_INCHES, 5.0 if sliding else 3.5),
+        height_ratios=(3, 1.4) if sliding else None, layout="constrained", squeeze=False,
+    )  # fmt: skip
+    top = axes[0, 0]
+    _together(experiment, frame, "accuracy", top)
+    _targets(experiment, top)
     top.set(xlabel="optimizer step", ylabel="held-out accuracy, greedy (%)", xlim=(0, None))
+    top.set_title(style.title(experiment, frame), loc="left")
+    if sliding:
+        _together(experiment, frame, "mu", axes[1, 0])
+        axes[1, 0].get_legend().remove()
+        axes[1, 0].set(xlabel="epoch", ylabel="mu (rank)", xlim=(0, None), ylim=(0, None))
     top.legend(title=None)
-    top.set_title(f"{experiment.title} ({seeds} seed{'s' if seeds > 1 else ''})", loc="left")
-
-    sns.lineplot(
-        frame[frame.panel == "mu"],
-        **common,
-        style="schedule",
-        markers=markers,
-        dashes=False,
-        ms=4,
-        ax=bottom,
-        legend=False,
-    )
-    bottom.set(xlabel="epoch", ylabel="mu (rank)", xlim=(0, None), ylim=(0, None))
     return figure
+
+
+def _together(experiment: Experiment, frame: pd.DataFrame, panel: str, ax: Axes) -> None:
+    palette = style.colours(list(experiment.labels.values()))
+    markers = dict(zip(palette, style.MARKERS, strict=False))
+    sns.lineplot(
+        frame[frame.panel == panel], x="x", y="y", hue="schedule", style="schedule", palette=palette, markers=markers,
+        hue_order=[label for label in palette if label in set(frame.schedule)], dashes=False, ms=4, errorbar=style.band,
+        seed=0, ax=ax,
+    )  # fmt: skip
+
+
+def _panels(experiment: Experiment, frame: pd.DataFrame) -> Figure:
+    cells = [cell for cell in experiment.labels if cell in set(frame.cell) and baseline_of(experiment, cell) != cell]
+    figure, axes = style.panels(len(cells), height=1.5)
+    for ax, cell in zip(axes, cells, strict=True):
+        for name, colour in ((baseline_of(experiment, cell), "0.55"), (cell, sns.color_palette("colorblind")[0])):
+            mine, label = frame[frame.cell == name], experiment.labels[name]
+            sns.lineplot(
+                mine, x="x", y="y", color=colour, errorbar=style.band, seed=0, label=label, legend=False, ax=ax
+            )
+        _targets(experiment, ax)
+        ax.set(ylabel="", xlim=(0, None))
+        ax.set_title(experiment.labels[cell], loc="left", fontsize=7.5)
+    style.label_bottom(axes, "optimizer step")
+    figure.supylabel("held-out accuracy (%)", fontsize=8)
+    figure.suptitle(f"{style.title(experiment, frame)}; grey: baseline", x=0.01, ha="left", fontsize=9)
+    return figure
+
+
+def _targets(experiment: Experiment, ax: Axes) -> None:
+    for target in experiment.targets:
+        ax.axhline(100 * target, color="0.75", lw=0.7, ls=":", zorder=0)

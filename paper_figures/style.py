@@ -5,13 +5,18 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gainrl.config import Experiment
 from gainrl.records import write_atomically
+from gainrl.stats import summarize
 
 COLUMN_INCHES = 5.5
 FORMATS = ("svg", "pdf", "png")
+MARKERS = "os^DvPX*"
 
 
 def use() -> None:
@@ -30,6 +35,54 @@ def use() -> None:
 def colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
     """One colour a name, the same in every figure that is given the same names in the same order."""
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+
+
+def panels(number: int, *, height: float) -> tuple[Figure, list[Axes]]:
+    """So many equal panels that share their axes, at most three in a row."""
+    columns = min(3, number)
+    rows = -(-number // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(COLUMN_INCHES, 0.9 + height * rows), sharex=True, sharey=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for ax in axes.flat[number:]:
+        ax.set_visible(False)
+    for ax in axes.flat[number - columns : number]:
+        ax.tick_params(labelbottom=True)
+    return figure, list(axes.flat[:number])
+
+
+def label_bottom(axes: Sequence[Axes], words: str) -> None:
+    """Name the x axis of `panels` under the lowest of each column."""
+    for ax in axes:
+        ax.set_xlabel("")
+    for ax in axes[-min(3, len(axes)) :]:
+        ax.set_xlabel(words)
+
+
+def band(values: Sequence[float]) -> tuple[float, float]:
+    """The interval of a mean over seeds, for seaborn's ``errorbar``; of no width for fewer than three seeds."""
+    summary = summarize(list(values))
+    return (
+        summary.mean if summary.low is None else summary.low,
+        summary.mean if summary.high is None else summary.high,
+    )
+
+
+def count(fewest: int, most: int) -> str:
+    """How many seeds, in words."""
+    return f"{fewest} to {most} seeds" if fewest < most else f"{most} seed{'s' if most > 1 else ''}"
+
+
+def seeds_of(frame: pd.DataFrame) -> str:
+    """How many seeds the cells of a frame (columns cell, seed) have."""
+    seeds = frame.groupby("cell").seed.nunique()
+    return count(int(seeds.min()), int(seeds.max()))
+
+
+def title(experiment: Experiment, frame: pd.DataFrame) -> str:
+    """An experiment's title with the number of seeds."""
+    return f"{experiment.title} ({seeds_of(frame)})"
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,8 +1,14 @@
+import shutil
+import subprocess
+
 import pandas as pd
 import pytest
 
-from analysis.comparison import compare, markdown
-from analysis.runs import accuracy_curves, finished_runs
+from analysis.comparison import compare, find, headline
+from analysis.paper import against_paper, paper
+from analysis.rendering import latex, markdown
+from analysis.runs import MEAN, accuracy_curves, baseline_of, finished_runs, shares_problems
+from analysis.tables import grids
 from experiments.base import load_experiment
 from gainrl.errors import InputError
 from gainrl.records import RunFolder
@@ -16,15 +22,17 @@ CURVES = {
 }
 
 
-def write_runs(root, seeds, curves=CURVES):
+def write_runs(root, seeds, curves=CURVES, benchmarks=("b",)):
+    """Runs whose accuracy is the curve plus a hundredth of the seed (a benchmark named second has half of it)."""
     experiment = load_experiment("quickstart")
     for cell, accuracy in curves.items():
         for seed in range(seeds):
             folder = RunFolder(root / "quickstart" / cell / f"seed-{seed}")
             folder.start(experiment.cells[cell].with_seed(seed))
             for number, value in enumerate(accuracy):
-                folder.append_eval({"step": 10 * number, "benchmark": "b", "metric": "accuracy", "value": value + seed / 100,
-                                    "stderr": 0.02, "n": 600})  # fmt: skip
+                for place, benchmark in enumerate(benchmarks):
+                    folder.append_eval({"step": 10 * number, "benchmark": benchmark, "metric": "accuracy", "stderr": 0.02,
+                                        "value": (value + seed / 100) / 2**place, "n": 600})  # fmt: skip
             for step in range(1, 31):
                 row = {"step": step, "epoch": step // 4, "seconds": 0.5, "problems_seen": 16 * step,
                        "completion_tokens": 1000 * step, "accuracy": 0.5}  # fmt: skip
@@ -32,6 +40,16 @@ def write_runs(root, seeds, curves=CURVES):
             folder.write_draws(pd.DataFrame({"epoch": [0], "problem_id": ["a"]}))
             folder.finish()
     return experiment
+
+
+def table_of(experiment, root, **options):
+    return compare(experiment, finished_runs(experiment, root), **options)
+
+
+def text_of(experiment, root):
+    runs = finished_runs(experiment, root)
+    table = compare(experiment, runs)
+    return markdown(experiment, table, grids(experiment, table, runs))
 
 
 def cell_of(table, cell, quantity, target=None):
@@ -50,7 +68,7 @@ def printed(text: str, label: str, heading: str) -> str:
 
 def test_the_table_of_one_seed(tmp_path):
     experiment = write_runs(tmp_path, 1)
-    table = compare(experiment, finished_runs(experiment, tmp_path))
+    table = table_of(experiment, tmp_path)
     assert cell_of(table, "grpo", "accuracy at start")["mean"] == pytest.approx(0.3)
     assert cell_of(table, "grpo", "accuracy at end")["mean"] == pytest.approx(0.75)
     assert cell_of(table, "grpo", "steps to target", 0.6)["mean"] == 20
@@ -62,20 +80,21 @@ def test_the_table_of_one_seed(tmp_path):
     assert cell_of(table, "adarft", "speed-up", 0.8)["bound"] == ">"
     assert table[(table.cell == "gainrl") & (table.quantity == "speed-up") & (table.target == 0.8)].empty
 
-    text = markdown(experiment, table)
+    text = text_of(experiment, tmp_path)
     assert printed(text, "GAIN-RL (angle)", "steps to 60 %") == ">30"
     assert printed(text, "GAIN-RL (angle)", "speed-up to 60 %") == "<0.67x"
     assert printed(text, "GAIN-RL (angle)", "speed-up to 80 %") == "–"  # noqa: RUF001
     assert printed(text, "AdaRFT", "speed-up to 60 %") == "2.00x"
-    assert "1 seed a cell; no interval" in text
+    assert "1 seed a cell; no interval from fewer than three seeds" in text
+    assert "[" not in text.split("## Cells")[0].replace("[95 %", "")
 
 
 def test_three_seeds_give_intervals(tmp_path):
     experiment = write_runs(tmp_path, 3)
-    table = compare(experiment, finished_runs(experiment, tmp_path))
+    table = table_of(experiment, tmp_path)
     end = cell_of(table, "grpo", "accuracy at end")
     assert end.low < end["mean"] < end.high
-    assert "76.0 [75.0, 77.0]" in markdown(experiment, table)
+    assert "76.0 [72.0, 80.0]" in text_of(experiment, tmp_path)
 
 
 def test_the_order_of_files_does_not_matter(tmp_path):
@@ -90,7 +109,7 @@ def test_unfinished_runs_are_not_counted(tmp_path):
     RunFolder(tmp_path / "quickstart" / "gainrl" / "seed-0").fail("x")
     runs = finished_runs(experiment, tmp_path)
     assert not runs["gainrl"]
-    text = markdown(experiment, compare(experiment, runs))
+    text = text_of(experiment, tmp_path)
     assert printed(text, "GAIN-RL (angle)", "accuracy at end, %") == "–"  # noqa: RUF001
     assert printed(text, "AdaRFT", "accuracy at end, %") == "85.0"
     with pytest.raises(InputError, match="no finished run of quickstart"):
@@ -102,6 +121,110 @@ def test_costs_at_step_zero_are_zero(tmp_path):
     curves = accuracy_curves(finished_runs(experiment, tmp_path))
     assert (curves[curves.step == 0].problems_seen == 0).all()
     assert (curves[curves.step == 10].problems_seen == 160).all()
+
+
+def test_seconds_are_those_of_training_until_then(tmp_path):
+    experiment = write_runs(tmp_path, 1)
+    table = table_of(experiment, tmp_path)
+    assert cell_of(table, "grpo", "seconds to target", 0.6)["mean"] == pytest.approx(20 * 0.5)
+
+
+def test_a_running_mean_reaches_later(tmp_path):
+    experiment = write_runs(tmp_path, 1)
+    table = table_of(experiment, tmp_path, window=2)
+    assert cell_of(table, "adarft", "steps to target", 0.6)["mean"] == 20
+    assert cell_of(table, "grpo", "steps to target", 0.6)["mean"] == 30
+
+
+def test_a_target_that_some_seeds_reach(tmp_path):
+    curves = CURVES | {"control": [0.3, 0.5, 0.55, 0.59]}
+    experiment = write_runs(tmp_path, 3, curves)
+    table = table_of(experiment, tmp_path)
+    steps = cell_of(table, "control", "steps to target", 0.6)
+    assert (steps["mean"], steps.bound, steps.censored) == (30, ">", 1)
+    assert cell_of(table, "control", "median steps to target", 0.6)["mean"] == 30
+    assert (
+        printed(text_of(experiment, tmp_path), "control (random)", "steps to 60 %") == ">30 (2 of 3 seeds reached it)"
+    )
+
+
+def test_several_benchmarks_have_their_own_numbers_and_a_mean(tmp_path):
+    experiment = write_runs(tmp_path, 3, benchmarks=("one", "two"))
+    table = table_of(experiment, tmp_path)
+    assert headline(table) == MEAN
+    assert find(table, "grpo", "accuracy at end")["mean"] == pytest.approx(0.75 * 0.76)
+    assert find(table, "grpo", "accuracy at end", benchmark="two")["mean"] == pytest.approx(0.38)
+    assert find(table, "grpo", "steps to target", 0.6, "one")["mean"] == 20
+    assert find(table, "grpo", "steps to target", 0.6, "two").bound == ">"
+    assert find(table, "adarft", "probability of improvement")["mean"] == 1
+    text = text_of(experiment, tmp_path)
+    assert printed(text, "AdaRFT", "one").startswith("86.0")
+    assert printed(text, "AdaRFT", "two").startswith("43.0")
+
+
+def test_shared_problems_are_told_by_their_fingerprints(tmp_path):
+    experiment = write_runs(tmp_path, 2)
+    by_seed = finished_runs(experiment, tmp_path)["grpo"]
+    assert shares_problems(by_seed, "b")  # the runs do not tell
+    for seed, run in by_seed.items():
+        run.record_inputs(heldout={"b": {"fingerprint": f"of seed {seed}"}})
+    assert not shares_problems(by_seed, "b")
+    assert not shares_problems(by_seed, MEAN)
+    by_seed[1].record_inputs(heldout={"b": {"fingerprint": "of seed 0"}})
+    assert shares_problems(by_seed, "b")
+
+
+def test_comparisons_of_many_cells_are_adjusted(tmp_path):
+    experiment = write_runs(tmp_path, 3)
+    gained = table_of(experiment, tmp_path).query("quantity == 'accuracy gained'")
+    assert gained.p.tolist() == [0.25] * 3  # the same difference in three seeds
+    assert gained.p_holm.tolist() == [0.75] * 3
+
+
+def test_a_cell_is_compared_with_the_baseline_of_its_model():
+    plan = load_experiment("quickstart")
+    other = {
+        name: run.model_copy(update={"model": run.model.model_copy(update={"name": "x"})})
+        for name, run in plan.cells.items()
+    }
+    both = plan.model_copy(update={"cells": plan.cells | {f"x-{name}": run for name, run in other.items()}})
+    assert {baseline_of(both, name) for name in plan.cells} == {"grpo"}
+    assert {baseline_of(both, f"x-{name}") for name in plan.cells} == {"x-grpo"}
+
+
+def test_the_papers_number_stands_beside_gain_rl_alone(tmp_path):
+    experiment = write_runs(tmp_path, 3)
+    table = against_paper(experiment, table_of(experiment, tmp_path))
+    known = table.dropna(subset="paper")
+    assert set(known.cell) == {"gainrl"}
+    assert set(known.quantity) == {"speed-up"}
+    assert known.difference.tolist() == pytest.approx((known["mean"] - 2.5).tolist())
+    text = text_of(experiment, tmp_path)
+    assert ">2.50x (abstract)" in text
+    assert "| learning rate" in text.split("Settings that differ from the paper's")[1]
+    assert "order random, sigma 64" in text
+
+
+def test_every_number_of_the_paper_has_a_source():
+    content = paper()
+    assert {number["source"] for number in content["numbers"]} <= set(content["sources"])
+    assert {number["quantity"] for number in content["numbers"]} <= {"speed-up", "accuracy at end", "steps to target"}
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
+def test_the_latex_tables_compile(tmp_path):
+    experiment = write_runs(tmp_path, 3, benchmarks=("math500", "some_set & more"))
+    runs = finished_runs(experiment, tmp_path)
+    table = compare(experiment, runs)
+    (tmp_path / "table.tex").write_text(latex(experiment, table, grids(experiment, table, runs)))
+    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx}"
+    (tmp_path / "all.tex").write_text(
+        rf"\documentclass{{article}}{packages}\begin{{document}}\input{{table}}\end{{document}}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert (tmp_path / "all.pdf").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -1,0 +1,64 @@
+"""Which part of the order was trained when: the ranks of the drawn problems over the epochs, and mu."""
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.runs import Runs, drawn_problems, training_curves
+from gainrl.config import Experiment
+from paper_figures import style
+
+RIBBONS = {0.90: 0.2, 0.50: 0.35}
+"""Share of the drawn problems -> opacity of its ribbon."""
+
+
+def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
+    """Columns cell, schedule (its label), epoch, quantile, rank (of the problems that all seeds drew), mu, seeds.
+
+    No rows where no schedule has an order.
+    """
+    drawn = drawn_problems(runs)
+    drawn = drawn.dropna(subset="rank").astype({"rank": float}) if "rank" in drawn else drawn.head(0).assign(rank=0.0)
+    tails = sorted({0.5, *((1 - share) / 2 for share in RIBBONS), *((1 + share) / 2 for share in RIBBONS)})
+    ranks = drawn.groupby(["cell", "epoch"])["rank"].quantile(tails).rename_axis(["cell", "epoch", "quantile"])
+    training = training_curves(runs)
+    mu = training.groupby(["cell", "epoch"]).mu.mean() if "mu" in training else pd.Series(dtype=float, name="mu")
+    frame = ranks.reset_index()
+    keys = pd.MultiIndex.from_frame(frame[["cell", "epoch"]])
+    return frame.assign(
+        schedule=frame.cell.map(experiment.labels),
+        mu=mu.reindex(keys).to_numpy() if len(mu) else float("nan"),
+        seeds=frame.cell.map(drawn.groupby("cell").seed.nunique()),
+    )
+
+
+def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
+    """A panel a cell: median and the middle 50 and 90 % of the drawn ranks, mu dashed."""
+    style.use()
+    cells = [cell for cell in experiment.labels if cell in set(frame.cell)]
+    figure, axes = style.panels(len(cells), height=1.7)
+    for ax, cell in zip(axes, cells, strict=True):
+        _ribbons(ax, frame[frame.cell == cell])
+        ax.set_title(experiment.labels[cell], loc="left", fontsize=7.5)
+    style.label_bottom(axes, "epoch")
+    axes[0].set(xlim=(0, frame.epoch.max()), ylim=(0, frame["rank"].max()))
+    figure.supylabel("rank of drawn problems", fontsize=8)
+    seeds = style.count(int(frame.seeds.min()), int(frame.seeds.max()))
+    figure.suptitle(f"What was trained when ({seeds})", x=0.01, ha="left", fontsize=9)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7)
+    return figure
+
+
+def _ribbons(ax: Axes, frame: pd.DataFrame) -> None:
+    wide = frame.pivot_table(index="epoch", columns="quantile", values="rank")
+    colour = sns.color_palette("colorblind")[0]
+    for share, alpha in RIBBONS.items():
+        low, high = (wide[min(wide.columns, key=lambda q: abs(q - end))] for end in ((1 - share) / 2, (1 + share) / 2))
+        ax.fill_between(
+            wide.index, low, high, color=colour, alpha=alpha, lw=0, label=f"middle {share:.0%} of the problems"
+        )
+    ax.plot(wide.index, wide[0.5], color=colour, lw=1.2, label="median")
+    mu = frame.drop_duplicates("epoch")
+    ax.plot(mu.epoch, mu.mu, color="black", ls="--", lw=1, label="mu, mean over seeds")

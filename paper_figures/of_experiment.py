@@ -1,0 +1,29 @@
+"""All figures of an experiment, by name."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.runs import Runs
+from gainrl.config import Experiment
+from paper_figures import ablation, drawn_ranks, learning_curves, steps_to_target
+
+CAPTIONS = {
+    "learning_curves": "Held-out accuracy against optimizer step, mean over seeds and its 95 % bootstrap interval; where a "
+    "schedule slides, mu against epoch.",
+    "steps_to_target": "Optimizer steps until held-out accuracy first reaches each target.",
+    "ablation": "Every cell against its baseline, paired over seeds.",
+    "drawn_ranks": "Which part of its order a schedule trained when.",
+}
+
+
+def figures(experiment: Experiment, runs: Runs, comparison: pd.DataFrame) -> dict[str, Figure]:
+    """Those that the runs have data for: no ablation without a cell to compare, no ranks where no schedule has an order."""
+    result = {
+        "learning_curves": learning_curves.plot(experiment, learning_curves.data(experiment, runs)),
+        "steps_to_target": steps_to_target.plot(experiment, steps_to_target.data(experiment, runs)),
+    }
+    if len(against := ablation.data(experiment, comparison)):
+        result["ablation"] = ablation.plot(experiment, against)
+    if len(ranks := drawn_ranks.data(experiment, runs)):
+        result["drawn_ranks"] = drawn_ranks.plot(experiment, ranks)
+    return result

@@ -1,0 +1,66 @@
+"""Steps to each target, a bar a cell and target; a run that never reached it counts as longer than its bar is."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from analysis.comparison import when_reached
+from analysis.runs import MEAN, Runs, accuracy_curves
+from gainrl.config import Experiment
+from gainrl.stats import Reached, summarize_reached
+from paper_figures import style
+
+
+def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
+    """Columns cell, schedule (its label), target, seed, steps, censored; by the mean of several benchmarks."""
+    curves = accuracy_curves(runs)
+    curves = curves[curves.benchmark == MEAN] if (curves.benchmark == MEAN).any() else curves
+    rows = []
+    for (cell, seed), curve in curves.sort_values("step").groupby(["cell", "seed"], sort=False):
+        for target in experiment.targets:
+            when = when_reached(curve, "steps", target)
+            rows.append((cell, experiment.labels[cell], target, seed, when.at, when.censored))
+    return pd.DataFrame(rows, columns=["cell", "schedule", "target", "seed", "steps", "censored"])
+
+
+def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
+    """Bars: mean over seeds; lines: 95 % bootstrap intervals; dots: seeds, arrows those that never reached the target."""
+    style.use()
+    labels = [label for label in experiment.labels.values() if label in set(frame.schedule)]
+    targets = sorted(set(frame.target))
+    figure, ax = plt.subplots(figsize=(style.COLUMN_INCHES, 1.0 + 0.42 * len(labels)), layout="constrained")
+    shades = sns.color_palette("crest", len(targets))
+    height = 0.8 / len(targets)
+    for place, (target, shade) in enumerate(zip(targets, shades, strict=True)):
+        for row, label in enumerate(labels):
+            mine = frame[(frame.target == target) & (frame.schedule == label)]
+            _bar(ax, mine, row + (place - (len(targets) - 1) / 2) * height, height, shade)
+    ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="optimizer steps", xlim=(0, None))
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    keys = [Patch(color=shade, label=f"to {100 * target:.0f} %") for target, shade in zip(targets, shades, strict=True)]
+    if frame.censored.any():
+        keys.append(
+            Patch(facecolor="white", edgecolor="0.4", hatch="////", label="not reached by every seed: at least")
+        )
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=7)
+    figure.suptitle(f"Steps to target accuracy ({style.seeds_of(frame)})", x=0.01, ha="left", fontsize=9)
+    return figure
+
+
+def _bar(ax: Axes, mine: pd.DataFrame, y: float, height: float, shade: tuple[float, float, float]) -> None:
+    if mine.empty:
+        return
+    runs = [Reached(steps, censored) for steps, censored in zip(mine.steps, mine.censored, strict=True)]
+    summary = summarize_reached(runs)
+    look = {"hatch": "////", "color": "white", "edgecolor": shade} if summary.censored else {"color": shade}
+    ax.barh(y, summary.mean, height * 0.9, lw=0.8, **look)
+    if summary.low is not None and not summary.censored:
+        ax.plot([summary.low, summary.high], [y, y], color="black", lw=1)
+    reached = mine[~mine.censored]
+    ax.plot(reached.steps, [y] * len(reached), "o", ms=2.2, color="black", mfc="white", mew=0.6)
+    never = mine[mine.censored]
+    ax.plot(never.steps, [y] * len(never), ">", ms=3.5, color="black", clip_on=False)
