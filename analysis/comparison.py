@@ -24,6 +24,7 @@ from gainrl.stats import (
     summarize_reached,
 )
 
+MISSING = "–"  # noqa: RUF001 (an en dash is what a missing cell prints)
 COSTS = {
     "steps": "step",
     "problems": "problems_seen",

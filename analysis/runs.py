@@ -82,8 +82,8 @@ def shares_problems(by_seed: dict[int, RunFolder], benchmark: str) -> bool:
     names = [benchmark] if benchmark != MEAN else None
     prints = []
     for run in by_seed.values():
-        held_out = read_json(run, "environment.json").get("inputs", {}).get("heldout", {})
-        prints.append(tuple(held_out.get(name, {}).get("fingerprint") for name in names or sorted(held_out)))
+        known = read_json(run, "environment.json").get("inputs", {}).get("heldout", {})
+        prints.append(tuple(known.get(name, {}).get("fingerprint") for name in names or sorted(known)))
     return len(set(prints)) < len(prints) or any(None in one for one in prints)
 
 

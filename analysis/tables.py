@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.comparison import find, headline
+from analysis.comparison import MISSING, find, headline
 from analysis.paper import against_paper, departures, differences, paper, settings
 from analysis.runs import MEAN, Runs, baseline_of
 from gainrl.config import Experiment
 from gainrl.stats import FEWEST_SEEDS
 
-MISSING = "–"  # noqa: RUF001 (an en dash is what a missing cell prints)
 SIGNIFICANT = 0.05
 RANGES = {3: "in 3 of 4 cases at best", 4: "in 7 of 8 cases at best"}
 Style = Callable[[float], str]
@@ -119,7 +118,7 @@ def show(row: Any | None, style: str) -> str:
     text, print_ = f"{row.bound}{STYLES[style](row['mean'])}", STYLES[style]
     if not row.bound and pd.notna(row.low):
         text += f" [{print_(row.low)}, {'not reached' if math.isinf(row.high) else print_(row.high)}]"
-    if row.quantity.endswith("to target") and row.censored and row.seeds > 1:
+    if row.quantity == "steps to target" and row.censored and row.seeds > 1:
         text += f" ({row.seeds - row.censored} of {row.seeds} seeds reached it)"
     return f"{text}*" if pd.notna(row.p_holm) and row.p_holm < SIGNIFICANT else text
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from analysis.runs import Runs
 from gainrl.config import Experiment
-from paper_figures import ablation, drawn_ranks, learning_curves, steps_to_target
+from paper_figures import ablation, drawn_ranks, learning_curves, order_correlations, steps_to_target
 
 CAPTIONS = {
     "learning_curves": "Held-out accuracy against optimizer step, mean over seeds and its 95 % bootstrap interval; where a "
@@ -13,11 +13,14 @@ CAPTIONS = {
     "steps_to_target": "Optimizer steps until held-out accuracy first reaches each target.",
     "ablation": "Every cell against its baseline, paired over seeds.",
     "drawn_ranks": "Which part of its order a schedule trained when.",
+    "order_correlations": "Rank correlations between the orders that a schedule could follow.",
 }
 
 
-def figures(experiment: Experiment, runs: Runs, comparison: pd.DataFrame) -> dict[str, Figure]:
-    """Those that the runs have data for: no ablation without a cell to compare, no ranks where no schedule has an order."""
+def figures(
+    experiment: Experiment, runs: Runs, comparison: pd.DataFrame, correlations: pd.DataFrame
+) -> dict[str, Figure]:
+    """Those that there are data for: of the runs, their comparison, and how alike their orders are (may be empty)."""
     result = {
         "learning_curves": learning_curves.plot(experiment, learning_curves.data(experiment, runs)),
         "steps_to_target": steps_to_target.plot(experiment, steps_to_target.data(experiment, runs)),
@@ -26,4 +29,6 @@ def figures(experiment: Experiment, runs: Runs, comparison: pd.DataFrame) -> dic
         result["ablation"] = ablation.plot(experiment, against)
     if len(ranks := drawn_ranks.data(experiment, runs)):
         result["drawn_ranks"] = drawn_ranks.plot(experiment, ranks)
+    if len(correlations):
+        result["order_correlations"] = order_correlations.plot(order_correlations.data(correlations))
     return result

@@ -19,7 +19,7 @@ def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
     curves = accuracy_curves(runs)
     curves = curves[curves.benchmark == MEAN] if (curves.benchmark == MEAN).any() else curves
     rows = []
-    for (cell, seed), curve in curves.sort_values("step").groupby(["cell", "seed"], sort=False):
+    for (cell, seed), curve in curves.sort_values(["seed", "step"]).groupby(["cell", "seed"], sort=False):
         for target in experiment.targets:
             when = when_reached(curve, "steps", target)
             rows.append((cell, experiment.labels[cell], target, seed, when.at, when.censored))
@@ -62,5 +62,5 @@ def _bar(ax: Axes, mine: pd.DataFrame, y: float, height: float, shade: tuple[flo
         ax.plot([summary.low, summary.high], [y, y], color="black", lw=1)
     reached = mine[~mine.censored]
     ax.plot(reached.steps, [y] * len(reached), "o", ms=2.2, color="black", mfc="white", mew=0.6)
-    never = mine[mine.censored]
-    ax.plot(never.steps, [y] * len(never), ">", ms=3.5, color="black", clip_on=False)
+    if len(never := mine[mine.censored]):
+        ax.plot(never.steps, [y] * len(never), ">", ms=3.5, color="black", clip_on=False)

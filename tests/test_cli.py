@@ -83,7 +83,9 @@ def test_reproduce_prints_the_table_and_skips_what_is_finished(folder, monkeypat
     assert "| GAIN-RL (angle)" in out
     assert "4 of 4 runs are finished already" in err
     files = {path.name for path in (folder / "runs" / "quickstart").iterdir() if path.is_file()}
-    assert files == {"table.md", "table.csv", *(f"learning_curves.{suffix}" for suffix in ("png", "svg", "pdf"))}
+    figures = ("learning_curves", "steps_to_target", "ablation")
+    tables = {"table.md", "table.tex", "table.csv"}
+    assert files == tables | {f"{name}.{suffix}" for name in figures for suffix in ("png", "svg", "pdf")}
 
 
 def test_publish_copies_small_files_from_which_the_table_can_be_made_again(folder, monkeypatch, capsys):

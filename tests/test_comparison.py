@@ -12,7 +12,6 @@ from analysis.tables import grids
 from experiments.base import load_experiment
 from gainrl.errors import InputError
 from gainrl.records import RunFolder
-from paper_figures import learning_curves, style
 
 CURVES = {
     "grpo": [0.3, 0.5, 0.65, 0.75],
@@ -225,17 +224,3 @@ def test_the_latex_tables_compile(tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-2000:]
     assert (tmp_path / "all.pdf").stat().st_size > 10_000
-
-
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_the_figure_draws_every_cell_and_its_interval(tmp_path, seeds):
-    experiment = write_runs(tmp_path, seeds)
-    frame = learning_curves.data(experiment, finished_runs(experiment, tmp_path))
-    assert set(frame[frame.panel == "mu"].schedule) == {"GAIN-RL (angle)", "control (random)"}
-    figure = learning_curves.plot(experiment, frame)
-    top, bottom = figure.axes
-    assert [text.get_text() for text in top.get_legend().get_texts()] == list(experiment.labels.values())
-    assert len(top.collections) == (4 if seeds == 3 else 0)
-    assert len(bottom.lines) >= 2
-    style.save(figure, tmp_path / "f.png")
-    assert (tmp_path / "f.png").stat().st_size > 10_000

@@ -1,5 +1,6 @@
 """Commands that make tables, figures and what is published from run folders."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,7 +33,7 @@ def table(
 
 @app.command
 def figure(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_dir: RunsDir = None) -> None:
-    """Draw an experiment's figure (PNG, SVG, PDF) beside its runs, from the finished ones.
+    """Draw an experiment's figures (PNG, SVG, PDF) beside its runs, from the finished ones.
 
     Args:
         experiment: Name of the experiment.
@@ -60,6 +61,8 @@ def publish(experiment: Name, scale: str = "tiny", runs_dir: RunsDir = None) -> 
     for cell, by_seed in runs.items():
         for seed, run in by_seed.items():
             run.copy_small_files(results / plan.name / cell / f"seed-{seed}")
+    if (orders := runs_folder(runs_dir) / plan.name / "order_correlations.csv").exists():
+        shutil.copyfile(orders, results / plan.name / orders.name)
     write_table(plan, results)
     print(write_figure(plan, results).parent)
 
@@ -89,8 +92,24 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
 
 
 def write_figure(plan: "Experiment", root: Path) -> Path:
-    from analysis.runs import finished_runs
-    from paper_figures import learning_curves, style
+    """Every figure that there are data for, beside the runs; returns the first's PNG.
 
-    frame = learning_curves.data(plan, finished_runs(plan, root))
-    return style.save_all(learning_curves.plot(plan, frame), root / plan.name / "learning_curves")
+    How alike the orders are is read from what the runs share, and kept beside them for where that is not at hand.
+    """
+    import pandas as pd
+
+    from analysis.comparison import compare
+    from analysis.orders import order_correlations
+    from analysis.runs import finished_runs
+    from gainrl.records import write_atomically
+    from paper_figures import of_experiment, style
+
+    runs, folder = finished_runs(plan, root), root / plan.name
+    kept = folder / "order_correlations.csv"
+    if len(correlations := order_correlations(runs, root / "shared")):
+        write_atomically(kept, lambda path: correlations.to_csv(path, index=False))
+    elif kept.exists():
+        correlations = pd.read_csv(kept)
+    figures = of_experiment.figures(plan, runs, compare(plan, runs), correlations)
+    paths = [style.save_all(figure, folder / name) for name, figure in figures.items()]
+    return paths[0]

@@ -1,0 +1,69 @@
+"""How alike the orders are that a schedule could follow, from the scores that runs share."""
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.stats import spearmanr
+
+from analysis.runs import Runs, read_json
+from gainrl.errors import InputError
+from gainrl.records import RunFolder
+
+COLUMNS = ["model", "problem_set", "first", "second", "correlation", "problems"]
+
+
+def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
+    """Spearman correlation of the positions in two orders: a row a (model, problem set, pair of orders), `COLUMNS`.
+
+    Args:
+        shared: the folder of what runs share; without scores of a run's model and problems there, its rows are missing.
+    """
+    if not (files := sorted((shared / "scores").glob("*.parquet"))):
+        return pd.DataFrame(columns=COLUMNS)
+    from gainrl.probe import Scores
+
+    scores = [Scores.load(path) for path in files]
+    rows, seen = [], set()
+    for run in (run for by_seed in runs.values() for run in by_seed.values()):
+        inputs = read_json(run, "environment.json").get("inputs", {})
+        made_of = {"model": inputs.get("model"), "problem_set": inputs.get("train", {}).get("fingerprint")}
+        if tuple(made_of.values()) in seen:
+            continue
+        seen.add(tuple(made_of.values()))
+        mine = [one for one in scores if made_of.items() <= one.metadata.items()]
+        keys = _sort_keys(run, mine)
+        for first, second in combinations(keys, 2):
+            value = float(spearmanr(keys[first], keys[second]).statistic)
+            rows.append([*made_of.values(), first, second, value, len(keys)])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _sort_keys(run: RunFolder, scores: list[Any]) -> pd.DataFrame:
+    """A row a problem, a column an order: what a schedule would sort by."""
+    columns: dict[str, Any] = {}
+    for one in scores:
+        definition = one.metadata["definition"]
+        columns["angle" if definition == "paper" else definition] = one.sort_key("angle")
+        if definition == "paper":
+            columns |= {order: one.sort_key(order) for order in ("c_intra", "c_inter", "length")}
+    if not scores:
+        return pd.DataFrame()
+    keys = pd.DataFrame(columns, index=list(scores[0].table.problem_id))
+    difficulty = _difficulties(run).reindex(keys.index)
+    return keys if difficulty.isna().any() else keys.assign(difficulty=difficulty)
+
+
+def _difficulties(run: RunFolder) -> "pd.Series[float]":
+    """By problem_id; none where the set cannot be had here."""
+    from gainrl.problems import load_problems
+
+    config = read_json(run, "config.json")
+    settings = config["problems"]
+    limit = None if settings.get("sample") else settings["train_size"]
+    try:
+        problems = load_problems(settings["train"], limit=limit, seed=config["seed"], revision=settings["revision"])
+    except InputError:
+        return pd.Series(dtype=float)
+    return pd.Series(problems.difficulties(), index=problems.ids)

@@ -1,0 +1,36 @@
+"""How alike the orders are: rank correlations of angle, its parts and definitions, length and difficulty."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from paper_figures import style
+
+
+def data(correlations: pd.DataFrame) -> pd.DataFrame:
+    """Columns first, second, correlation (mean over models and problem sets), lowest, highest, sets."""
+    grouped = correlations.groupby(["first", "second"], sort=False).correlation
+    frame = grouped.agg(correlation="mean", lowest="min", highest="max", sets="size")
+    return frame.reset_index()
+
+
+def plot(frame: pd.DataFrame) -> Figure:
+    """The lower triangle; under each mean the range over models and problem sets, where there are several."""
+    style.use()
+    names = list(dict.fromkeys([*frame["first"], *frame["second"]]))
+    wide = frame.pivot_table(index="second", columns="first", values="correlation")
+    wide = wide.reindex(index=names[1:], columns=names[:-1])
+    figure, ax = plt.subplots(figsize=(style.COLUMN_INCHES, 1.0 + 0.42 * len(names)), layout="constrained")
+    sns.heatmap(wide, cmap="RdBu_r", vmin=-1, vmax=1, linewidths=0.5, ax=ax, cbar_kws={"label": "rank correlation"})
+    for row in frame.itertuples():
+        place = names.index(row.first) + 0.5, names.index(row.second) - 0.5
+        spread = f"\n{row.lowest:.2f} to {row.highest:.2f}" if row.sets > 1 else ""
+        colour = "white" if abs(row.correlation) > 0.6 else "black"
+        ax.text(*place, f"{row.correlation:.2f}{spread}", ha="center", va="center", fontsize=6, color=colour)
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(labelsize=7, length=0, rotation=0)
+    ax.tick_params(axis="x", rotation=45)
+    sets = int(frame.sets.max())
+    figure.suptitle(f"How alike the orders are ({sets} model{'s' if sets > 1 else ''})", x=0.01, ha="left", fontsize=9)
+    return figure
