@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.comparison import headline
+from analysis.runs import baseline_of
 from gainrl.config import Experiment
 from paper_figures import style
 
@@ -53,9 +54,11 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
         title="full: stands out after Holm's adjustment; triangle: a bound; cross: both have runs that did not reach it",
     )  # fmt: skip
     seeds = style.count(int(frame.seeds.min()), int(frame.seeds.max()))
-    figure.suptitle(
-        f"Against the baseline, {experiment.labels[experiment.baseline]} ({seeds})", x=0.01, ha="left", fontsize=9
+    baselines = {baseline_of(experiment, cell) for cell in frame.cell}
+    against = (
+        experiment.labels[baselines.pop()] if len(baselines) == 1 else "the baseline of the same model and training set"
     )
+    figure.suptitle(f"Against {against} ({seeds})", x=0.01, ha="left", fontsize=9)
     return figure
 
 

@@ -44,7 +44,9 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     keys = [Patch(color=shade, label=f"to {100 * target:.0f} %") for target, shade in zip(targets, shades, strict=True)]
     if frame.censored.any():
         keys.append(
-            Patch(facecolor="white", edgecolor="0.4", hatch="////", label="not reached by every seed: at least")
+            Patch(
+                facecolor="white", edgecolor="0.4", hatch="////", label="at least: not reached by every seed (arrows)"
+            )
         )
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=7)
     figure.suptitle(f"Steps to target accuracy ({style.seeds_of(frame)})", x=0.01, ha="left", fontsize=9)
