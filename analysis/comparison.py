@@ -1,6 +1,6 @@
 """The comparison of cells: accuracy, cost to each target, differences from the baseline. Pure functions of run folders."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -33,8 +33,10 @@ COSTS = {
 }
 """What a target may cost -> its column of the accuracy curves."""
 
-Curves = dict[tuple[str, int, str], pd.DataFrame]
-"""(cell, seed, benchmark) -> its accuracy curve, by rising step"""
+Curve = Mapping[str, Any]
+"""Column of `accuracy_curves` -> its values, by rising step"""
+Curves = dict[tuple[str, int, str], Curve]
+"""(cell, seed, benchmark) -> its accuracy curve"""
 Row = tuple[str, str, str, float | None, Summary | None]
 """cell, benchmark, quantity, target, summary"""
 
@@ -86,15 +88,16 @@ def find(
     return None if mine.empty else mine.iloc[0]
 
 
-def when_reached(curve: pd.DataFrame, cost: str, target: float, window: int = 1) -> Reached:
+def when_reached(curve: Curve, cost: str, target: float, window: int = 1) -> Reached:
     """What a run had spent (a key of `COSTS`) when it reached the target."""
-    return reached(curve.accuracy.tolist(), curve[COSTS[cost]].tolist(), target, window=window)
+    return reached(curve["accuracy"], curve[COSTS[cost]], target, window=window)
 
 
 def _curves(runs: Runs) -> Curves:
     frame = accuracy_curves(runs)
+    columns = ["accuracy", "stderr", *COSTS.values()]
     groups = frame.groupby(["cell", "seed", "benchmark"], sort=False)
-    return {key: group.sort_values("step") for key, group in groups}  # type: ignore[misc]
+    return {key: {name: group[name].to_numpy() for name in columns} for key, group in groups[columns]}  # type: ignore[misc]
 
 
 def _speeds(runs: Runs) -> Iterator[Row]:
@@ -112,7 +115,7 @@ def _own(
         return
     shared = shares_problems(by_seed, benchmark)
     for quantity, place in {"accuracy at start": 0, "accuracy at end": -1}.items():
-        accuracies, stderrs = ([curve[name].iloc[place] for curve in mine] for name in ("accuracy", "stderr"))
+        accuracies, stderrs = ([curve[name][place] for curve in mine] for name in ("accuracy", "stderr"))
         yield cell, benchmark, quantity, None, summarize_accuracy(accuracies, stderrs, shared=shared)
     for target in experiment.targets:
         for cost in COSTS:
@@ -134,7 +137,7 @@ def _against(
         sides = [[when_reached(curve, "steps", target, window) for curve in side] for side in (theirs, ours)]
         yield cell, benchmark, "speed-up", target, speed_up(*sides)
         yield cell, benchmark, "steps saved", target, saved(*sides)
-    ends = [[curve.accuracy.iloc[-1] for curve in side] for side in (ours, theirs)]
+    ends = [[curve["accuracy"][-1] for curve in side] for side in (ours, theirs)]
     gained = [end - base for end, base in zip(*ends, strict=True)]
     yield cell, benchmark, "accuracy gained", None, replace(summarize(gained), p=paired_p(gained))
 
@@ -144,7 +147,7 @@ def _across(experiment: Experiment, runs: Runs, curves: Curves, cell: str, bench
     names = [name for name in dict.fromkeys(key[2] for key in curves) if name != MEAN]
 
     def ends(of: str, seeds: list[int]) -> list[list[float]]:
-        return [[curves[of, seed, name].accuracy.iloc[-1] for name in names] for seed in seeds]
+        return [[curves[of, seed, name]["accuracy"][-1] for name in names] for seed in seeds]
 
     asked = {of: [seed for seed in runs[of] if all((of, seed, name) in curves for name in names)] for of in runs}
     if asked[cell]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,18 @@ from gainrl.records import RunFolder
 
 Runs = dict[str, dict[int, RunFolder]]
 """cell -> seed -> finished run"""
+RUN = ["cell", "seed"]
 MEAN = "mean of the benchmarks"
 """Stands for a benchmark where there are several."""
+
+
+class FinishedRun(RunFolder):
+    """A run whose evaluations and metrics are read once, as they no longer change."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.metrics = cache(super().metrics)  # type: ignore[method-assign]
+        self.evals = cache(super().evals)  # type: ignore[method-assign]
 
 
 def finished_runs(experiment: Experiment, root: Path) -> Runs:
@@ -27,7 +38,7 @@ def finished_runs(experiment: Experiment, root: Path) -> Runs:
         folders = {
             int(path.name.removeprefix("seed-")): path for path in (root / experiment.name / cell).glob("seed-*")
         }
-        finished = {seed: RunFolder(folders[seed]) for seed in sorted(folders)}
+        finished = {seed: FinishedRun(folders[seed]) for seed in sorted(folders)}
         runs[cell] = {seed: run for seed, run in finished.items() if run.status()[0] == "finished"}
     if not any(runs.values()):
         raise InputError(
@@ -53,17 +64,24 @@ def baseline_of(experiment: Experiment, cell: str) -> str:
 
 
 def accuracy_curves(runs: Runs) -> pd.DataFrame:
-    """A row a (cell, seed, benchmark, evaluated step): accuracy, stderr, n, and what was spent by then.
+    """A row a (cell, seed, benchmark, evaluated step): accuracy, stderr, n, and what was spent by then, in rising order.
 
     Spent are problems_seen, completion_tokens and training_seconds. Where a run has several benchmarks there is one more,
     `MEAN`, the plain mean over them.
     """
-    return _stack(runs, _accuracy_curve)
+    evals, training = _stack(runs, lambda run: run.evals()), training_curves(runs)
+    accuracy = evals[evals.metric == "accuracy"].rename(columns={"value": "accuracy"})
+    accuracy = accuracy[[*RUN, "benchmark", "step", "accuracy", "stderr", "n"]]
+    accuracy = pd.concat([accuracy, _mean_over_benchmarks(accuracy)], ignore_index=True)
+    training["training_seconds"] = training.groupby(RUN).seconds.cumsum()
+    spent = ["problems_seen", "completion_tokens", "training_seconds"]
+    curves = accuracy.merge(training[[*RUN, "step", *spent]], on=[*RUN, "step"], how="left")
+    return curves.fillna(dict.fromkeys(spent, 0)).sort_values([*RUN, "benchmark", "step"], ignore_index=True)
 
 
 def training_curves(runs: Runs) -> pd.DataFrame:
     """A row a (cell, seed, optimizer step): what metrics.jsonl holds."""
-    return _stack(runs, RunFolder.metrics)
+    return _stack(runs, lambda run: run.metrics())
 
 
 def drawn_problems(runs: Runs) -> pd.DataFrame:
@@ -87,24 +105,15 @@ def shares_problems(by_seed: dict[int, RunFolder], benchmark: str) -> bool:
     return len(set(prints)) < len(prints) or any(None in one for one in prints)
 
 
-def _accuracy_curve(run: RunFolder) -> pd.DataFrame:
-    evals = run.evals()
-    accuracy = evals[evals.metric == "accuracy"][["benchmark", "step", "value", "stderr", "n"]]
-    accuracy = accuracy.rename(columns={"value": "accuracy"})
-    if (benchmarks := accuracy.benchmark.nunique()) > 1:
-        accuracy = pd.concat([accuracy, _mean_over_benchmarks(accuracy, benchmarks)])
-    metrics = run.metrics()
-    spent = metrics[["step", "problems_seen", "completion_tokens"]].assign(training_seconds=metrics.seconds.cumsum())
-    costs = dict.fromkeys(spent.columns.drop("step"), 0)
-    return accuracy.merge(spent, on="step", how="left").fillna(costs).sort_values(["benchmark", "step"])
-
-
-def _mean_over_benchmarks(accuracy: pd.DataFrame, benchmarks: int) -> pd.DataFrame:
-    """Steps at which all were asked; the standard error of a mean of independent accuracies."""
-    squared = accuracy.assign(stderr=accuracy.stderr**2).groupby("step", as_index=False)
-    mean = squared.agg(accuracy=("accuracy", "mean"), stderr=("stderr", "sum"), n=("n", "sum"), asked=("n", "size"))
-    mean = mean[mean.asked == benchmarks].drop(columns="asked")
-    return mean.assign(benchmark=MEAN, stderr=mean.stderr**0.5 / benchmarks)
+def _mean_over_benchmarks(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """At steps at which a run was asked all of its several benchmarks; the standard error is that of independent ones."""
+    benchmarks = accuracy.groupby(RUN).benchmark.transform("nunique")
+    several = accuracy[benchmarks > 1].assign(stderr=accuracy.stderr**2, of=benchmarks)
+    mean = several.groupby([*RUN, "step"], as_index=False).agg(
+        accuracy=("accuracy", "mean"), stderr=("stderr", "sum"), n=("n", "sum"), asked=("n", "size"), of=("of", "first")
+    )
+    mean = mean.assign(benchmark=MEAN, stderr=mean.stderr**0.5 / mean.of)
+    return mean[mean.asked == mean.of].drop(columns=["asked", "of"])
 
 
 def _stack(runs: Runs, read: Callable[[RunFolder], pd.DataFrame]) -> pd.DataFrame:

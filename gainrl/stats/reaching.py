@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gainrl.stats.intervals import FEWEST_SEEDS, Floats, Summary, interval, resamples, summarize
 from gainrl.stats.significance import paired_p
@@ -30,20 +30,23 @@ class Reached:
         return Reached(budget, True) if self.at > budget else self
 
 
-def reached(accuracy: Sequence[float], cost: Sequence[float], target: float, *, window: int = 1) -> Reached:
+def reached(accuracy: ArrayLike, cost: ArrayLike, target: float, *, window: int = 1) -> Reached:
     """The cost (steps, problems, tokens, seconds) at the first evaluation whose accuracy is at least the target.
 
     Args:
         accuracy, cost: one value an evaluation, in the order of training.
         window: the accuracy is the mean of so many evaluations, the latest among them (none before there are so many).
     """
-    if not len(accuracy) or len(accuracy) != len(cost):
-        raise ValueError(f"{len(accuracy)} accuracies and {len(cost)} costs; the same number, at least one, is needed")
+    accuracy_E, cost_E = np.asarray(accuracy, dtype=float), np.asarray(cost, dtype=float)
+    if not len(accuracy_E) or len(accuracy_E) != len(cost_E):
+        raise ValueError(
+            f"{len(accuracy_E)} accuracies and {len(cost_E)} costs; the same number, at least one, is needed"
+        )
     if window < 1:
         raise ValueError(f"a running mean over {window} evaluations; at least 1 is needed")
-    running = np.convolve(accuracy, np.full(window, 1 / window), "valid") if window <= len(accuracy) else np.empty(0)
+    running = np.convolve(accuracy_E, np.full(window, 1 / window), "valid") if window <= len(cost_E) else np.empty(0)
     hits = np.flatnonzero(running >= target - 1e-12)  # a mean of equal values may fall short by a rounding
-    return Reached(float(cost[hits[0] + window - 1]), False) if len(hits) else Reached(float(cost[-1]), True)
+    return Reached(float(cost_E[hits[0] + window - 1]), False) if len(hits) else Reached(float(cost_E[-1]), True)
 
 
 def summarize_reached(runs: Sequence[Reached], *, seed: int = 0) -> Summary:
