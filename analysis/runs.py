@@ -47,6 +47,17 @@ def finished_runs(experiment: Experiment, root: Path) -> Runs:
     return runs
 
 
+def unfinished_runs(experiment: Experiment, root: Path) -> list[str]:
+    """Runs that have begun and are not finished, in words."""
+    told = []
+    for cell in experiment.cells:
+        for path in sorted((root / experiment.name / cell).glob("seed-*")):
+            state, why = RunFolder(path).status()
+            if state != "finished":
+                told.append(f"{cell} {path.name.replace('-', ' ')} ({state or 'no status'}{f': {why}' if why else ''})")
+    return told
+
+
 def common_seeds(runs: Runs) -> list[int]:
     """Seeds that every cell with a finished run has: what comparisons are paired on."""
     return sorted(set.intersection(*(set(by_seed) for by_seed in runs.values() if by_seed)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -85,12 +86,16 @@ def title(experiment: Experiment, frame: pd.DataFrame) -> str:
     return f"{experiment.title} ({seeds_of(frame)})"
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure whole or not at all; the suffix of ``path`` is its format. Equal data give equal files."""
-    kind = path.suffix[1:]
+def write(figure: Figure, to: Path | BinaryIO, kind: str) -> None:
+    """Write a figure in a format, without a date: equal data give equal bytes."""
     no_date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    write_atomically(path, lambda file: figure.savefig(file, format=kind, bbox_inches="tight", metadata=no_date))
+    figure.savefig(to, format=kind, bbox_inches="tight", metadata=no_date)
     plt.close(figure)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure whole or not at all; the suffix of ``path`` is its format."""
+    write_atomically(path, lambda file: write(figure, file, path.suffix[1:]))
 
 
 def save_all(figure: Figure, stem: Path) -> Path:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from gainrl.cli.angles import correlate, patterns
 from gainrl.cli.evaluation import evaluate
 from gainrl.cli.experiments import reproduce, train
-from gainrl.cli.reporting import figure, publish, table
+from gainrl.cli.reporting import figure, publish, report, table
 from gainrl.cli.scoring import make_model, score
 from gainrl.cli.shared import app
 from gainrl.errors import InputError
@@ -22,6 +22,7 @@ __all__ = [
     "make_model",
     "patterns",
     "publish",
+    "report",
     "reproduce",
     "score",
     "table",

@@ -10,6 +10,9 @@ from gainrl.cli.shared import Name, RunsDir, app, load_plan, runs_folder
 from gainrl.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.runs import Runs
     from gainrl.config import Experiment
 
 Source = Annotated[Literal["runs", "results"], tyro.conf.arg(name="from", help="Which run folders to read.")]
@@ -43,6 +46,21 @@ def figure(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_
 
 
 @app.command
+def report(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_dir: RunsDir = None) -> None:
+    """Write one HTML page that opens offline: verdict, figures, tables, every run, paper against ours and the release.
+
+    Args:
+        experiment: Name of the experiment, or all.
+        scale: tiny or paper.
+    """
+    root = _root(source, runs_dir)
+    if experiment == "all":
+        print(write_report(_all_with_runs(scale, root), root, root / "report.html"))
+    else:
+        print(write_report([load_plan(experiment, scale)], root, root / experiment / "report.html"))
+
+
+@app.command
 def publish(experiment: Name, scale: str = "tiny", runs_dir: RunsDir = None) -> None:
     """Put an experiment's table, figure and its finished runs' small files into results/, to be committed.
 
@@ -64,6 +82,7 @@ def publish(experiment: Name, scale: str = "tiny", runs_dir: RunsDir = None) -> 
     if (orders := runs_folder(runs_dir) / plan.name / "order_correlations.csv").exists():
         shutil.copyfile(orders, results / plan.name / orders.name)
     write_table(plan, results)
+    write_report([plan], results, results / plan.name / "report.html")
     print(write_figure(plan, results).parent)
 
 
@@ -92,24 +111,56 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
 
 
 def write_figure(plan: "Experiment", root: Path) -> Path:
-    """Every figure that there are data for, beside the runs; returns the first's PNG.
-
-    How alike the orders are is read from what the runs share, and kept beside them for where that is not at hand.
-    """
-    import pandas as pd
-
+    """Every figure that there are data for, beside the runs; returns the first's PNG."""
     from analysis.comparison import compare
-    from analysis.orders import order_correlations
     from analysis.runs import finished_runs
-    from gainrl.records import write_atomically
     from paper_figures import of_experiment, style
 
-    runs, folder = finished_runs(plan, root), root / plan.name
-    kept = folder / "order_correlations.csv"
+    runs = finished_runs(plan, root)
+    figures = of_experiment.figures(plan, runs, compare(plan, runs), kept_correlations(plan, runs, root))
+    paths = [style.save_all(figure, root / plan.name / name) for name, figure in figures.items()]
+    return paths[0]
+
+
+def kept_correlations(plan: "Experiment", runs: "Runs", root: Path) -> "pd.DataFrame":
+    """How alike the orders are: read from what the runs share, and kept beside them for where that is not at hand."""
+    import pandas as pd
+
+    from analysis.orders import order_correlations
+    from gainrl.records import write_atomically
+
+    kept = root / plan.name / "order_correlations.csv"
     if len(correlations := order_correlations(runs, root / "shared")):
         write_atomically(kept, lambda path: correlations.to_csv(path, index=False))
-    elif kept.exists():
-        correlations = pd.read_csv(kept)
-    figures = of_experiment.figures(plan, runs, compare(plan, runs), correlations)
-    paths = [style.save_all(figure, folder / name) for name, figure in figures.items()]
-    return paths[0]
+    return pd.read_csv(kept) if kept.exists() else correlations
+
+
+def write_report(plans: "list[Experiment]", root: Path, path: Path) -> Path:
+    """The page about the experiments, from their finished runs under ``root``."""
+    from analysis.report import page, section
+    from analysis.runs import finished_runs, unfinished_runs
+    from gainrl.records import write_atomically
+
+    sections = []
+    for plan in plans:
+        runs = finished_runs(plan, root)
+        sections.append(section(plan, runs, kept_correlations(plan, runs, root), unfinished_runs(plan, root)))
+    text = page(sections)
+    write_atomically(path, lambda file: file.write_text(text))
+    return path
+
+
+def _all_with_runs(scale: str, root: Path) -> "list[Experiment]":
+    from analysis.runs import finished_runs
+    from experiments.base import experiment_names
+
+    plans = []
+    for name in experiment_names():
+        try:
+            plans.append(load_plan(name, scale))
+            finished_runs(plans[-1], root)
+        except InputError:  # no such scale, or nothing finished
+            plans = [plan for plan in plans if plan.name != name]
+    if not plans:
+        raise InputError(f"no experiment has a finished run under {root}; gainrl reproduce makes them")
+    return plans

@@ -1,0 +1,148 @@
+"""Does it hold? Plain words that the numbers decide."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from analysis.comparison import compare, find
+from analysis.paper import is_gain_rl, paper
+from analysis.runs import Runs, baseline_of
+from analysis.tables import SIGNIFICANT, show
+from gainrl.config import Experiment
+from gainrl.stats import FEWEST_SEEDS
+
+Direction = Literal["faster", "slower", "open", "few"]
+ANSWERS: dict[Direction, str] = {
+    "faster": "Faster",
+    "slower": "Slower",
+    "open": "No difference shown",
+    "few": "Too few seeds to tell",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``answer`` in three words, its ``direction`` (for a colour), and sentences with the numbers."""
+
+    answer: str
+    direction: Direction
+    sentences: list[str]
+
+
+def verdict(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> Verdict:
+    """On GAIN-RL's cells; on all cells, where an experiment has none beside its baseline."""
+    compared = [cell for cell in runs if runs[cell] and baseline_of(experiment, cell) != cell]
+    ours = [cell for cell in compared if is_gain_rl(experiment.cells[cell])]
+    if not compared:
+        return Verdict("Nothing to compare", "few", ["There are finished runs of one cell only."])
+    directions = {cell: direction(experiment, comparison, cell) for cell in compared}
+    sentences = [_speed(experiment, comparison, cell, directions[cell]) for cell in ours]
+    sentences += [
+        text for cell in ours for text in (_paper(experiment, comparison, cell), _end(experiment, comparison, cell))
+    ]
+    sentences += [_control(experiment, runs, cell) for cell in ours]
+    sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
+    found = {directions[cell] for cell in ours or compared}
+    if len(found) == 1:
+        (which,) = found
+        return Verdict(
+            f"{ANSWERS[which]}{'' if which in ('open', 'few') else ' than the baseline'}", which, _told(sentences)
+        )
+    counts = [
+        f"{list(directions.values()).count(which)} {ANSWERS[which].lower()}" for which in ANSWERS if which in found
+    ]
+    return Verdict(f"Mixed: {', '.join(counts)}", "open", _told(sentences))
+
+
+def direction(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> Direction:
+    """Whether a cell stands out from its baseline in speed at any target, after Holm's adjustment, and never the other way."""
+    rows = [row for target in experiment.targets if (row := find(comparison, cell, "speed-up", target)) is not None]
+    if not rows or max(row.seeds for row in rows) < FEWEST_SEEDS:
+        return "few" if rows else "open"
+    signs = {row["mean"] > 1 for row in rows if pd.notna(row.p_holm) and row.p_holm < SIGNIFICANT}
+    return "open" if len(signs) != 1 else "faster" if signs.pop() else "slower"
+
+
+def _speed(experiment: Experiment, comparison: pd.DataFrame, cell: str, which: Direction) -> str:
+    words = {
+        "faster": "reaches targets in fewer steps than",
+        "slower": "needs more steps than",
+        "open": "cannot be told apart in speed from",
+        "few": "has too few seeds to be told apart from",
+    }[which]
+    ratios = _ratios(experiment, comparison, cell)
+    return f"{experiment.labels[cell]} {words} {experiment.labels[baseline_of(experiment, cell)]}: speed-up {ratios}."
+
+
+def _ratios(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> str:
+    rows = {target: find(comparison, cell, "speed-up", target) for target in experiment.targets}
+    return ", ".join(f"{show(row, 'times')} to {100 * target:.0f} %" for target, row in rows.items())
+
+
+def _paper(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> str:
+    (claim,) = (number for number in paper()["numbers"] if number["quantity"] == "speed-up")
+    rows = [row for target in experiment.targets if (row := find(comparison, cell, "speed-up", target)) is not None]
+    known = [row for row in rows if pd.notna(row.low)]
+    text = f"The paper says {claim['words'].split(',')[0]} ({claim['source']}; in other settings, see below); "
+    if not known:
+        return text + "these runs say neither yes nor no to that."
+    if all(row.high < claim["value"] and row.bound in ("", "<") for row in known):
+        return text + "every interval here lies below it."
+    if all(row.low > claim["value"] and row.bound in ("", ">") for row in known):
+        return text + "every interval here lies above it."
+    return text + "the intervals here neither all reach it nor all exclude it."
+
+
+def _end(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> str:
+    gained = find(comparison, cell, "accuracy gained")
+    if gained is None:
+        return ""
+    ends = [find(comparison, name, "accuracy at end") for name in (cell, baseline_of(experiment, cell))]
+    mine, base = (f"{100 * row['mean']:.1f} %" for row in ends)
+    chance = (
+        ""
+        if pd.isna(gained.p_holm)
+        else ", which stands out"
+        if gained.p_holm < SIGNIFICANT
+        else ", which chance may explain"
+    )
+    return f"At the end it solves {mine}, the baseline {base}: {show(gained, 'points')} points{chance}."
+
+
+def _control(experiment: Experiment, runs: Runs, cell: str) -> str:
+    """The same schedule over a random order: what it shares with GAIN-RL is not owed to the angle."""
+    own = experiment.cells[cell]
+    random = own.schedule.model_copy(update={"order": "random"})
+    controls = [name for name, run in experiment.cells.items() if run == own.model_copy(update={"schedule": random})]
+    if not controls or not runs[controls[0]]:
+        return ""
+    pair = {"cells": {name: experiment.cells[name] for name in (controls[0], cell)}, "baseline": controls[0]}
+    direct = experiment.model_copy(update=pair)
+    comparison = compare(direct, {name: runs[name] for name in pair["cells"]})
+    which = direction(direct, comparison, cell)
+    words = {
+        "faster": "The angle's order is faster than the same Gaussian over a random order",
+        "slower": "The angle's order is slower than the same Gaussian over a random order",
+        "open": "Nothing tells the angle's order from a random one under the same Gaussian",
+        "few": "Too few seeds tell the angle's order from a random one under the same Gaussian",
+    }[which]
+    return f"{words}: speed-up {_ratios(direct, comparison, cell)}."
+
+
+def _others(experiment: Experiment, directions: dict[str, Direction], cells: list[str]) -> str:
+    words = {
+        "faster": "faster than the baseline",
+        "slower": "slower than the baseline",
+        "open": "not told apart from it",
+    }
+    told = [
+        f"{text}: {', '.join(experiment.labels[cell] for cell in cells if directions[cell] == which)}"
+        for which, text in words.items()
+        if which in {directions[cell] for cell in cells}
+    ]
+    return f"Of the other cells, {'; '.join(told)}." if told else ""
+
+
+def _told(sentences: list[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in sentences if text))
