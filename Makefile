@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart test test-slow test-vllm benchmarks clean
+.PHONY: install quickstart test test-browser test-slow test-vllm benchmarks clean
 
 install: .venv/installed
 
@@ -21,11 +21,15 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not vllm"
+	$(BIN)/pytest -m "not slow and not vllm and not browser"
 
 # Needs the tiny model that quickstart warms up (and makes it, if it is not there).
 test-slow: install
 	$(BIN)/pytest -m slow
+
+# The report page in Chromium (Debian: chromium, chromium-driver).
+test-browser: install
+	$(BIN)/pytest -m browser
 
 # An environment of its own: vLLM wants other versions. On a machine with a GPU it is the extra "vllm" that serves.
 .venv-vllm/installed: requirements-vllm.lock
@@ -43,6 +47,7 @@ benchmarks: install
 	$(BIN)/python -m speed.scoring_growth
 	$(BIN)/python -m speed.gradient_norms
 	$(BIN)/python -m speed.grading
+	$(BIN)/python -m speed.report_page
 
 clean:
 	rm -rf .venv .venv-vllm runs

@@ -14,16 +14,16 @@ from gainrl.stats import FEWEST_SEEDS
 
 Direction = Literal["faster", "slower", "open", "few"]
 ANSWERS: dict[Direction, str] = {
-    "faster": "Faster",
-    "slower": "Slower",
-    "open": "No difference shown",
-    "few": "Too few seeds to tell",
+    "faster": "faster than the baseline",
+    "slower": "slower than the baseline",
+    "open": "no difference from the baseline shown",
+    "few": "too few seeds to tell",
 }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``answer`` in three words, its ``direction`` (for a colour), and sentences with the numbers."""
+    """``answer`` in few words, its ``direction`` (for a colour), and sentences with the numbers."""
 
     answer: str
     direction: Direction
@@ -35,7 +35,7 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> Ver
     compared = [cell for cell in runs if runs[cell] and baseline_of(experiment, cell) != cell]
     ours = [cell for cell in compared if is_gain_rl(experiment.cells[cell])]
     if not compared:
-        return Verdict("Nothing to compare", "few", ["There are finished runs of one cell only."])
+        return Verdict("nothing to compare", "few", ["There are finished runs of one cell only."])
     directions = {cell: direction(experiment, comparison, cell) for cell in compared}
     sentences = [_speed(experiment, comparison, cell, directions[cell]) for cell in ours]
     sentences += [
@@ -43,16 +43,17 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> Ver
     ]
     sentences += [_control(experiment, runs, cell) for cell in ours]
     sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
-    found = {directions[cell] for cell in ours or compared}
-    if len(found) == 1:
-        (which,) = found
-        return Verdict(
-            f"{ANSWERS[which]}{'' if which in ('open', 'few') else ' than the baseline'}", which, _told(sentences)
-        )
-    counts = [
-        f"{list(directions.values()).count(which)} {ANSWERS[which].lower()}" for which in ANSWERS if which in found
-    ]
-    return Verdict(f"Mixed: {', '.join(counts)}", "open", _told(sentences))
+    subject, judged = ("GAIN-RL: ", ours) if ours else ("", compared)
+    answer = subject + _answer([directions[cell] for cell in judged])
+    (only,) = found if len(found := {directions[cell] for cell in judged}) == 1 else ("open",)
+    return Verdict(answer, only, list(dict.fromkeys(text for text in sentences if text)))
+
+
+def _answer(directions: list[Direction]) -> str:
+    told = {which: directions.count(which) for which in ANSWERS if which in directions}
+    if len(told) == 1:
+        return ANSWERS[directions[0]]
+    return "; ".join(f"{ANSWERS[which]} in {count} of {len(directions)} comparisons" for which, count in told.items())
 
 
 def direction(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> Direction:
@@ -100,14 +101,9 @@ def _end(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> str:
         return ""
     ends = [find(comparison, name, "accuracy at end") for name in (cell, baseline_of(experiment, cell))]
     mine, base = (f"{100 * row['mean']:.1f} %" for row in ends)
-    chance = (
-        ""
-        if pd.isna(gained.p_holm)
-        else ", which stands out"
-        if gained.p_holm < SIGNIFICANT
-        else ", which chance may explain"
-    )
-    return f"At the end it solves {mine}, the baseline {base}: {show(gained, 'points')} points{chance}."
+    stands_out = ", which stands out" if gained.p_holm < SIGNIFICANT else ", which chance may explain"
+    chance = "" if pd.isna(gained.p_holm) else stands_out
+    return f"{experiment.labels[cell]} ends at {mine}, its baseline at {base}: {show(gained, 'points')} points{chance}."
 
 
 def _control(experiment: Experiment, runs: Runs, cell: str) -> str:
@@ -142,7 +138,3 @@ def _others(experiment: Experiment, directions: dict[str, Direction], cells: lis
         if which in {directions[cell] for cell in cells}
     ]
     return f"Of the other cells, {'; '.join(told)}." if told else ""
-
-
-def _told(sentences: list[str]) -> list[str]:
-    return list(dict.fromkeys(text for text in sentences if text))
