@@ -53,7 +53,7 @@ def _answer(directions: list[Direction]) -> str:
     told = {which: directions.count(which) for which in ANSWERS if which in directions}
     if len(told) == 1:
         return ANSWERS[directions[0]]
-    return "; ".join(f"{ANSWERS[which]} in {count} of {len(directions)} comparisons" for which, count in told.items())
+    return "; ".join(f"{ANSWERS[which]} in {count} of {len(directions)}" for which, count in told.items())
 
 
 def direction(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> Direction:
@@ -73,7 +73,12 @@ def _speed(experiment: Experiment, comparison: pd.DataFrame, cell: str, which: D
         "few": "has too few seeds to be told apart from",
     }[which]
     ratios = _ratios(experiment, comparison, cell)
-    return f"{experiment.labels[cell]} {words} {experiment.labels[baseline_of(experiment, cell)]}: speed-up {ratios}."
+    text = f"{experiment.labels[cell]} {words} {experiment.labels[baseline_of(experiment, cell)]}: speed-up {ratios}"
+    rows = [row for target in experiment.targets if (row := find(comparison, cell, "speed-up", target)) is not None]
+    alone = [row for row in rows if not row.bound and pd.notna(row.low) and not row.low <= 1 <= row.high]
+    if which == "open" and alone:
+        text += "; an interval that leaves 1 out does not stand out among so many comparisons, or not with so few seeds"
+    return f"{text}."
 
 
 def _ratios(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> str:

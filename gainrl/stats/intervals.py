@@ -99,7 +99,8 @@ def probability_of_improvement(method_SK: ArrayLike, baseline_SK: ArrayLike, *, 
     wins_SS = wins_SSK.mean(axis=2)
 
     def statistic(chosen_RS: NDArray[np.int64]) -> Floats:
-        return np.asarray(wins_SS[chosen_RS[:, :, None], chosen_RS[:, None, :]].mean(axis=(1, 2)))
+        times_RS = (chosen_RS[:, :, None] == np.arange(len(method))).sum(axis=1)  # how often each run was drawn
+        return np.asarray(((times_RS @ wins_SS) * times_RS).sum(axis=1) / len(method) ** 2)
 
     return _over_runs(statistic, len(method), seed)
 
