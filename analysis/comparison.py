@@ -78,14 +78,20 @@ def headline(comparison: pd.DataFrame) -> str:
     return MEAN if MEAN in names else names[0]
 
 
-def find(
-    comparison: pd.DataFrame, cell: str, quantity: str, target: float | None = None, benchmark: str | None = None
-) -> Any | None:
-    """The row of the comparison (of `headline`, where no benchmark is named), or None."""
-    benchmark = headline(comparison) if benchmark is None else benchmark
-    where = (comparison.cell == cell) & (comparison.quantity == quantity) & comparison.benchmark.isin((benchmark, ""))
-    mine = comparison[where if target is None else where & (comparison.target == target)]
-    return None if mine.empty else mine.iloc[0]
+class Lookup:
+    """The rows of a comparison (named tuples of its columns) by what they are about."""
+
+    def __init__(self, comparison: pd.DataFrame) -> None:
+        self.benchmark = headline(comparison)
+        rows = comparison.itertuples(index=False)
+        self._rows = {
+            (row.cell, row.benchmark, row.quantity, None if pd.isna(row.target) else row.target): row for row in rows
+        }
+
+    def find(self, cell: str, quantity: str, target: float | None = None, benchmark: str | None = None) -> Any | None:
+        """The row (of `headline`, where no benchmark is named), or None."""
+        places = (benchmark or self.benchmark, "")
+        return next((self._rows[key] for name in places if (key := (cell, name, quantity, target)) in self._rows), None)
 
 
 def when_reached(curve: Curve, cost: str, target: float, window: int = 1) -> Reached:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.comparison import MISSING, find, headline
+from analysis.comparison import MISSING, Lookup, headline
 from analysis.paper import against_paper, departures, differences, paper, settings
 from analysis.runs import MEAN, Runs, baseline_of
 from gainrl.config import Experiment
@@ -77,8 +77,10 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[
     """Accuracies; steps and speed-ups; other costs; medians where runs are censored; each benchmark; paper; settings."""
     targets = experiment.targets
 
+    rows = Lookup(comparison)
+
     def grid(title: str, columns: dict[str, Column], note: str = "") -> Grid:
-        return Grid(title, _grid(experiment, comparison, columns), note)
+        return Grid(title, _grid(experiment, rows, columns), note)
 
     result = [
         grid("Accuracy", ACCURACY),
@@ -115,7 +117,7 @@ def show(row: Any | None, style: str) -> str:
     """One cell of a table: ``>27 (1 of 3 seeds reached it)``, ``0.83x [0.67x, 1.00x]*``, or the en dash."""
     if row is None:
         return MISSING
-    text, print_ = f"{row.bound}{STYLES[style](row['mean'])}", STYLES[style]
+    text, print_ = f"{row.bound}{STYLES[style](row.mean)}", STYLES[style]
     if not row.bound and pd.notna(row.low):
         text += f" [{print_(row.low)}, {'not reached' if math.isinf(row.high) else print_(row.high)}]"
     if row.quantity == "steps to target" and row.censored and row.seeds > 1:
@@ -123,15 +125,14 @@ def show(row: Any | None, style: str) -> str:
     return f"{text}*" if pd.notna(row.p_holm) and row.p_holm < SIGNIFICANT else text
 
 
-def _grid(experiment: Experiment, comparison: pd.DataFrame, columns: dict[str, Column]) -> pd.DataFrame:
-    rows = []
-    for cell, label in experiment.labels.items():
-        found = {
-            heading: (find(comparison, cell, column.quantity, column.target, column.benchmark), column.style)
-            for heading, column in columns.items()
-        }
-        rows.append({"cell": label} | {heading: show(*one) for heading, one in found.items()})
-    return pd.DataFrame(rows)
+def _grid(experiment: Experiment, rows: Lookup, columns: dict[str, Column]) -> pd.DataFrame:
+    def text(cell: str, column: Column) -> str:
+        return show(rows.find(cell, column.quantity, column.target, column.benchmark), column.style)
+
+    return pd.DataFrame(
+        {"cell": label} | {heading: text(cell, column) for heading, column in columns.items()}
+        for cell, label in experiment.labels.items()
+    )
 
 
 def _by_target(targets: Iterable[float], kinds: dict[str, tuple[str, str]]) -> dict[str, Column]:
@@ -171,7 +172,7 @@ def _paper_grid(experiment: Experiment, comparison: pd.DataFrame) -> Grid | None
                 "what": f"{row.quantity}{target}"
                 + (f", {row.benchmark}" if row.benchmark != headline(comparison) else ""),
                 "paper": f"{row.paper_bound}{STYLES[style](row.paper)} ({row.paper_source})",
-                "ours": show(pd.Series(row._asdict() | {"mean": row.mean}), style),
+                "ours": show(row, style),
                 "difference": STYLES[signed](row.difference),
             }
         )

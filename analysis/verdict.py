@@ -1,11 +1,11 @@
 """Does it hold? Plain words that the numbers decide."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.comparison import compare, find
+from analysis.comparison import Lookup, compare
 from analysis.paper import is_gain_rl, paper
 from analysis.runs import Runs, baseline_of
 from analysis.tables import SIGNIFICANT, show
@@ -36,11 +36,10 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> Ver
     ours = [cell for cell in compared if is_gain_rl(experiment.cells[cell])]
     if not compared:
         return Verdict("nothing to compare", "few", ["There are finished runs of one cell only."])
-    directions = {cell: direction(experiment, comparison, cell) for cell in compared}
-    sentences = [_speed(experiment, comparison, cell, directions[cell]) for cell in ours]
-    sentences += [
-        text for cell in ours for text in (_paper(experiment, comparison, cell), _end(experiment, comparison, cell))
-    ]
+    table = Lookup(comparison)
+    directions = {cell: direction(experiment, table, cell) for cell in compared}
+    sentences = [_speed(experiment, table, cell, directions[cell]) for cell in ours]
+    sentences += [text for cell in ours for text in (_paper(experiment, table, cell), _end(experiment, table, cell))]
     sentences += [_control(experiment, runs, cell) for cell in ours]
     sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
     subject, judged = ("GAIN-RL: ", ours) if ours else ("", compared)
@@ -56,39 +55,44 @@ def _answer(directions: list[Direction]) -> str:
     return "; ".join(f"{ANSWERS[which]} in {count} of {len(directions)}" for which, count in told.items())
 
 
-def direction(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> Direction:
+def direction(experiment: Experiment, table: Lookup, cell: str) -> Direction:
     """Whether a cell stands out from its baseline in speed at any target, after Holm's adjustment, and never the other way."""
-    rows = [row for target in experiment.targets if (row := find(comparison, cell, "speed-up", target)) is not None]
+    rows = _speed_ups(experiment, table, cell)
     if not rows or max(row.seeds for row in rows) < FEWEST_SEEDS:
         return "few" if rows else "open"
-    signs = {row["mean"] > 1 for row in rows if pd.notna(row.p_holm) and row.p_holm < SIGNIFICANT}
+    signs = {row.mean > 1 for row in rows if pd.notna(row.p_holm) and row.p_holm < SIGNIFICANT}
     return "open" if len(signs) != 1 else "faster" if signs.pop() else "slower"
 
 
-def _speed(experiment: Experiment, comparison: pd.DataFrame, cell: str, which: Direction) -> str:
+def _speed(experiment: Experiment, table: Lookup, cell: str, which: Direction) -> str:
     words = {
         "faster": "reaches targets in fewer steps than",
         "slower": "needs more steps than",
         "open": "cannot be told apart in speed from",
         "few": "has too few seeds to be told apart from",
     }[which]
-    ratios = _ratios(experiment, comparison, cell)
+    ratios = _ratios(experiment, table, cell)
     text = f"{experiment.labels[cell]} {words} {experiment.labels[baseline_of(experiment, cell)]}: speed-up {ratios}"
-    rows = [row for target in experiment.targets if (row := find(comparison, cell, "speed-up", target)) is not None]
+    rows = _speed_ups(experiment, table, cell)
     alone = [row for row in rows if not row.bound and pd.notna(row.low) and not row.low <= 1 <= row.high]
     if which == "open" and alone:
         text += "; an interval that leaves 1 out does not stand out among so many comparisons, or not with so few seeds"
     return f"{text}."
 
 
-def _ratios(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> str:
-    rows = {target: find(comparison, cell, "speed-up", target) for target in experiment.targets}
-    return ", ".join(f"{show(row, 'times')} to {100 * target:.0f} %" for target, row in rows.items())
+def _ratios(experiment: Experiment, table: Lookup, cell: str) -> str:
+    told = {target: show(table.find(cell, "speed-up", target), "times") for target in experiment.targets}
+    return ", ".join(f"{ratio} to {100 * target:.0f} %" for target, ratio in told.items())
 
 
-def _paper(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> str:
+def _speed_ups(experiment: Experiment, table: Lookup, cell: str) -> list[Any]:
+    rows = [table.find(cell, "speed-up", target) for target in experiment.targets]
+    return [row for row in rows if row is not None]
+
+
+def _paper(experiment: Experiment, table: Lookup, cell: str) -> str:
     (claim,) = (number for number in paper()["numbers"] if number["quantity"] == "speed-up")
-    rows = [row for target in experiment.targets if (row := find(comparison, cell, "speed-up", target)) is not None]
+    rows = _speed_ups(experiment, table, cell)
     known = [row for row in rows if pd.notna(row.low)]
     text = f"The paper says {claim['words'].split(',')[0]} ({claim['source']}; in other settings, see below); "
     if not known:
@@ -100,12 +104,12 @@ def _paper(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> str:
     return text + "the intervals here neither all reach it nor all exclude it."
 
 
-def _end(experiment: Experiment, comparison: pd.DataFrame, cell: str) -> str:
-    gained = find(comparison, cell, "accuracy gained")
+def _end(experiment: Experiment, table: Lookup, cell: str) -> str:
+    gained = table.find(cell, "accuracy gained")
     if gained is None:
         return ""
-    ends = [find(comparison, name, "accuracy at end") for name in (cell, baseline_of(experiment, cell))]
-    mine, base = (f"{100 * row['mean']:.1f} %" for row in ends)
+    ends = [table.find(name, "accuracy at end") for name in (cell, baseline_of(experiment, cell))]
+    mine, base = (f"{100 * row.mean:.1f} %" for row in ends)
     stands_out = ", which stands out" if gained.p_holm < SIGNIFICANT else ", which chance may explain"
     chance = "" if pd.isna(gained.p_holm) else stands_out
     return f"{experiment.labels[cell]} ends at {mine}, its baseline at {base}: {show(gained, 'points')} points{chance}."
@@ -120,15 +124,15 @@ def _control(experiment: Experiment, runs: Runs, cell: str) -> str:
         return ""
     pair = {"cells": {name: experiment.cells[name] for name in (controls[0], cell)}, "baseline": controls[0]}
     direct = experiment.model_copy(update=pair)
-    comparison = compare(direct, {name: runs[name] for name in pair["cells"]})
-    which = direction(direct, comparison, cell)
+    table = Lookup(compare(direct, {name: runs[name] for name in pair["cells"]}))
+    which = direction(direct, table, cell)
     words = {
         "faster": "The angle's order is faster than the same Gaussian over a random order",
         "slower": "The angle's order is slower than the same Gaussian over a random order",
         "open": "Nothing tells the angle's order from a random one under the same Gaussian",
         "few": "Too few seeds tell the angle's order from a random one under the same Gaussian",
     }[which]
-    return f"{words}: speed-up {_ratios(direct, comparison, cell)}."
+    return f"{words}: speed-up {_ratios(direct, table, cell)}."
 
 
 def _others(experiment: Experiment, directions: dict[str, Direction], cells: list[str]) -> str:

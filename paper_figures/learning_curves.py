@@ -66,20 +66,27 @@ def _together(experiment: Experiment, frame: pd.DataFrame, panel: str, ax: Axes)
 
 def _panels(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     cells = [cell for cell in experiment.labels if cell in set(frame.cell) and baseline_of(experiment, cell) != cell]
+    curves = {cell: _mean_curve(group) for cell, group in frame.groupby("cell")}
     figure, axes = style.panels(len(cells), height=1.5)
     for ax, cell in zip(axes, cells, strict=True):
         for name, colour in ((baseline_of(experiment, cell), "0.55"), (cell, sns.color_palette("colorblind")[0])):
-            mine, label = frame[frame.cell == name], experiment.labels[name]
-            sns.lineplot(
-                mine, x="x", y="y", color=colour, errorbar=style.band, seed=0, label=label, legend=False, ax=ax
-            )
+            if name in curves:
+                curve = curves[name]
+                ax.fill_between(curve.index, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
+                ax.plot(curve.index, curve["mean"], color=colour)
         _targets(experiment, ax)
-        ax.set(ylabel="", xlim=(0, None))
         ax.set_title(experiment.labels[cell], loc="left", fontsize=7.5)
+    axes[0].set_xlim(0, None)
     style.label_bottom(axes, "optimizer step")
     figure.supylabel("held-out accuracy (%)", fontsize=8)
     figure.suptitle(f"{style.title(experiment, frame)}; grey: baseline", x=0.01, ha="left", fontsize=9)
     return figure
+
+
+def _mean_curve(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row a step: mean over seeds, low, high."""
+    rows = {x: (values.mean(), *style.band(values)) for x, values in runs.groupby("x").y}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
 
 
 def _targets(experiment: Experiment, ax: Axes) -> None:

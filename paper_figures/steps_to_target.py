@@ -35,9 +35,9 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     shades = sns.color_palette("crest", len(targets))
     height = 0.8 / len(targets)
     for place, (target, shade) in enumerate(zip(targets, shades, strict=True)):
-        for row, label in enumerate(labels):
-            mine = frame[(frame.target == target) & (frame.schedule == label)]
-            _bar(ax, mine, row + (place - (len(targets) - 1) / 2) * height, height, shade)
+        mine = frame[frame.target == target]
+        y = mine.schedule.map(labels.index) + (place - (len(targets) - 1) / 2) * height
+        _bars(ax, mine.assign(y=y), 0.9 * height, shade)
     ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="optimizer steps", xlim=(0, None))
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -53,16 +53,21 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _bar(ax: Axes, mine: pd.DataFrame, y: float, height: float, shade: tuple[float, float, float]) -> None:
-    if mine.empty:
-        return
-    runs = [Reached(steps, censored) for steps, censored in zip(mine.steps, mine.censored, strict=True)]
-    summary = summarize_reached(runs)
-    look = {"hatch": "////", "color": "white", "edgecolor": shade} if summary.censored else {"color": shade}
-    ax.barh(y, summary.mean, height * 0.9, lw=0.8, **look)
-    if summary.low is not None and not summary.censored:
-        ax.plot([summary.low, summary.high], [y, y], color="black", lw=1)
-    reached = mine[~mine.censored]
-    ax.plot(reached.steps, [y] * len(reached), "o", ms=2.2, color="black", mfc="white", mew=0.6)
-    if len(never := mine[mine.censored]):
-        ax.plot(never.steps, [y] * len(never), ">", ms=3.5, color="black", clip_on=False)
+def _bars(ax: Axes, runs: pd.DataFrame, height: float, shade: tuple[float, float, float]) -> None:
+    """One target's; ``runs`` has a row a run, with the place ``y`` of its cell's bar."""
+    whole, bound = [], []
+    for y, mine in runs.groupby("y"):
+        summary = summarize_reached([Reached(*one) for one in zip(mine.steps, mine.censored, strict=True)])
+        (bound if summary.censored else whole).append((y, summary.mean, summary.low, summary.high))
+    if whole:
+        y, mean, low, high = zip(*whole, strict=True)
+        ax.barh(y, mean, height, lw=0.8, color=shade)
+        if None not in low:
+            ax.hlines(y, low, high, color="black", lw=1)
+    if bound:
+        y, mean, *_ = zip(*bound, strict=True)
+        ax.barh(y, mean, height, lw=0.8, hatch="////", color="white", edgecolor=shade)
+    reached = runs[~runs.censored]
+    ax.plot(reached.steps, reached.y, "o", ms=2.2, color="black", mfc="white", mew=0.6)
+    if len(never := runs[runs.censored]):
+        ax.plot(never.steps, never.y, ">", ms=3.5, color="black", clip_on=False)

@@ -4,7 +4,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from analysis.comparison import compare, find, headline
+from analysis.comparison import Lookup, compare, headline
 from analysis.paper import against_paper, paper
 from analysis.rendering import latex, markdown
 from analysis.runs import MEAN, accuracy_curves, baseline_of, finished_runs, shares_problems
@@ -151,11 +151,11 @@ def test_several_benchmarks_have_their_own_numbers_and_a_mean(tmp_path):
     experiment = write_runs(tmp_path, 3, benchmarks=("one", "two"))
     table = table_of(experiment, tmp_path)
     assert headline(table) == MEAN
-    assert find(table, "grpo", "accuracy at end")["mean"] == pytest.approx(0.75 * 0.76)
-    assert find(table, "grpo", "accuracy at end", benchmark="two")["mean"] == pytest.approx(0.38)
-    assert find(table, "grpo", "steps to target", 0.6, "one")["mean"] == 20
-    assert find(table, "grpo", "steps to target", 0.6, "two").bound == ">"
-    assert find(table, "adarft", "probability of improvement")["mean"] == 1
+    assert Lookup(table).find("grpo", "accuracy at end").mean == pytest.approx(0.75 * 0.76)
+    assert Lookup(table).find("grpo", "accuracy at end", benchmark="two").mean == pytest.approx(0.38)
+    assert Lookup(table).find("grpo", "steps to target", 0.6, "one").mean == 20
+    assert Lookup(table).find("grpo", "steps to target", 0.6, "two").bound == ">"
+    assert Lookup(table).find("adarft", "probability of improvement").mean == 1
     text = text_of(experiment, tmp_path)
     assert printed(text, "AdaRFT", "one").startswith("86.0")
     assert printed(text, "AdaRFT", "two").startswith("43.0")
