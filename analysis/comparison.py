@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.runs import MEAN, Runs, accuracy_curves, baseline_of, shares_problems, training_curves
+from analysis.runs import MEAN, Runs, baseline_of, shares_problems
 from gainrl.config import Experiment
 from gainrl.stats import (
     Reached,
@@ -34,7 +34,7 @@ COSTS = {
 """What a target may cost -> its column of the accuracy curves."""
 
 Curve = Mapping[str, Any]
-"""Column of `accuracy_curves` -> its values, by rising step"""
+"""Column of `Runs.accuracy` -> its values, by rising step"""
 Curves = dict[tuple[str, int, str], Curve]
 """(cell, seed, benchmark) -> its accuracy curve"""
 Row = tuple[str, str, str, float | None, Summary | None]
@@ -100,14 +100,14 @@ def when_reached(curve: Curve, cost: str, target: float, window: int = 1) -> Rea
 
 
 def _curves(runs: Runs) -> Curves:
-    frame = accuracy_curves(runs)
+    frame = runs.accuracy
     columns = ["accuracy", "stderr", *COSTS.values()]
     groups = frame.groupby(["cell", "seed", "benchmark"], sort=False)
     return {key: {name: group[name].to_numpy() for name in columns} for key, group in groups[columns]}  # type: ignore[misc]
 
 
 def _speeds(runs: Runs) -> Iterator[Row]:
-    medians = training_curves(runs).groupby(["cell", "seed"]).seconds.median()
+    medians = runs.training.groupby(["cell", "seed"]).seconds.median()
     for cell, by_seed in runs.items():
         if by_seed:
             yield cell, "", "seconds a step", None, summarize([medians[cell, seed] for seed in by_seed])

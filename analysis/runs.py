@@ -1,8 +1,8 @@
 """From run folders to data frames."""
 
 import json
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Collection
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,59 @@ from gainrl.config import Experiment
 from gainrl.errors import InputError
 from gainrl.records import RunFolder
 
-Runs = dict[str, dict[int, RunFolder]]
-"""cell -> seed -> finished run"""
 RUN = ["cell", "seed"]
 MEAN = "mean of the benchmarks"
 """Stands for a benchmark where there are several."""
+SPENT = ["problems_seen", "completion_tokens", "training_seconds"]
 
 
-class FinishedRun(RunFolder):
-    """A run whose evaluations and metrics are read once, as they no longer change."""
+class Runs(dict[str, dict[int, RunFolder]]):
+    """cell -> seed -> finished run. Finished runs do not change: what is read of all of them is read once."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.metrics = cache(super().metrics)  # type: ignore[method-assign]
-        self.evals = cache(super().evals)  # type: ignore[method-assign]
+    @cached_property
+    def evaluations(self) -> pd.DataFrame:
+        """A row a (cell, seed, step, benchmark, metric): what evals.jsonl holds."""
+        return self._stack(RunFolder.evals)
+
+    @cached_property
+    def training(self) -> pd.DataFrame:
+        """A row a (cell, seed, optimizer step): what metrics.jsonl holds, and training_seconds until then."""
+        metrics = self._stack(RunFolder.metrics)
+        return metrics.assign(training_seconds=metrics.groupby(RUN).seconds.cumsum())
+
+    @cached_property
+    def accuracy(self) -> pd.DataFrame:
+        """A row a (cell, seed, benchmark, evaluated step), in that order: accuracy, stderr, n, and `SPENT` by then.
+
+        Where a run has several benchmarks there is one more, `MEAN`, the plain mean over them.
+        """
+        evals = self.evaluations[self.evaluations.metric == "accuracy"].rename(columns={"value": "accuracy"})
+        evals = evals[[*RUN, "benchmark", "step", "accuracy", "stderr", "n"]]
+        accuracy = pd.concat([evals, _mean_over_benchmarks(evals)], ignore_index=True)
+        curves = accuracy.merge(self.training[[*RUN, "step", *SPENT]], on=[*RUN, "step"], how="left")
+        return curves.fillna(dict.fromkeys(SPENT, 0)).sort_values([*RUN, "benchmark", "step"], ignore_index=True)
+
+    @cached_property
+    def headline(self) -> pd.DataFrame:
+        """The accuracy curves of the one benchmark, or of the mean of several."""
+        mean = self.accuracy.benchmark == MEAN
+        return self.accuracy[mean] if mean.any() else self.accuracy
+
+    @cached_property
+    def draws(self) -> pd.DataFrame:
+        """A row a (cell, seed, drawn problem): epoch, rank."""
+        return self._stack(lambda run: pd.read_parquet(run.path / "draws.parquet", columns=["epoch", "rank"]))
+
+    def only(self, cells: Collection[str]) -> "Runs":
+        """Of these cells, without reading them again."""
+        some = Runs({cell: self[cell] for cell in cells})
+        some.evaluations = self.evaluations[self.evaluations.cell.isin(cells)]
+        some.training = self.training[self.training.cell.isin(cells)]
+        return some
+
+    def _stack(self, read: Callable[[RunFolder], pd.DataFrame]) -> pd.DataFrame:
+        frames = [read(run).assign(cell=cell, seed=seed) for cell in self for seed, run in self[cell].items()]
+        return pd.concat(frames, ignore_index=True)
 
 
 def finished_runs(experiment: Experiment, root: Path) -> Runs:
@@ -33,12 +72,12 @@ def finished_runs(experiment: Experiment, root: Path) -> Runs:
 
     Raises InputError if there is none.
     """
-    runs: Runs = {}
+    runs = Runs()
     for cell in experiment.cells:
         folders = {
             int(path.name.removeprefix("seed-")): path for path in (root / experiment.name / cell).glob("seed-*")
         }
-        finished = {seed: FinishedRun(folders[seed]) for seed in sorted(folders)}
+        finished = {seed: RunFolder(folders[seed]) for seed in sorted(folders)}
         runs[cell] = {seed: run for seed, run in finished.items() if run.status()[0] == "finished"}
     if not any(runs.values()):
         raise InputError(
@@ -74,32 +113,6 @@ def baseline_of(experiment: Experiment, cell: str) -> str:
     return experiment.baseline if experiment.baseline in alike or not alike else alike[0]
 
 
-def accuracy_curves(runs: Runs) -> pd.DataFrame:
-    """A row a (cell, seed, benchmark, evaluated step): accuracy, stderr, n, and what was spent by then, in rising order.
-
-    Spent are problems_seen, completion_tokens and training_seconds. Where a run has several benchmarks there is one more,
-    `MEAN`, the plain mean over them.
-    """
-    evals, training = _stack(runs, lambda run: run.evals()), training_curves(runs)
-    accuracy = evals[evals.metric == "accuracy"].rename(columns={"value": "accuracy"})
-    accuracy = accuracy[[*RUN, "benchmark", "step", "accuracy", "stderr", "n"]]
-    accuracy = pd.concat([accuracy, _mean_over_benchmarks(accuracy)], ignore_index=True)
-    training["training_seconds"] = training.groupby(RUN).seconds.cumsum()
-    spent = ["problems_seen", "completion_tokens", "training_seconds"]
-    curves = accuracy.merge(training[[*RUN, "step", *spent]], on=[*RUN, "step"], how="left")
-    return curves.fillna(dict.fromkeys(spent, 0)).sort_values([*RUN, "benchmark", "step"], ignore_index=True)
-
-
-def training_curves(runs: Runs) -> pd.DataFrame:
-    """A row a (cell, seed, optimizer step): what metrics.jsonl holds."""
-    return _stack(runs, lambda run: run.metrics())
-
-
-def drawn_problems(runs: Runs) -> pd.DataFrame:
-    """A row a (cell, seed, drawn problem): what draws.parquet holds."""
-    return _stack(runs, RunFolder.draws)
-
-
 def read_json(run: RunFolder, name: str) -> dict[str, Any]:
     """config.json or environment.json as it stands, also where another version of the suite wrote it."""
     values: dict[str, Any] = json.loads((run.path / name).read_text())
@@ -125,8 +138,3 @@ def _mean_over_benchmarks(accuracy: pd.DataFrame) -> pd.DataFrame:
     )
     mean = mean.assign(benchmark=MEAN, stderr=mean.stderr**0.5 / mean.of)
     return mean[mean.asked == mean.of].drop(columns=["asked", "of"])
-
-
-def _stack(runs: Runs, read: Callable[[RunFolder], pd.DataFrame]) -> pd.DataFrame:
-    frames = [read(run).assign(cell=cell, seed=seed) for cell, by_seed in runs.items() for seed, run in by_seed.items()]
-    return pd.concat(frames, ignore_index=True)

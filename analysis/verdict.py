@@ -124,7 +124,7 @@ def _control(experiment: Experiment, runs: Runs, cell: str) -> str:
         return ""
     pair = {"cells": {name: experiment.cells[name] for name in (controls[0], cell)}, "baseline": controls[0]}
     direct = experiment.model_copy(update=pair)
-    table = Lookup(compare(direct, {name: runs[name] for name in pair["cells"]}))
+    table = Lookup(compare(direct, runs.only(pair["cells"])))
     which = direction(direct, table, cell)
     words = {
         "faster": "The angle's order is faster than the same Gaussian over a random order",

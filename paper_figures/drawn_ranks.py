@@ -5,7 +5,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.runs import Runs, drawn_problems, training_curves
+from analysis.runs import Runs
 from gainrl.config import Experiment
 from paper_figures import style
 
@@ -18,11 +18,10 @@ def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
 
     No rows where no schedule has an order.
     """
-    drawn = drawn_problems(runs)
-    drawn = drawn.dropna(subset="rank").astype({"rank": float}) if "rank" in drawn else drawn.head(0).assign(rank=0.0)
+    drawn = runs.draws.dropna(subset="rank").astype({"rank": float})
     tails = sorted({0.5, *((1 - share) / 2 for share in RIBBONS), *((1 + share) / 2 for share in RIBBONS)})
     ranks = drawn.groupby(["cell", "epoch"])["rank"].quantile(tails).rename_axis(["cell", "epoch", "quantile"])
-    training = training_curves(runs)
+    training = runs.training
     mu = training.groupby(["cell", "epoch"]).mu.mean() if "mu" in training else pd.Series(dtype=float, name="mu")
     frame = ranks.reset_index()
     keys = pd.MultiIndex.from_frame(frame[["cell", "epoch"]])

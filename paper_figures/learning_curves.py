@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.runs import MEAN, Runs, accuracy_curves, baseline_of, training_curves
+from analysis.runs import Runs, baseline_of
 from gainrl.config import Experiment
 from paper_figures import style
 
@@ -19,11 +19,9 @@ def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
 
     Accuracy is the mean over the benchmarks, where there are several.
     """
-    curves = accuracy_curves(runs)
-    accuracy = curves[curves.benchmark == MEAN] if (curves.benchmark == MEAN).any() else curves
-    accuracy = accuracy.rename(columns={"step": "x", "accuracy": "y"}).assign(panel="accuracy")
+    accuracy = runs.headline.rename(columns={"step": "x", "accuracy": "y"}).assign(panel="accuracy")
     panels = [accuracy.assign(y=100 * accuracy.y)]
-    training = training_curves(runs)
+    training = runs.training
     if "mu" in training:
         mu = training.dropna(subset="mu").drop_duplicates(["cell", "seed", "epoch"])
         panels.append(mu.rename(columns={"epoch": "x", "mu": "y"}).assign(panel="mu"))

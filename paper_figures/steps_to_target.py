@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.comparison import when_reached
-from analysis.runs import MEAN, Runs, accuracy_curves
+from analysis.runs import Runs
 from gainrl.config import Experiment
 from gainrl.stats import Reached, summarize_reached
 from paper_figures import style
@@ -16,10 +16,8 @@ from paper_figures import style
 
 def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
     """Columns cell, schedule (its label), target, seed, steps, censored; by the mean of several benchmarks."""
-    curves = accuracy_curves(runs)
-    curves = curves[curves.benchmark == MEAN] if (curves.benchmark == MEAN).any() else curves
     rows = []
-    for (cell, seed), curve in curves.sort_values(["seed", "step"]).groupby(["cell", "seed"], sort=False):
+    for (cell, seed), curve in runs.headline.groupby(["cell", "seed"]):
         for target in experiment.targets:
             when = when_reached(curve, "steps", target)
             rows.append((cell, experiment.labels[cell], target, seed, when.at, when.censored))

@@ -1,7 +1,6 @@
 """The report page over more and more runs: seconds from run folders to the HTML file.
 
-Run folders are made up (their content has a real run's size), quickstart's four schedules for several models, five seeds each;
-the page has an experiment for every hundred runs. Making the folders is not counted.
+Run folders are made up (what is in them has a real run's size); making them is not counted.
 """
 
 import json
@@ -21,12 +20,12 @@ from gainrl.records import RunFolder, environment
 from gainrl.seeding import generator
 from speed.report import publish
 
-SEEDS, MODELS = 5, 5
+MODELS = 5
 STEPS, EVERY, DRAWN, EPOCHS = 120, 5, 64, 30
 
 
 def made_up(name: str) -> Experiment:
-    """An experiment of a hundred runs: quickstart's four schedules on five models."""
+    """An experiment of twenty cells: quickstart's four schedules on five models."""
     plan = load_experiment("quickstart")
     cells = {
         f"{model}-{cell}": run.model_copy(update={"model": run.model.model_copy(update={"name": f"model {model}"})})
@@ -40,9 +39,10 @@ def made_up(name: str) -> Experiment:
     return plan.model_copy(update=update)
 
 
-def write_runs(plan: Experiment, root: Path, machine: dict[str, object]) -> None:
+def write_runs(plan: Experiment, seeds: int, root: Path, machine: dict[str, object]) -> None:
     for number, (cell, run) in enumerate(plan.cells.items()):
-        for seed in range(SEEDS):
+        sliding = run.schedule.name == "gaussian"
+        for seed in range(seeds):
             folder = RunFolder(root / plan.name / cell / f"seed-{seed}")
             folder.path.mkdir(parents=True)
             rng = generator(seed, f"{plan.name} {cell}")
@@ -54,21 +54,32 @@ def write_runs(plan: Experiment, root: Path, machine: dict[str, object]) -> None
                  "unparseable": 0.0, "value": 0.9 - 0.6 * float(np.exp(-step / slow))}
                 for step in range(0, STEPS + 1, EVERY)
             ]  # fmt: skip
+            fixed = {"seconds": 0.4, "reward": 0.5, "accuracy": 0.5, "angle": 0.3, "loss": 0.01, "grad_norm": 0.2}
             metrics = [
-                {"step": step, "epoch": step // 4, "seconds": 0.4, "problems_seen": 16 * step, "completion_tokens": 2000 * step,
-                 "reward": 0.5, "accuracy": 0.5, "angle": 0.3, "loss": 0.01, "grad_norm": 0.2, "mu": 6.0 * step}
+                {
+                    "step": step,
+                    "epoch": step // 4,
+                    "problems_seen": 16 * step,
+                    "completion_tokens": 2000 * step,
+                    **fixed,
+                }
+                | ({"mu": 6.0 * step} if sliding else {})
                 for step in range(1, STEPS + 1)
-            ]  # fmt: skip
+            ]
             for name, rows in (("evals.jsonl", evals), ("metrics.jsonl", metrics)):
                 (folder.path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-            folder.write_draws(_draws(rng))
+            folder.write_draws(_draws(rng, sliding))
             folder.finish()
 
 
-def _draws(rng: np.random.Generator) -> pd.DataFrame:
+def _draws(rng: np.random.Generator, sliding: bool) -> pd.DataFrame:
     epoch = np.repeat(np.arange(EPOCHS), DRAWN)
     rank = np.clip(rng.normal(25 * epoch, 64), 0, 1023).astype(int)
-    frame = {"epoch": epoch, "problem_id": [f"problem {n}" for n in rank], "rank": pd.array(rank, dtype="Int64")}
+    frame = {
+        "epoch": epoch,
+        "problem_id": [f"problem {n}" for n in rank],
+        "rank": pd.array(rank if sliding else [None] * 1920, dtype="Int64"),
+    }
     return pd.DataFrame({**frame, "pass_rate": rng.random(len(rank)), "angle": rng.random(len(rank))})
 
 
@@ -76,28 +87,33 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1))
 
 
-def main(runs: tuple[int, ...] = (100, 200, 500, 1000)) -> None:
+def main(seeds: tuple[int, ...] = (5, 10, 25, 50), experiments: int = 10) -> None:
     """Measure and publish.
 
     Args:
-        runs: How many runs the page is about; multiples of 100.
+        seeds: Of every cell of the one experiment that a page is about; twenty cells.
+        experiments: Of as many runs together as the largest of those pages has, on one more page.
     """
-    machine, plans = environment(), [made_up(f"made_up_{number}") for number in range(max(runs) // 100)]
-    rows = []
+    machine, rows = environment(), []
+    several = [(made_up(f"part_{number}"), max(seeds) // experiments) for number in range(experiments)]
+    pages = [[(made_up(f"seeds_{number}"), number)] for number in sorted(seeds)] + [several]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for plan in track(plans, description="run folders"):
-            write_runs(plan, root, machine)
-        write_report(plans[:1], root, root / "warm.html")
-        for number in track(sorted(runs), description="pages"):
-            began = time.perf_counter()
-            path = write_report(plans[: number // 100], root, root / "report.html")
-            seconds = time.perf_counter() - began
-            size = path.stat().st_size / 2**20
-            rows.append(
-                {"runs": number, "seconds": seconds, "milliseconds a run": 1000 * seconds / number, "page, MiB": size}
-            )
-    note = f"{SEEDS} seeds a cell, {4 * MODELS} cells an experiment, an experiment for every 100 runs; {STEPS} steps a run."
+        for number, parts in enumerate(track(pages, description="pages")):
+            for plan, of in parts:
+                write_runs(plan, of, root, machine)
+            plans = [plan for plan, _ in parts]
+            if not number:
+                write_report(plans, root, root / "warm.html")
+            began, used = time.perf_counter(), time.process_time()
+            size = write_report(plans, root, root / "report.html").stat().st_size
+            seconds, used = time.perf_counter() - began, time.process_time() - used
+            runs = sum(of * len(plan.cells) for plan, of in parts)
+            rows.append({"experiments": len(plans), "runs": runs, "seconds": seconds, "CPU seconds": used,
+                         "CPU milliseconds a run": 1000 * used / runs, "page, MiB": size / 2**20})  # fmt: skip
+    note = (
+        f"{4 * MODELS} cells an experiment, {STEPS} steps a run. What is left where there are few runs are the figures."
+    )
     publish("report_page", "The report page over many runs", pd.DataFrame(rows), note)
 
 

@@ -7,7 +7,7 @@ import pytest
 from analysis.comparison import Lookup, compare, headline
 from analysis.paper import against_paper, paper
 from analysis.rendering import latex, markdown
-from analysis.runs import MEAN, accuracy_curves, baseline_of, finished_runs, shares_problems
+from analysis.runs import MEAN, Runs, baseline_of, finished_runs, shares_problems
 from analysis.tables import grids
 from experiments.base import load_experiment
 from gainrl.errors import InputError
@@ -36,7 +36,9 @@ def write_runs(root, seeds, curves=CURVES, benchmarks=("b",)):
                 row = {"step": step, "epoch": step // 4, "seconds": 0.5, "problems_seen": 16 * step,
                        "completion_tokens": 1000 * step, "accuracy": 0.5}  # fmt: skip
                 folder.append_metrics(row | ({"mu": float(step)} if cell in ("gainrl", "control") else {}))
-            folder.write_draws(pd.DataFrame({"epoch": [0], "problem_id": ["a"]}))
+            folder.write_draws(
+                pd.DataFrame({"epoch": [0], "problem_id": ["a"], "rank": pd.array([None], dtype="Int64")})
+            )
             folder.finish()
     return experiment
 
@@ -99,7 +101,7 @@ def test_three_seeds_give_intervals(tmp_path):
 def test_the_order_of_files_does_not_matter(tmp_path):
     experiment = write_runs(tmp_path, 2)
     runs = finished_runs(experiment, tmp_path)
-    backward = {cell: dict(reversed(by_seed.items())) for cell, by_seed in runs.items()}
+    backward = Runs({cell: dict(reversed(by_seed.items())) for cell, by_seed in runs.items()})
     assert compare(experiment, runs).equals(compare(experiment, backward))
 
 
@@ -117,7 +119,7 @@ def test_unfinished_runs_are_not_counted(tmp_path):
 
 def test_costs_at_step_zero_are_zero(tmp_path):
     experiment = write_runs(tmp_path, 1)
-    curves = accuracy_curves(finished_runs(experiment, tmp_path))
+    curves = finished_runs(experiment, tmp_path).accuracy
     assert (curves[curves.step == 0].problems_seen == 0).all()
     assert (curves[curves.step == 10].problems_seen == 160).all()
 

@@ -89,11 +89,10 @@ def test_a_bar_is_hatched_where_a_seed_never_reached_the_target(tmp_path):
 
 def test_the_ribbons_are_quantiles_of_the_drawn_ranks(tmp_path):
     experiment = write_runs(tmp_path, 2)
-    runs = finished_runs(experiment, tmp_path)
-    assert drawn_ranks.data(experiment, runs).empty  # no draws with ranks
+    assert drawn_ranks.data(experiment, finished_runs(experiment, tmp_path)).empty  # no draws with ranks
     give_ranks(tmp_path, "gainrl", 0, [range(0, 50), range(50, 100)])
     give_ranks(tmp_path, "gainrl", 1, [range(50, 101), range(100, 150)])
-    frame = drawn_ranks.data(experiment, runs)
+    frame = drawn_ranks.data(experiment, finished_runs(experiment, tmp_path))
     first = frame[frame.epoch == 0].set_index("quantile")["rank"]
     assert first[0.5] == 50
     assert first.iloc[0] == pytest.approx(5)

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs import Runs, read_json
+from analysis.runs import RUN, Runs, read_json
 from gainrl.config import Experiment, hash_of
-from gainrl.records import RunFolder
 
 MOST_POINTS = 60
 """Of a training curve; longer ones are averaged in blocks."""
@@ -18,6 +17,8 @@ CURVES = ("accuracy", "mu", "target")
 def run_details(experiment: Experiment, runs: Runs) -> dict[str, Any]:
     """``configs`` and ``environments``, each once, and ``runs`` that point to them: JSON for the page's script."""
     configs, environments = _Once(), _Once()
+    evaluations = dict(iter(runs.evaluations[runs.evaluations.metric == "accuracy"].groupby(RUN)))
+    training = dict(iter(runs.training.groupby(RUN)))
     rows = [
         {
             "cell": experiment.labels[cell],
@@ -25,8 +26,8 @@ def run_details(experiment: Experiment, runs: Runs) -> dict[str, Any]:
             "hash": hash_of(read_json(run, "config.json")),
             "config": configs.place({**read_json(run, "config.json"), "seed": None}),
             "environment": environments.place(read_json(run, "environment.json")),
-            "evaluations": _evaluations(run),
-            "training": _training(run.metrics()),
+            "evaluations": _evaluations(evaluations[cell, seed]),
+            "training": _training(training[cell, seed]),
         }
         for cell, by_seed in runs.items()
         for seed, run in by_seed.items()
@@ -49,10 +50,8 @@ class _Once:
         return self._places[key]
 
 
-def _evaluations(run: RunFolder) -> dict[str, list[list[float]]]:
+def _evaluations(accuracy: pd.DataFrame) -> dict[str, list[list[float]]]:
     """Benchmark -> [step, accuracy in percent], ..."""
-    evals = run.evals()
-    accuracy = evals[evals.metric == "accuracy"]
     return {
         str(name): [
             [step, round(100 * value, 2)] for step, value in zip(group.step.tolist(), group["value"], strict=True)
