@@ -7,29 +7,25 @@ from gainrl.config import Experiment
 from gainrl.launch.bar import bar
 from gainrl.launch.estimate import describe
 from gainrl.launch.failure import Failure
-from gainrl.launch.job import Job
 from gainrl.launch.launchers import Debug, Launcher, Local
-from gainrl.launch.plan import Run, claim, plan_runs, run_path
-from gainrl.launch.run import run_all
+from gainrl.launch.plan import Run, plan_runs, run_path
+from gainrl.launch.run import run_all, train_here
 from gainrl.launch.slurm import Slurm
-from gainrl.launch.watch import Watch
 
 __all__ = [
     "Debug",
     "Failure",
-    "Job",
     "Launcher",
     "Local",
     "Run",
     "Slurm",
-    "Watch",
     "bar",
-    "claim",
     "describe",
     "plan_runs",
     "run_all",
     "run_experiment",
     "run_path",
+    "train_here",
 ]
 
 

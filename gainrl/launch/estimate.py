@@ -80,10 +80,11 @@ def _state(run: Run, trained: Run | None, links: Sequence[str]) -> str:
 
 def _total(runs: int, costs: Sequence[float | None], launcher: Launcher) -> str:
     known = [cost for cost in costs if cost is not None]
-    lines = [f"{runs} cells x seeds: {len(costs)} runs to train, the others are finished or shared; {launcher.describe()}"]
+    lines = [f"{runs} cells x seeds, {len(costs)} to train {launcher.describe()}; the others are finished or shared"]
     if len(known) < len(costs):
         lines.append(f"time unknown for {len(costs) - len(known)}: no run with their model is finished yet")
     if known:
-        at_once = max(max(known), sum(known) / launcher.at_once())
-        lines.append(f"about {duration(sum(known))} of training, {duration(at_once)} from start to end; warm-up and scoring come on top")
+        wall = max(*known, sum(known) / launcher.at_once())
+        lines.append(f"about {duration(sum(known))} of training, {duration(wall)} until the last has ended")
+        lines.append("warm-up and scoring come on top")
     return "\n".join(lines)

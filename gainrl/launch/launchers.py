@@ -6,7 +6,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from gainrl.launch.job import Job
 from gainrl.launch.plan import Run
 from gainrl.records import RunFolder
 
-Outcome = tuple[Run, Failure | None]
+Outcomes = Generator[tuple[Run, Failure | None]]
 Tick = Callable[[], None]
 WAIT = 0.2
 """Seconds between two looks at the jobs."""
@@ -34,7 +34,7 @@ class Launcher(Protocol):
     def at_once(self) -> int:
         """How many, at most."""
 
-    def train(self, runs: Sequence[Run], tick: Tick) -> Iterator[Outcome]:
+    def train(self, runs: Sequence[Run], tick: Tick) -> Outcomes:
         """Train all runs, calling ``tick`` every now and then; yields each as it ends."""
 
 
@@ -47,7 +47,7 @@ class Debug:
     def at_once(self) -> int:
         return 1
 
-    def train(self, runs: Sequence[Run], tick: Tick) -> Iterator[Outcome]:
+    def train(self, runs: Sequence[Run], tick: Tick) -> Outcomes:
         for run in runs:
             job: submitit.Job[None] = submitit.DebugExecutor(jobs_folder(run)).submit(Job(run, tick))
             error = job.exception()
@@ -71,7 +71,7 @@ class Local:
     def threads(self) -> int:
         return max(1, len(os.sched_getaffinity(0)) // self.jobs)
 
-    def train(self, runs: Sequence[Run], tick: Tick) -> Iterator[Outcome]:
+    def train(self, runs: Sequence[Run], tick: Tick) -> Outcomes:
         gpus = _gpus(runs)
         waiting, active = deque(runs), dict[str, tuple[submitit.Job[None], Run, list[int]]]()
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as by Ctrl-C

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from gainrl.launch.failure import Failure
+from gainrl.launch.job import Job
 from gainrl.launch.launchers import Launcher
 from gainrl.launch.plan import Run, claim, unfinished
 from gainrl.launch.watch import Watch
@@ -23,11 +24,28 @@ def run_all(runs: Sequence[Run], launcher: Launcher, overwrite: bool = False) ->
         claim(run)
     failures = []
     with Watch(runs[0].experiment, todo) as watch, closing(launcher.train(todo, watch.tick)) as outcomes:
-        if len(todo) < len(runs):
-            watch.say(f"{len(runs) - len(todo)} of {len(runs)} runs are finished already")
+        left = {run.hash for run in todo}
+        if done := sum(run.hash not in left for run in runs):
+            watch.say(f"{done} of {len(runs)} runs are finished already")
         for run, failed in outcomes:
             watch.ended(run, failed is not None)
             if failed is not None:
                 failures.append(failed)
                 watch.say(str(failed))
     return failures
+
+
+def train_here(run: Run, overwrite: bool = False, worker: bool = False) -> None:
+    """Train one run in this process, or under accelerate; what is raised is not caught. A worker stays silent.
+
+    Raises InputError: as `run_all`.
+    """
+    if worker:  # the first process has made the link, and shows how it goes
+        Job(run)()
+    elif overwrite or not run.is_finished():
+        claim(run, overwrite)
+        with Watch(run.experiment, [run]) as watch:
+            Job(run, watch.tick)()
+            watch.ended(run, failed=False)
+    else:
+        claim(run)

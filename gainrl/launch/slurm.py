@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any
 
 import submitit
 
-from gainrl.config import Execution, SlurmOptions
+from gainrl.config import SlurmOptions
 from gainrl.errors import InputError, one_line
 from gainrl.launch.job import Job
-from gainrl.launch.launchers import Outcome, Tick, jobs_folder, outcome
+from gainrl.launch.launchers import Outcomes, Tick, jobs_folder, outcome
 from gainrl.launch.plan import Run
 from gainrl.records import write_atomically
 
@@ -33,7 +33,7 @@ ALIVE = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEU
 
 @dataclass(frozen=True)
 class Slurm:
-    options: SlurmOptions = SlurmOptions()
+    options: SlurmOptions
 
     def describe(self) -> str:
         where = f" partition {self.options.partition}" if self.options.partition else ""
@@ -42,7 +42,7 @@ class Slurm:
     def at_once(self) -> int:
         return self.options.array_size
 
-    def train(self, runs: Sequence[Run], tick: Tick) -> Iterator[Outcome]:
+    def train(self, runs: Sequence[Run], tick: Tick) -> Outcomes:
         active = self._jobs(runs)
         queue = _Queue()
         try:
@@ -57,20 +57,22 @@ class Slurm:
                 time.sleep(0.5)
         except KeyboardInterrupt:
             ids = " ".join(sorted({job_id.split("_")[0] for job_id in active}))
-            print(f"gainrl: the jobs go on in Slurm; scancel {ids} ends them, the same command watches them", file=sys.stderr)
+            print(
+                f"gainrl: the jobs go on in Slurm; scancel {ids} ends them, the same command watches them",
+                file=sys.stderr,
+            )
             raise
 
     def _jobs(self, runs: Sequence[Run]) -> dict[str, tuple["submitit.Job[None]", Run]]:
         """Jobs by their id: those that Slurm still has from before, and new arrays, one for runs of equal needs."""
         states = squeue()
-        jobs = {job.job_id: (job, run) for run in runs if (job := _recorded(run, states)) is not None}
+        jobs = {job.job_id: (job, run) for run in runs for job in _recorded(run, states)}
         known = {run.hash for _, run in jobs.values()}
         new = sorted((run for run in runs if run.hash not in known), key=self._needs)
         for _, alike in groupby(new, key=self._needs):
             group = list(alike)
             for job, run in zip(self._submit(group), group, strict=True):
-                text = json.dumps({"folder": str(job.paths.folder), "job": job.job_id})
-                write_atomically(_record(run), lambda path, text=text: path.write_text(text))
+                _remember(run, job)
                 jobs[job.job_id] = job, run
         return jobs
 
@@ -93,7 +95,7 @@ class Slurm:
             "gpus_per_node": gpus or None,
             "mem": None if options.memory_gb is None else f"{options.memory_gb}GB",
         }
-        extra = dict(one.split("=", 1) if "=" in one else (one, True) for one in options.extra)
+        extra = {name: value or True for name, _, value in (one.partition("=") for one in options.extra)}
         return {name: value for name, value in asked.items() if value is not None} | {
             "job_name": f"gainrl-{run.experiment}",
             "time": math.ceil(60 * hours),
@@ -103,11 +105,6 @@ class Slurm:
             "setup": ["export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}"],
             "additional_parameters": {"requeue": True, **extra},
         }
-
-
-def with_gpus(execution: Execution, options: SlurmOptions) -> Execution:
-    """How a cell is executed when the command line says with how many GPUs."""
-    return execution if options.gpus is None else execution.model_copy(update={"gpus": options.gpus})
 
 
 def squeue() -> dict[str, str]:
@@ -154,10 +151,15 @@ def _record(run: Run) -> Path:
     return run.runs_dir / "shared" / "jobs" / f"{run.hash}.json"
 
 
-def _recorded(run: Run, states: dict[str, str]) -> "submitit.SlurmJob[None] | None":
+def _remember(run: Run, job: "submitit.Job[None]") -> None:
+    text = json.dumps({"folder": str(job.paths.folder), "job": job.job_id})
+    write_atomically(_record(run), lambda path: path.write_text(text))
+
+
+def _recorded(run: Run, states: dict[str, str]) -> "list[submitit.Job[None]]":
+    """The job of an earlier launch that trains the run, if Slurm still has it."""
     try:
         there = json.loads(_record(run).read_text())
-        alive = states.get(there["job"]) in ALIVE
-        return submitit.SlurmJob(there["folder"], there["job"]) if alive else None
+        return [submitit.SlurmJob(there["folder"], there["job"])] if states.get(there["job"]) in ALIVE else []
     except (OSError, ValueError, KeyError):
-        return None
+        return []

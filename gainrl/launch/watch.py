@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -45,7 +46,7 @@ class Watch:
 
     def ended(self, run: Run, failed: bool) -> None:
         """A run has ended, whatever its folder says."""
-        self.seen[run.label] = Progress("failed" if failed else "finished", **_but_state(read_progress(run.home)))
+        self.seen[run.label] = replace(read_progress(run.home), state="failed" if failed else "finished")
         self._look()
 
     def say(self, text: str) -> None:
@@ -105,7 +106,3 @@ def _cells(now: Progress) -> tuple[str, str, str, str, str]:
 def duration(seconds: float) -> str:
     """Hours, minutes, seconds: 1:02:03."""
     return str(timedelta(seconds=round(seconds)))
-
-
-def _but_state(now: Progress) -> dict[str, object]:
-    return {name: value for name, value in vars(now).items() if name != "state"}
