@@ -24,6 +24,8 @@ Trackers = Annotated[
     tuple[str, ...], tyro.conf.arg(help="TRL's trackers, if any: trackio, tensorboard, wandb. None is needed.")
 ]
 
+DEFAULT_SLURM = SlurmOptions()
+
 
 @app.command
 def reproduce(
@@ -33,7 +35,7 @@ def reproduce(
     runs_dir: RunsDir = None,
     launcher: Literal["debug", "local", "slurm"] = "debug",
     jobs: int = 1,
-    slurm: SlurmOptions = SlurmOptions(),
+    slurm: SlurmOptions = DEFAULT_SLURM,
     dry_run: bool = False,
     generation: Generation = None,
     report_to: Trackers = (),
@@ -111,7 +113,8 @@ def train(
 def _launcher(name: str, jobs: int, slurm: SlurmOptions) -> "Launcher":
     from gainrl.launch import Debug, Local, Slurm
 
-    return {"debug": Debug(), "local": Local(jobs), "slurm": Slurm(slurm)}[name]
+    launchers: dict[str, Launcher] = {"debug": Debug(), "local": Local(jobs), "slurm": Slurm(slurm)}
+    return launchers[name]
 
 
 def _with_options(

@@ -27,7 +27,7 @@ def step_seconds(folders: Iterable[Path]) -> dict[Kind, float]:
             continue
         try:
             config = json.loads((folder / "config.json").read_text())
-            kind = config["model"]["name"], config["training"]["generation"]
+            kind = config["model"]["name"], config["training"].get("generation", "transformers")
         except (OSError, ValueError, KeyError):
             continue
         if (seconds := seconds_each(folder)) is not None:

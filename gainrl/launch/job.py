@@ -81,11 +81,8 @@ class _Stopped(SystemExit):
 
 def accelerate_command(run: Run) -> list[str]:
     """One process a GPU of this machine; port 0 is any free one, so that jobs on one machine do not meet."""
-    settings = (
-        ["--multi_gpu"]
-        if run.execution.accelerate is None
-        else ["--config_file", f"{ACCELERATE / run.execution.accelerate}"]
-    )
+    named = run.execution.accelerate
+    settings = ["--multi_gpu"] if named is None else ["--config_file", str(ACCELERATE / named)]
     return [
         *(sys.executable, "-m", "accelerate.commands.launch", *settings),
         *("--num_processes", str(run.execution.gpus), "--num_machines", "1", "--main_process_port", "0"),
