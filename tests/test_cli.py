@@ -70,7 +70,7 @@ def test_ctrl_c_says_what_is_kept(folder, monkeypatch, capsys):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gainrl.launch.run_experiment", interrupted)
+    monkeypatch.setattr("gainrl.launch.run_all", interrupted)
     code, _, err = gainrl(monkeypatch, capsys, "reproduce", "quickstart")
     assert code == 130
     assert "finished runs are kept" in err
