@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pkgutil
 import signal
+import subprocess
 import threading
 from pathlib import Path
 from unittest.mock import patch
@@ -21,6 +22,7 @@ from gainrl.records import Report, RunFolder
 from gainrl.seeding import generator
 from gainrl.train import Interrupted, train_run
 from gainrl.trainer import checkpoints
+from tests.test_cli import gainrl as gainrl_command
 
 EVERY = Execution(checkpoint_every=2)
 PHASES = {
@@ -265,3 +267,39 @@ def test_only_the_newest_checkpoints_are_kept_and_none_of_a_finished_run(model, 
     names = [f"checkpoint-{step}" for step in range(1, 8)]
     assert seen == [names[max(0, last - 2) : last] for last in range(1, 8)]
     assert [path.name for path in folder.checkpoints.iterdir()] == ["step-8"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one MiB, and how to mount it again with other options."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> int:
+        return subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True).returncode
+
+    if mount("size=1m"):
+        pytest.skip("only root may mount a small file system")
+    yield place, mount
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(model, untouched, small_disk):
+    place, mount = small_disk
+    (place / "ballast").write_bytes(bytes(350_000))
+    with pytest.raises(InputError, match=r"checkpoint-\d cannot be written into .* has 0 MiB free: .* the one before"):
+        train(config_of(model), place)
+    folder = RunFolder(place / "run")
+    assert folder.status()[0] in ("failed", "running")
+    assert len(folder.metrics())
+    mount("remount,size=20m")
+    assert_same(train(config_of(model), place), untouched)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(model, small_disk, monkeypatch, capfd):
+    place, mount = small_disk
+    mount("remount,ro")
+    arguments = ["train", "quickstart", "--cell", "grpo", "--runs-dir", str(place / "runs")]
+    code, _, err = gainrl_command(monkeypatch, capfd, *arguments)
+    assert code == 2
+    assert err.splitlines()[-1] == f"gainrl: {place / 'runs'}: Read-only file system"

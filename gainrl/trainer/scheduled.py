@@ -1,6 +1,7 @@
 """TRL's GRPOTrainer and RLOOTrainer, drawing their groups from a schedule. Nothing else about training is changed."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -237,7 +238,11 @@ class Scheduled(Trainer):
             if self.args.should_save:
                 keep(unfinished / name, folder)
         except Exception as error:
-            raise InputError(f"{name} cannot be written into {folder}: {one_line(error)}") from error
+            free = shutil.disk_usage(folder).free // 2**20
+            raise InputError(
+                f"{name} cannot be written into {folder}, which has {free:,} MiB free: {one_line(error)}; "
+                "the same command goes on from the one before"
+            ) from error
         finally:
             self.args.output_dir = str(folder)
         self.accelerator.wait_for_everyone()
