@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, BertModel
 
 from gainrl.errors import InputError
+from gainrl.generators import generator_of
 from gainrl.models import SHAPES, TINY_RECIPES, TinyRecipe
 from gainrl.models.loading import load_model, load_tokenizer, weights_hash
 from gainrl.models.text import text_model
@@ -152,7 +153,11 @@ def test_the_tiny_models_base_has_room_to_learn_at_every_level():
 
     def accuracy(problems: ProblemSet) -> float:
         settings = {"context": loaded.context, "max_completion_tokens": 26, "batch_size": 600}
-        return HeldOut(problems, Prompt(), loaded.tokenizer, **settings).evaluate(loaded.model).value
+        return (
+            HeldOut(problems, Prompt(), loaded.tokenizer, **settings)
+            .evaluate(generator_of(loaded.model, loaded.tokenizer))
+            .value
+        )
 
     levels = sorted({p.difficulty for p in held_out.problems})
     by_level = [

@@ -10,7 +10,10 @@ from transformers import TrainerCallback
 from gainrl.config import Execution, RunConfig
 from gainrl.evaluate import HeldOut
 from gainrl.records import Report, RunFolder
-from gainrl.trainer import Epoch, Scheduled
+from gainrl.trainer import Epoch, Scheduled, engine_of
+
+VLLM_DRIFT = "sampling/sampling_logp_difference/max"
+"""TRL's largest difference of a step between vLLM's log-probability of a sampled token and the trained model's."""
 
 
 class Recorder(TrainerCallback):
@@ -70,6 +73,8 @@ class Recorder(TrainerCallback):
             return
         names = ("problems_seen", "completion_tokens", "reward", "accuracy", "angle", "loss", "grad_norm")
         metrics = {name: logs[name] for name in names if name in logs}
+        if VLLM_DRIFT in logs:
+            metrics["vllm_logp_difference"] = logs[VLLM_DRIFT]
         metrics |= {name.removeprefix("schedule/"): logs[name] for name in logs if name.startswith("schedule/")}
         seconds = time.perf_counter() - self.began
         epoch = self.trainer.progress.epochs
@@ -98,7 +103,8 @@ class Recorder(TrainerCallback):
 
     def _evaluate(self, step: int) -> None:
         for name, held_out in self.held_out.items():
-            accuracy = held_out.evaluate(self.trainer.accelerator.unwrap_model(self.trainer.model))
+            with engine_of(self.trainer, held_out.batch_tokens) as engine:
+                accuracy = held_out.evaluate(engine)
             if self.writes:
                 self.folder.append_eval({"step": step, "benchmark": name, "metric": "accuracy", **vars(accuracy)})
 

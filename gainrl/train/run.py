@@ -1,5 +1,6 @@
 """One run, from its config to a finished run folder; a broken-off one goes on from its newest checkpoint."""
 
+import importlib
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,14 @@ from gainrl.records import Report, RunFolder
 from gainrl.train.arguments import trl_arguments
 from gainrl.train.inputs import build_schedule, held_out_problems, training_problems
 from gainrl.train.recorder import Recorder, save_model
-from gainrl.trainer import ScheduledGRPOTrainer, ScheduledRLOOTrainer, newest, remove_all, training_dataset
+from gainrl.trainer import (
+    ScheduledGRPOTrainer,
+    ScheduledRLOOTrainer,
+    let_vllm_take_new_weights,
+    newest,
+    remove_all,
+    training_dataset,
+)
 
 TRAINERS = {"grpo": ScheduledGRPOTrainer, "rloo": ScheduledRLOOTrainer}
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
@@ -134,6 +142,8 @@ def _train(
         heldout={name: _resolved(one.problems) for name, one in held_out.items()},
         execution=execution.model_dump(mode="json"),
     )
+    if config.training.generation == "vllm":
+        _require_vllm()
     trainer = TRAINERS[config.training.algorithm](
         model=loaded.model,
         processing_class=loaded.tokenizer,
@@ -153,6 +163,16 @@ def _train(
     if recorder.stopped and stop.signum is not None:
         raise Interrupted(stop.signum)
     save_model(trainer, folder, config.training.steps)
+
+
+def _require_vllm() -> None:
+    try:
+        let_vllm_take_new_weights()
+        importlib.import_module("vllm")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "vLLM is not installed; pip install 'gainrl[vllm]' on a GPU machine, or choose --generation transformers"
+        ) from error
 
 
 def _resolved(problems: ProblemSet) -> dict[str, Any]:

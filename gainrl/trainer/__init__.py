@@ -1,6 +1,7 @@
 """Training: TRL's trainers, drawing from a schedule."""
 
 from gainrl.trainer.checkpoints import newest, remove_all
+from gainrl.trainer.engine import engine_of, let_vllm_take_new_weights
 from gainrl.trainer.scheduled import (
     ROW,
     Epoch,
@@ -16,6 +17,8 @@ __all__ = [
     "Scheduled",
     "ScheduledGRPOTrainer",
     "ScheduledRLOOTrainer",
+    "engine_of",
+    "let_vllm_take_new_weights",
     "newest",
     "remove_all",
     "training_dataset",
