@@ -7,7 +7,9 @@ from gainrl.config import Experiment, RunConfig
 from gainrl.models.loading import LoadedModel
 
 
-def small_experiment(tiny: LoadedModel, folder: Path, *, steps: int = 4, cells: tuple[str, ...] = ("grpo", "gainrl")) -> Experiment:
+def small_experiment(
+    tiny: LoadedModel, folder: Path, *, steps: int = 4, cells: tuple[str, ...] = ("grpo", "gainrl")
+) -> Experiment:
     """Cells of the quickstart that start from a random model in a folder, so that no process has to warm one up."""
     tiny.model.save_pretrained(folder / "model")
     tiny.tokenizer.save_pretrained(folder / "model")

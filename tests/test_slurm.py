@@ -24,13 +24,17 @@ def through_slurm(experiment, runs_dir, cells):
 
 
 def job_ids(runs_dir) -> list[str]:
-    told = subprocess.run(["squeue", "--me", "--array", "--noheader", "--format=%i"], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        ["squeue", "--me", "--array", "--noheader", "--format=%i"], capture_output=True, text=True, check=True
+    )
     return told.stdout.split()
 
 
 def test_two_cells_run_as_an_array(tiny, tmp_path):
     experiment = small_experiment(tiny, tmp_path)
-    for folder, config in zip(through_slurm(experiment, tmp_path / "runs", ["grpo", "gainrl"]), experiment.cells.values(), strict=True):
+    for folder, config in zip(
+        through_slurm(experiment, tmp_path / "runs", ["grpo", "gainrl"]), experiment.cells.values(), strict=True
+    ):
         assert folder.status() == ("finished", None)
         assert folder.config() == config
         assert folder.metrics().step.tolist() == [1, 2, 3, 4]

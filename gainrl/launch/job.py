@@ -1,6 +1,5 @@
 """What runs in a job: one run, in the job's own process or, with several GPUs, in processes that accelerate starts."""
 
-import inspect
 import os
 import signal
 import subprocess
@@ -9,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
@@ -31,16 +29,17 @@ class Job:
 
     def __call__(self) -> None:
         requeue = signal.getsignal(signal.SIGUSR2)  # submitit's, in its jobs
+        from gainrl.train import Interrupted
+
         try:
             if self.run.execution.gpus > 1 and "WORLD_SIZE" not in os.environ:
-                self._train_with_accelerate()
+                train_with_accelerate(self.run)
             else:
                 self._train()
-        except SystemExit as stop:
-            signum = getattr(stop, "signum", None)
-            if signum == signal.SIGUSR2 and callable(requeue):
-                requeue(signum, None)
-            if signum == signal.SIGTERM and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+        except Interrupted as stop:
+            if stop.signum == signal.SIGUSR2 and callable(requeue):
+                requeue(stop.signum, None)
+            if stop.signum == signal.SIGTERM and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
                 _wait_for_the_end()
             raise
 
@@ -60,23 +59,20 @@ class Job:
             if self.tick is not None:
                 self.tick()
 
-        known: dict[str, Any] = {"execution": self.run.execution}
-        options = {name: known[name] for name in known if name in inspect.signature(train_run).parameters}
-        train_run(self.run.config, self.run.home, self.run.runs_dir / "shared", report, **options)
-
-    def _train_with_accelerate(self) -> None:
-        stopped = _call(accelerate_command(self.run))
-        if stopped is not None:
-            raise _Stopped(stopped)
-        state, why = RunFolder(self.run.home).status()
-        if state != "finished":
-            raise RuntimeError(why or f"accelerate ended, but {self.run.home} holds no finished run of this config")
+        run = self.run
+        train_run(run.config, run.home, run.runs_dir / "shared", report, execution=run.execution)
 
 
-class _Stopped(SystemExit):
-    def __init__(self, signum: int) -> None:
-        super().__init__(128 + signum)
-        self.signum = signum
+def train_with_accelerate(run: Run) -> None:
+    """Raises Interrupted where a signal ended it; RuntimeError or CalledProcessError where it failed."""
+    from gainrl.train import Interrupted
+
+    signum = _call(accelerate_command(run))
+    if signum is not None:
+        raise Interrupted(signum)
+    state, why = RunFolder(run.home).status()
+    if state != "finished":
+        raise RuntimeError(why or f"accelerate ended, but {run.home} holds no finished run of this config")
 
 
 def accelerate_command(run: Run) -> list[str]:

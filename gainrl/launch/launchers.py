@@ -148,7 +148,8 @@ def jobs_folder(run: Run) -> Path:
 def outcome(job: "submitit.Job[Any]", run: Run, if_lost: str) -> Failure | None:
     """What became of a job that has ended; ``if_lost`` is the reason where it left no result."""
     if not job.paths.result_pickle.exists():
-        return failure(run, if_lost, tail(job.paths.stderr), job.paths.stderr)
+        _, why = RunFolder(run.home).status()
+        return Failure(run, f"{if_lost} ({why})" if why else if_lost, tail(job.paths.stderr), job.paths.stderr)
     error = job.exception()
     if error is not None or RunFolder(run.home).status()[0] != "finished":
         reason = "its job ended " + ("with an error" if error is not None else "without a finished run")
