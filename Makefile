@@ -1,8 +1,9 @@
 # make quickstart: from nothing to a table and a picture.   make test: what must pass before a commit.
 PYTHON ?= python3
 BIN := .venv/bin
+export GAINRL_SLURM ?= /tmp/gainrl-slurm
 
-.PHONY: install quickstart test test-slow test-vllm benchmarks clean
+.PHONY: install quickstart test test-slow test-slurm test-vllm benchmarks clean
 
 install: .venv/installed
 
@@ -21,11 +22,17 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not vllm"
+	$(BIN)/pytest -m "not slow and not slurm and not vllm"
 
 # Needs the tiny model that quickstart warms up (and makes it, if it is not there).
 test-slow: install
 	$(BIN)/pytest -m slow
+
+# Starts a Slurm of one node on this machine (as root; Debian's packages are installed if they are absent).
+test-slurm: export SLURM_CONF = $(GAINRL_SLURM)/slurm.conf
+test-slurm: install
+	tests/slurm/start.sh
+	$(BIN)/pytest -m slurm
 
 # An environment of its own: vLLM wants other versions. On a machine with a GPU it is the extra "vllm" that serves.
 .venv-vllm/installed: requirements-vllm.lock

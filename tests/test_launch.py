@@ -100,9 +100,7 @@ def broken(experiment, cell="gainrl"):
     """The experiment, one of whose cells names an order file that is not there."""
     bad = experiment.cells[cell].model_dump()
     bad["schedule"] = {"name": "gaussian", "order": "missing.pt"}
-    return experiment.model_copy(
-        update={"cells": {cell: RunConfig.model_validate(bad), **experiment.cells, cell: RunConfig.model_validate(bad)}}
-    )
+    return experiment.model_copy(update={"cells": {**experiment.cells, cell: RunConfig.model_validate(bad)}})
 
 
 @pytest.mark.parametrize("launcher", [Debug(), Local(jobs=2)], ids=["debug", "local"])
@@ -113,7 +111,7 @@ def test_a_failure_is_reported_and_the_other_cells_go_on(experiment, tmp_path, c
     told = str(failure)
     assert "gainrl seed 0 failed: InputError: " in told
     assert "missing.pt" in failure.reason
-    assert "Traceback" in told
+    assert ("gainrl.errors.InputError" in told) == isinstance(launcher, Local)  # in this process one line says it all
     assert "gainrl train small --cell gainrl --seed 0 --scale tiny" in told
     assert len(told.splitlines()) <= 23
     assert told.splitlines()[0] in capfd.readouterr().err
@@ -147,6 +145,7 @@ def test_ctrl_c_ends_local_jobs_after_a_checkpoint_and_the_same_command_goes_on(
     assert f"goes on from step {step}" in describe([run], Local(), False, tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_a_killed_local_job_is_a_failure(tiny, tmp_path):
     (run,) = plan(small_experiment(tiny, tmp_path, steps=400), tmp_path, "grpo")
     killed = []

@@ -51,8 +51,8 @@ class Debug:
         for run in runs:
             job: submitit.Job[None] = submitit.DebugExecutor(jobs_folder(run)).submit(Job(run, tick))
             error = job.exception()
-            told = "" if error is None else "".join(traceback.format_exception(error))
-            yield run, None if error is None else failure(run, one_line(error), told)
+            trace = "" if isinstance(error, InputError) else "".join(traceback.format_exception(error))
+            yield run, None if error is None else failure(run, one_line(error), trace)
 
 
 @dataclass(frozen=True)
