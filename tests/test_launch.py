@@ -22,6 +22,7 @@ from gainrl.launch.progress import Progress, ProgressFile, read_progress
 from gainrl.launch.watch import Watch, table
 from gainrl.records import RunFolder
 from tests.launching import small_experiment
+from tests.test_cli import gainrl
 
 
 @pytest.fixture
@@ -255,3 +256,45 @@ def test_a_failure_shows_the_end_of_its_log(experiment, tmp_path):
     assert "line 79" not in text
     assert "    line 80\n" in text
     assert f"the whole log: {tmp_path / 'log.err'}" in text
+
+
+def command_line(experiment, monkeypatch, capsys, *arguments):
+    """Exit code, stdout and stderr of `gainrl` where the small experiment is the only one."""
+    monkeypatch.setattr("gainrl.cli.experiments.load_plan", lambda name, scale: experiment)
+    return gainrl(monkeypatch, capsys, *arguments)
+
+
+def test_reproduce_ends_with_1_if_a_run_failed_and_shows_the_others(experiment, monkeypatch, capsys):
+    code, out, err = command_line(broken(experiment), monkeypatch, capsys, "reproduce", "small")
+    assert code == 1
+    assert "| GRPO (uniform)" in out
+    assert "small, gainrl seed 0 failed: InputError: order file missing.pt" in err
+    assert "1 of 2 runs failed, as told above; the same command tries them again" in err
+    code, _, err = command_line(broken(experiment), monkeypatch, capsys, "train", "small", "--cell", "gainrl")
+    assert code == 2
+    assert "gainrl: order file missing.pt: No such file or directory" in err.splitlines()
+
+
+def test_another_engine_is_another_run(experiment, monkeypatch, capsys):
+    assert command_line(experiment, monkeypatch, capsys, "train", "small", "--cell", "grpo")[0] == 0
+    again = ("train", "small", "--cell", "grpo", "--generation")
+    assert command_line(experiment, monkeypatch, capsys, *again, "transformers")[0] == 0
+    code, _, err = command_line(experiment, monkeypatch, capsys, *again, "vllm")
+    assert code == 2
+    assert "they differ in training.generation" in err
+
+
+def test_trackers_and_gpus_are_no_part_of_a_run(experiment, monkeypatch, capsys):
+    dry = ("reproduce", "small", "--dry-run", "--report-to", "tensorboard")
+    code, out, _ = command_line(experiment, monkeypatch, capsys, *dry, "--launcher", "slurm", "--slurm.gpus", "2")
+    assert code == 0
+    assert [line.split()[-2:] for line in out.splitlines()[1:3]] == [["2", "unknown"]] * 2
+    assert "2 to train on Slurm, at most 100 jobs at once" in out
+    assert command_line(experiment, monkeypatch, capsys, "reproduce", "small", "--jobs", "0")[0] == 2
+
+
+def test_slurm_is_named_where_it_is_missing(experiment, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = command_line(experiment, monkeypatch, capsys, "reproduce", "small", "--launcher", "slurm")
+    assert code == 2
+    assert "--launcher slurm needs Slurm's commands, and there is no squeue here" in err
