@@ -8,7 +8,7 @@ from experiments import base
 from experiments.cells import SIGMA, assemble, cell, gaussian
 from gainrl.config import Experiment
 
-DRAWS = {"tiny": (16, 32, 128, 256), "paper": (512, 1024)}
+DRAWS = {"tiny": (16, 32, 128, 320), "paper": (512, 1024)}
 
 
 def experiment(scale: str = "tiny") -> Experiment:

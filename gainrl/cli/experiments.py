@@ -73,9 +73,10 @@ def list_names() -> None:
 
     print("experiments")
     for name in experiment_names():
-        plan = load_experiment(name, scales(name)[0])
-        print(f"  {name} ({', '.join(scales(name))}): {plan.title}")
-        print(f"    cells: {', '.join(plan.cells)}")
+        plans = {scale: load_experiment(name, scale) for scale in scales(name)}
+        print(f"  {name} ({', '.join(plans)}): {plans[scales(name)[0]].title}")
+        for cells in dict.fromkeys(", ".join(plan.cells) for plan in plans.values()):
+            print(f"    cells: {cells}")
     for title, names in {
         "models": MODELS,
         "problem sets": problem_sets(),
