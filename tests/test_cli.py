@@ -50,7 +50,7 @@ def test_score_writes_a_scores_file(folder, monkeypatch, capsys):
         (["train", "quickstart", "--cell", "gain"], "unknown cell of quickstart 'gain'; valid: adarft"),
         (["score", "model", "problems.json", "--out", "s.parquet"], "problems.json, row 10: answer is null"),
         (["score", "model", "problem.json", "--out", "s.parquet"], "problem file problem.json: No such file"),
-        (["score", "modle", "arithmetic", "--limit", "4", "--out", "s.parquet"], "tiny-llama, tiny-small, or a hub id (owner/name), or a folder"),
+        (["score", "modle", "arithmetic", "--limit", "4", "--out", "s.parquet"], "or a hub id (owner/name), or a folder"),
         (["score", "model", "arithmetic", "--limit", "4", "--out", "s.parquet", "--layer", "7"], "layer 7 is out of range"),
         (["score", "model", "arithmetic", "--limit", "4", "--out", "/proc/none/s.parquet"], "/proc/none: No such file"),
         (["table", "quickstart"], "no finished run of quickstart under"),
