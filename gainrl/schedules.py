@@ -85,7 +85,8 @@ class Schedule(ABC):
             raise InputError(f"the state is of schedule {state['schedule']}, this one is {self._identity()}")
         self.rng.bit_generator.state = state["rng"]
         for name in self.state_fields:
-            setattr(self, name, state[name])
+            now = getattr(self, name)
+            setattr(self, name, np.array(state[name], now.dtype) if isinstance(now, np.ndarray) else state[name])
 
     def _identity(self) -> str:
         return f"{type(self).__name__}/{hashlib.sha256(self.sort_key_N.tobytes()).hexdigest()[:12]}"

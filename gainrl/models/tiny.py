@@ -5,7 +5,6 @@ warm-up that is only stopped half-way has none, and GRPO goes nowhere from there
 """
 
 import hashlib
-import json
 import re
 import shutil
 import sys
@@ -13,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import (
     LlamaConfig,
@@ -23,6 +23,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from gainrl.manifest import damage, write_manifest
 from gainrl.models import TinyRecipe
 from gainrl.models.supervised import Progress, supervise
 from gainrl.problems.arithmetic import LARGEST_TOTAL, WORDINGS, sloppy_examples
@@ -47,36 +48,25 @@ def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progre
     tokenizer = tiny_tokenizer()
     parts = [recipe.model_dump_json(), Prompt().hash, tokenizer.backend_tokenizer.to_str(), _CHAT_TEMPLATE, str(seed)]
     folder = cache / f"tiny-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
-    if folder.exists():
-        damage = _damage(folder)
-        if damage is None:
-            return folder
-        print(f"gainrl: the cached model {folder} is damaged ({damage}); making it again", file=sys.stderr)
-        shutil.rmtree(folder)
-    if progress is not None:
-        progress(0, recipe.steps)
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as unfinished:
-        work = Path(unfinished) / "model"
-        warm_up(recipe, tokenizer, seed, progress).save_pretrained(work)
-        tokenizer.save_pretrained(work)
-        (work / "manifest.json").write_text(json.dumps(_checksums(work), indent=1))
-        work.rename(folder)
+    with FileLock(cache / f".{folder.name}.lock"):
+        if folder.exists():
+            wrong = damage(folder)
+            if wrong is None:
+                return folder
+            print(f"gainrl: the cached model {folder} is damaged ({wrong}); making it again", file=sys.stderr)
+            shutil.rmtree(folder)
+        for left in cache.glob(f"making-{folder.name}-*"):  # by a process that was killed
+            shutil.rmtree(left)
+        if progress is not None:
+            progress(0, recipe.steps)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f"making-{folder.name}-") as unfinished:
+            work = Path(unfinished) / "model"
+            warm_up(recipe, tokenizer, seed, progress).save_pretrained(work)
+            tokenizer.save_pretrained(work)
+            write_manifest(work)
+            work.rename(folder)
     return folder
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.iterdir() if path.name != "manifest.json")
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def _damage(folder: Path) -> str | None:
-    try:
-        expected = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
-        return "its manifest cannot be read"
-    found = _checksums(folder)
-    return next((f"{name} is not as it was written" for name in expected if found.get(name) != expected[name]), None)
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:

@@ -1,0 +1,22 @@
+"""Training: TRL's trainers, drawing from a schedule."""
+
+from gainrl.trainer.checkpoints import newest, remove_all
+from gainrl.trainer.scheduled import (
+    ROW,
+    Epoch,
+    Scheduled,
+    ScheduledGRPOTrainer,
+    ScheduledRLOOTrainer,
+    training_dataset,
+)
+
+__all__ = [
+    "ROW",
+    "Epoch",
+    "Scheduled",
+    "ScheduledGRPOTrainer",
+    "ScheduledRLOOTrainer",
+    "newest",
+    "remove_all",
+    "training_dataset",
+]
