@@ -1,4 +1,8 @@
-"""Does the order help other losses too: TRL's variants of GRPO's, and RLOO, each with uniform draws and with GAIN-RL's."""
+"""Does the order help other losses too: TRL's variants of GRPO's, and RLOO, each with uniform draws and with GAIN-RL's.
+
+Of Dr. GRPO and DAPO it is the loss alone: advantages are divided by their group's deviation in all variants of GRPO, and no
+group is left out or drawn again.
+"""
 
 from experiments.cells import UNIFORM, assemble, cell, gaussian
 from gainrl.config import Experiment
