@@ -29,12 +29,16 @@ def reproduce(
         raise InputError(f"--seeds is {seeds}; at least 1 is needed")
     plan, root = load_plan(experiment, scale), runs_folder(runs_dir)
     print("gainrl: loading torch, TRL and lm-eval", file=sys.stderr)
-    from gainrl.launch import run_experiment
+    from experiments.base import follow_up
+    from gainrl.launch import bar, run_experiment
 
     run_experiment(plan, cells=list(plan.cells), seeds=range(seeds), runs_dir=root, overwrite=overwrite)
     figure_path = write_figure(plan, root)
     print(write_table(plan, root))
     print(f"figure: {figure_path}")
+    if (measure := follow_up(experiment)) is not None:
+        with bar() as report:
+            print(measure(plan, root, report))
 
 
 @app.command
@@ -61,7 +65,7 @@ def train(
 @app.command(name="list")
 def list_names() -> None:
     """Experiments with their cells, models, problem sets, schedules and orders."""
-    from experiments.base import experiment_names, load_experiment
+    from experiments.base import experiment_names, load_experiment, scales
     from gainrl.benchmarks import BENCHMARKS
     from gainrl.models import MODELS
     from gainrl.problems import problem_sets
@@ -69,9 +73,10 @@ def list_names() -> None:
 
     print("experiments")
     for name in experiment_names():
-        plan = load_experiment(name)
-        print(f"  {name}: {plan.title}")
-        print(f"    cells: {', '.join(plan.cells)}")
+        plans = {scale: load_experiment(name, scale) for scale in scales(name)}
+        print(f"  {name} ({', '.join(plans)}): {plans[scales(name)[0]].title}")
+        for cells in dict.fromkeys(", ".join(plan.cells) for plan in plans.values()):
+            print(f"    cells: {cells}")
     for title, names in {
         "models": MODELS,
         "problem sets": problem_sets(),
