@@ -152,8 +152,10 @@ def test_an_architecture_that_was_always_there_changes_no_folder():
     assert "llama" in TINY_RECIPES["tiny-llama"].model_dump_json()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list(TINY_RECIPES))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "tiny" else pytest.mark.warm_up) for name in TINY_RECIPES],
+)
 def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
     from pathlib import Path
 
