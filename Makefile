@@ -22,7 +22,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not slurm and not vllm"
+	$(BIN)/pytest
 
 # Needs the tiny model that quickstart warms up (and makes it, if it is not there).
 test-slow: install

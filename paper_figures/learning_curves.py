@@ -1,5 +1,7 @@
 """Accuracy against step for every schedule, and below it where each sliding schedule stood: mu against epoch."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -33,7 +35,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
         2, 1, figsize=(style.COLUMN_INCHES, 5.0), height_ratios=(3, 1.4), constrained_layout=True
     )
     common = {"x": "x", "y": "y", "hue": "schedule", "palette": palette, "errorbar": band, "seed": 0}
-    markers = dict(zip(palette, "os^DvPX*", strict=False))
+    markers = dict(zip(palette, cycle("os^DvPX*"), strict=False))
     sns.lineplot(
         frame[frame.panel == "accuracy"], **common, style="schedule", markers=markers, dashes=False, ms=4, ax=top
     )

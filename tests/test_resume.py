@@ -6,6 +6,7 @@ import os
 import pkgutil
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from unittest.mock import patch
@@ -303,3 +304,24 @@ def test_a_folder_that_cannot_be_written_is_one_line(model, small_disk, monkeypa
     code, _, err = gainrl_command(monkeypatch, capfd, *arguments)
     assert code == 2
     assert err.splitlines()[-1] == f"gainrl: {place / 'runs'}: Read-only file system"
+
+
+def in_two_processes(model: Path, root: Path, *last_step: str) -> int:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    program = ["-m", "tests.distributed_training", str(model), str(root), *last_step]
+    done = subprocess.run([*launch, *program], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    print(done.stderr[-3000:])
+    return done.returncode
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_draws_as_one_and_goes_on_too(model, untouched, tmp_path):
+    assert in_two_processes(model, tmp_path / "whole") == 0
+    assert in_two_processes(model, tmp_path / "broken", "5") != 0
+    assert in_two_processes(model, tmp_path / "broken") == 0
+    whole, broken = (RunFolder(tmp_path / name / "run") for name in ("whole", "broken"))
+    assert_same(whole, broken)
+    first = [folder.draws().query("epoch == 0").problem_id.tolist() for folder in (whole, untouched)]
+    assert first[0] == first[1]
+    assert whole.metrics().problems_seen.tolist() == untouched.metrics().problems_seen.tolist()
+    assert whole.evals().value[0] == untouched.evals().value[0]

@@ -47,7 +47,7 @@ def reproduce(
     exit code is then 1.
 
     Args:
-        experiment: Name of the experiment; `gainrl list` shows them.
+        experiment: Name of the experiment, or all; `gainrl list` shows them.
         seeds: How many seeds a cell: 0 to seeds - 1. Three or more give intervals.
         scale: tiny (CPU, minutes) or, where the experiment has it, paper.
         launcher: In this process, in processes of this machine, or as job arrays of Slurm.
@@ -60,24 +60,40 @@ def reproduce(
         raise InputError(f"--seeds is {seeds}; at least 1 is needed")
     if jobs < 1:
         raise InputError(f"--jobs is {jobs}; at least 1 is needed")
-    from gainrl.launch import describe, plan_runs, run_all
+    from experiments.base import experiment_names, scales
 
+    everything = [name for name in experiment_names() if scale in scales(name)]
     root, where = runs_folder(runs_dir), _launcher(launcher, jobs, slurm)
-    plan = _with_options(load_plan(experiment, scale), generation, report_to, slurm if launcher == "slurm" else None)
-    arguments = _arguments(scale, root, generation, report_to)
+    failed = 0
+    for name in everything if experiment == "all" else [experiment]:
+        plan = _with_options(load_plan(name, scale), generation, report_to, slurm if launcher == "slurm" else None)
+        arguments = _arguments(scale, root, generation, report_to)
+        failed += _reproduce(plan, root, seeds, where, arguments, dry_run, overwrite)
+    if failed:
+        print(f"gainrl: {failed} runs failed, as told above; the same command tries them again", file=sys.stderr)
+        sys.exit(1)
+
+
+def _reproduce(
+    plan: "Experiment", root: Path, seeds: int, where: "Launcher", arguments: list[str], dry_run: bool, overwrite: bool
+) -> int:
+    """Runs, table and figure of what is finished, and what is measured after the runs; how many runs failed."""
+    from experiments.base import follow_up
+    from gainrl.launch import bar, describe, plan_runs, run_all
+
     runs = plan_runs(plan, cells=list(plan.cells), seeds=range(seeds), runs_dir=root, arguments=arguments)
     if dry_run:
-        print(describe(runs, where, overwrite, Path("results")))
-        return
+        print(f"{plan.name}: {plan.title}\n\n{describe(runs, where, overwrite, Path('results'))}\n")
+        return 0
     failures = run_all(runs, where, overwrite)
     if any(run.is_finished() for run in runs):
         figure_path = write_figure(plan, root)
         print(write_table(plan, root))
         print(f"figure: {figure_path}")
-    if failures:
-        told = f"{len(failures)} of {len(runs)} runs failed, as told above; the same command tries them again"
-        print(f"gainrl: {told}", file=sys.stderr)
-        sys.exit(1)
+    if (measure := follow_up(plan.name)) is not None and not failures:
+        with bar() as report:
+            print(measure(plan, root, report))
+    return len(failures)
 
 
 @app.command
@@ -144,7 +160,7 @@ def _arguments(scale: str, root: Path, generation: str | None, report_to: tuple[
 @app.command(name="list")
 def list_names() -> None:
     """Experiments with their cells, models, problem sets, schedules and orders."""
-    from experiments.base import experiment_names, load_experiment
+    from experiments.base import experiment_names, load_experiment, scales
     from gainrl.benchmarks import BENCHMARKS
     from gainrl.models import MODELS
     from gainrl.problems import problem_sets
@@ -152,9 +168,10 @@ def list_names() -> None:
 
     print("experiments")
     for name in experiment_names():
-        plan = load_experiment(name)
-        print(f"  {name}: {plan.title}")
-        print(f"    cells: {', '.join(plan.cells)}")
+        plans = {scale: load_experiment(name, scale) for scale in scales(name)}
+        print(f"  {name} ({', '.join(plans)}): {plans[scales(name)[0]].title}")
+        for cells in dict.fromkeys(", ".join(plan.cells) for plan in plans.values()):
+            print(f"    cells: {cells}")
     for title, names in {
         "models": MODELS,
         "problem sets": problem_sets(),

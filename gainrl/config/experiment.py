@@ -12,7 +12,7 @@ class Execution(Frozen):
     """Where and how a run is executed: nothing here is part of the run's hash, and results agree up to rounding."""
 
     gpus: int = Field(0, ge=0)
-    """One process each; 0 is one process on the CPU."""
+    """One process each; 0 is one process, on whatever there is."""
     completions_per_device: int | None = Field(None, gt=0)
     """Of one forward and backward pass; the rest of a step is accumulated. None is all of them."""
     gradient_checkpointing: bool = False

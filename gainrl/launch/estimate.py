@@ -80,7 +80,7 @@ def _state(run: Run, trained: Run | None, links: Sequence[str]) -> str:
 
 def _total(runs: int, costs: Sequence[float | None], launcher: Launcher) -> str:
     known = [cost for cost in costs if cost is not None]
-    lines = [f"{runs} cells x seeds, {len(costs)} to train {launcher.describe()}; the others are finished or shared"]
+    lines = [f"{runs} runs, {len(costs)} to train {launcher.describe()}; the others are finished or shared"]
     if len(known) < len(costs):
         lines.append(f"time unknown for {len(costs) - len(known)}: no run with their model is finished yet")
     if known:

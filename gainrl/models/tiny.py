@@ -1,4 +1,4 @@
-"""Tiny models: Qwen2 architecture and a word-level tokenizer made on the spot, warmed up on a sloppy teacher.
+"""Tiny models: Qwen2 or Llama architecture and a word-level tokenizer made on the spot, warmed up on a sloppy teacher.
 
 The teacher's mistakes are structured (forgotten carries), so the converged base has a defect that GRPO can mend; a
 warm-up that is only stopped half-way has none, and GRPO goes nowhere from there.
@@ -14,7 +14,14 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from gainrl.manifest import damage, write_manifest
 from gainrl.models import TinyRecipe
@@ -26,6 +33,7 @@ from gainrl.seeding import torch_seed
 _WORD = r"\\boxed\{|\d+|[^\W\d]+|[^\w\s]"
 _ROLES = ("system", "user", "assistant")
 _SPECIAL = ["<|pad|>", "<|unk|>", "<|end|>", *(f"<|{role}|>" for role in _ROLES)]
+_ARCHITECTURES = {"qwen2": (Qwen2Config, Qwen2ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -80,9 +88,10 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def random_tiny_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
+def random_tiny_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
     """The recipe's architecture with seeded random weights."""
-    config = Qwen2Config(
+    config_class, model_class = _ARCHITECTURES[recipe.architecture]
+    config = config_class(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
         intermediate_size=recipe.intermediate_size,
@@ -98,8 +107,8 @@ def random_tiny_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, se
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(seed, "tiny weights"))
-        model = Qwen2ForCausalLM(config)
-        _share_digits(model.model.embed_tokens.weight)
+        model = model_class(config)
+        _share_digits(model.get_input_embeddings().weight)
     return model
 
 
@@ -113,7 +122,7 @@ def _share_digits(embedding_VD: torch.Tensor) -> None:
 
 def warm_up(
     recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int, progress: Progress | None = None
-) -> Qwen2ForCausalLM:
+) -> PreTrainedModel:
     """Supervised training on the sloppy teacher's solutions, with the suite's own prompt, on the CPU."""
     prompt = Prompt()
     rows = [

@@ -54,7 +54,7 @@ def trl_arguments(config: RunConfig, output: Path, execution: Execution | None =
         temperature=training.temperature,
         seed=torch_seed(config.seed, "training"),
         bf16=training.bf16,
-        use_cpu=execution.gpus == 0 and not torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
         gradient_checkpointing=execution.gradient_checkpointing,
         dataloader_pin_memory=torch.cuda.is_available(),
         logging_steps=1,

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pandas as pd
+from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from gainrl.config import Execution, RunConfig
@@ -63,10 +64,11 @@ class Recorder(TrainerCallback):
         self._keep(state.global_step)
         if state.global_step == state.max_steps or not self.trainer.between_generations:
             return
-        if self.stop or state.global_step - self.last_checkpoint >= self.execution.checkpoint_every:
+        self.stopped = any(gather_object([self.stop]))  # a signal does not reach all processes in the same step
+        if self.stopped or state.global_step - self.last_checkpoint >= self.execution.checkpoint_every:
             control.should_save, self.last_checkpoint = True, state.global_step
-        if self.stop:
-            control.should_training_stop = self.stopped = True
+        if self.stopped:
+            control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         if "loss" not in logs:  # the summary after the last step

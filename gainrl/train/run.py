@@ -1,6 +1,7 @@
 """One run, from its config to a finished run folder; a broken-off one goes on from its newest checkpoint."""
 
 import importlib
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 from transformers.trainer_callback import PrinterCallback
 
@@ -61,6 +63,9 @@ def train_run(
         Interrupted: SIGTERM or SIGUSR2 came. Whatever is raised, the folder's status says why.
     """
     execution, folder = execution or Execution(), RunFolder(path)
+    if int(os.environ.get("RANK", "0")):  # the first process of a run keeps its folder
+        with _signals() as stop:
+            return _train(config, folder, shared, report, execution, stop)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _only_here(path), _signals() as stop:
         if folder.is_broken_off(config) and not overwrite:
@@ -136,12 +141,6 @@ def _train(
     )
     problems = training_problems(config, loaded)
     held_out = {name: held_out_problems(name, config, loaded) for name in config.problems.heldout}
-    folder.record_inputs(
-        model=loaded.version,
-        train=_resolved(problems),
-        heldout={name: _resolved(one.problems) for name, one in held_out.items()},
-        execution=execution.model_dump(mode="json"),
-    )
     if config.training.generation == "vllm":
         _require_vllm()
     trainer = TRAINERS[config.training.algorithm](
@@ -158,10 +157,18 @@ def _train(
     recorder = Recorder(config, execution, folder, trainer, held_out, problems.ids, report)
     trainer.add_callback(recorder)
     stop.recorder = recorder
-    checkpoint = newest(folder.checkpoints)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if recorder.stopped and stop.signum is not None:
-        raise Interrupted(stop.signum)
+    found: list[str | None] = [None]
+    if recorder.writes:
+        folder.record_inputs(
+            model=loaded.version,
+            train=_resolved(problems),
+            heldout={name: _resolved(one.problems) for name, one in held_out.items()},
+            execution=execution.model_dump(mode="json"),
+        )
+        found = [newest(folder.checkpoints)]
+    trainer.train(resume_from_checkpoint=broadcast_object_list(found)[0])
+    if recorder.stopped:
+        raise Interrupted(stop.signum or signal.SIGTERM)
     save_model(trainer, folder, config.training.steps)
 
 

@@ -21,13 +21,13 @@ def keep(unfinished: Path, folder: Path) -> None:
         shutil.rmtree(old)
 
 
-def newest(folder: Path) -> Path | None:
+def newest(folder: Path) -> str | None:
     """The newest undamaged checkpoint, None if there is none; damaged ones are named on stderr and removed."""
     shutil.rmtree(folder / "unfinished", ignore_errors=True)
     for checkpoint in reversed(_found(folder)):
         wrong = damage(checkpoint)
         if wrong is None:
-            return checkpoint
+            return str(checkpoint)
         print(f"gainrl: {checkpoint} is damaged ({wrong}); going on from the one before", file=sys.stderr)
         shutil.rmtree(checkpoint)
     return None
