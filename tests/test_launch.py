@@ -186,7 +186,7 @@ def test_the_dry_run_estimates_from_finished_runs_with_the_same_model(experiment
     told = describe(runs, Local(jobs=2), False, tmp_path / "none")
     rows = [line.split() for line in told.splitlines()[1:5]]
     assert [row[-1] for row in rows] == ["0", "1:00:00", "1:00:00", "1:00:00"]
-    assert "4 cells x seeds, 3 to train on this machine, 2 at once" in told
+    assert "4 runs, 3 to train on this machine, 2 at once" in told
     assert "about 3:00:00 of training, 1:30:00 until the last has ended" in told
     assert not list((tmp_path / "runs").glob("small"))
 
