@@ -19,6 +19,8 @@ class Execution(Frozen):
     accelerate: str | None = None
     """File in experiments/accelerate/ with accelerate's settings (FSDP, DeepSpeed); None is data parallel."""
     vllm_mode: Literal["colocate", "server"] = "colocate"
+    vllm_server: str | None = None
+    """Address of ``trl vllm-serve`` in server mode, http://host:port; None is this machine, port 8000."""
     vllm_gpu_memory: float = Field(0.3, gt=0, le=1)
     vllm_tensor_parallel: int = Field(1, gt=0)
     vllm_sleep: bool = False

@@ -30,6 +30,7 @@ def trl_arguments(config: RunConfig, output: Path, execution: Execution | None =
         settings |= {
             "use_vllm": True,
             "vllm_mode": execution.vllm_mode,
+            "vllm_server_base_url": execution.vllm_server,
             "vllm_gpu_memory_utilization": execution.vllm_gpu_memory,
             "vllm_tensor_parallel_size": execution.vllm_tensor_parallel,
             "vllm_enable_sleep_mode": execution.vllm_sleep,
