@@ -16,7 +16,7 @@ install: .venv/installed
 	@touch $@
 
 quickstart: install
-	$(BIN)/gainrl reproduce quickstart
+	$(BIN)/gainrl reproduce quickstart --launcher local --jobs 2
 
 test: install
 	$(BIN)/ruff check .
@@ -26,13 +26,13 @@ test: install
 
 # Needs the tiny model that quickstart warms up (and makes it, if it is not there).
 test-slow: install
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not slurm"
 
 # Starts a Slurm of one node on this machine (as root; Debian's packages are installed if they are absent).
 test-slurm: export SLURM_CONF = $(GAINRL_SLURM)/slurm.conf
 test-slurm: install
 	tests/slurm/start.sh
-	$(BIN)/pytest -m slurm
+	$(BIN)/pytest -m "slurm and not slow"
 
 # An environment of its own: vLLM wants other versions. On a machine with a GPU it is the extra "vllm" that serves.
 .venv-vllm/installed: requirements-vllm.lock

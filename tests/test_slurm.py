@@ -77,6 +77,7 @@ def test_a_disturbed_job_goes_on_and_ends_as_an_undisturbed_one(tiny, tmp_path, 
     assert one == two
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_is_reported_and_the_same_command_goes_on(tiny, tmp_path):
     (run,) = plan(small_experiment(tiny, tmp_path, steps=150), tmp_path / "runs", "grpo")
     in_the_middle(run, lambda job_id: ["scancel", job_id])
@@ -89,6 +90,7 @@ def test_a_cancelled_job_is_reported_and_the_same_command_goes_on(tiny, tmp_path
     assert folder.metrics().step.tolist() == list(range(1, 151))
 
 
+@pytest.mark.slow
 def test_jobs_outlive_the_launcher_and_are_watched_again(tiny, tmp_path):
     (run,) = plan(small_experiment(tiny, tmp_path, steps=150), tmp_path / "runs", "grpo")
 
