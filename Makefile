@@ -1,8 +1,9 @@
 # make quickstart: from nothing to a table and a picture.   make test: what must pass before a commit.
 PYTHON ?= python3
 BIN := .venv/bin
+export GAINRL_SLURM ?= /tmp/gainrl-slurm
 
-.PHONY: install quickstart test test-browser test-slow test-vllm benchmarks clean
+.PHONY: install quickstart test test-browser test-slow test-slurm test-vllm benchmarks clean
 
 install: .venv/installed
 
@@ -15,17 +16,23 @@ install: .venv/installed
 	@touch $@
 
 quickstart: install
-	$(BIN)/gainrl reproduce quickstart
+	$(BIN)/gainrl reproduce quickstart --launcher local --jobs 2
 
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not vllm and not browser"
+	$(BIN)/pytest
 
 # Needs the tiny model that quickstart warms up (and makes it, if it is not there).
 test-slow: install
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not slurm"
+
+# Starts a Slurm of one node on this machine (as root; Debian's packages are installed if they are absent).
+test-slurm: export SLURM_CONF = $(GAINRL_SLURM)/slurm.conf
+test-slurm: install
+	tests/slurm/start.sh
+	$(BIN)/pytest -m "slurm and not slow"
 
 # The report page in Chromium (Debian: chromium, chromium-driver).
 test-browser: install

@@ -52,8 +52,8 @@ class Runs(dict[str, dict[int, RunFolder]]):
 
     @cached_property
     def draws(self) -> pd.DataFrame:
-        """A row a (cell, seed, drawn problem): epoch, rank."""
-        return self._stack(lambda run: pd.read_parquet(run.path / "draws.parquet", columns=["epoch", "rank"]))
+        """A row a (cell, seed, drawn problem): epoch, rank; of runs that had a whole epoch."""
+        return self._stack(_ranks)
 
     def only(self, cells: Collection[str]) -> "Runs":
         """Of these cells, without reading them again."""
@@ -127,6 +127,13 @@ def shares_problems(by_seed: dict[int, RunFolder], benchmark: str) -> bool:
         known = read_json(run, "environment.json").get("inputs", {}).get("heldout", {})
         prints.append(tuple(known.get(name, {}).get("fingerprint") for name in names or sorted(known)))
     return len(set(prints)) < len(prints) or any(None in one for one in prints)
+
+
+def _ranks(run: RunFolder) -> pd.DataFrame:
+    path = run.path / "draws.parquet"
+    return (
+        pd.read_parquet(path, columns=["epoch", "rank"]) if path.exists() else pd.DataFrame(columns=["epoch", "rank"])
+    )
 
 
 def _mean_over_benchmarks(accuracy: pd.DataFrame) -> pd.DataFrame:

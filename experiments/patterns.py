@@ -1,28 +1,70 @@
-"""How the angle moves while a model is trained: the quickstart's uniform and GAIN-RL cells, with checkpoints kept.
+"""The signal along layers, training and problems (PAPER.md's first three observations): GRPO and GAIN-RL, checkpoints kept.
 
-`gainrl patterns` reads the checkpoints (PAPER.md's epoch-wise and data-wise patterns).
+Layer-wise: cosines between the tokens of one prompt, before training and after. Epoch-wise and data-wise: concentration
+and greedy answers of fixed training problems at every checkpoint.
 """
 
-from experiments import quickstart
-from gainrl.config import Experiment, RunConfig
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-SCALES = ("tiny",)
-CELLS = ("grpo", "gainrl")
-KEEP_EVERY = 10
+from experiments.cells import assemble, cell, methods
+from gainrl.config import Experiment
+
+if TYPE_CHECKING:
+    from gainrl.config import RunConfig
+    from gainrl.records import Report
+
+KEEP_EVERY = {"tiny": 10, "paper": 40}
+PROBLEMS = 1024
+"""Training problems that are followed, the first ones."""
 
 
 def experiment(scale: str = "tiny") -> Experiment:
-    whole = quickstart.experiment(scale)
-    return Experiment(
-        name="patterns",
-        title="Angle and accuracy along training, tiny model",
-        cells={name: _keeping(whole.cells[name]) for name in CELLS},
-        labels={name: whole.labels[name] for name in CELLS},
-        baseline=whole.baseline,
-        targets=whole.targets,
-    )
+    training = {"keep_every": KEEP_EVERY[scale]}
+    cells = {
+        name: (label, cell(scale, schedule, training=training))
+        for name, (label, schedule) in methods(scale).items()
+        if name != "adarft"
+    }
+    return assemble(scale, "patterns", "Angle and accuracy along training", cells, baseline="grpo")
 
 
-def _keeping(cell: RunConfig) -> RunConfig:
-    training = cell.training.model_copy(update={"keep_every": KEEP_EVERY})
-    return cell.model_copy(update={"training": training})
+def follow_up(plan: Experiment, runs_dir: Path, report: "Report") -> str:
+    """The three patterns of every finished run, in <experiment>/patterns/<cell>-seed-<k>/."""
+    from experiments.measurements import DEVICE, each_run, first_problems, load_of_run, write_patterns
+    from gainrl.patterns import checkpoints, trace
+
+    lines = []
+    for name, run, config in each_run(plan, runs_dir):
+        out = runs_dir / plan.name / "patterns" / name
+        if not (out / "report.md").exists():
+            folders = checkpoints(run.checkpoints)
+            first = load_of_run(config, folders[min(folders)], runs_dir)
+            problems = first_problems(config, first, PROBLEMS)
+            for step in (min(folders), max(folders)):
+                _draw_layers(config, folders[step], out / f"cosine_layers_step-{step}")
+            frame = trace(
+                folders,
+                problems,
+                out,
+                config.prompt,
+                signal=config.signal,
+                max_completion_tokens=config.training.max_completion_tokens,
+                device=DEVICE,
+                dtype=first.model.dtype,
+                report=report,
+            )
+            write_patterns(out, frame, config.seed)
+        lines.append(f"- {name}: {(out / 'report.md').read_text().splitlines()[0]} ({out / 'report.md'})")
+    return "\n".join(["Patterns along training:", "", *lines])
+
+
+def _draw_layers(config: "RunConfig", folder: Path, stem: Path) -> None:
+    from experiments.measurements import first_problems, load_of_run
+    from gainrl.correlate import cosine_matrices
+    from paper_figures import cosine_layers, style
+
+    loaded = load_of_run(config, folder, folder)
+    (problem,) = first_problems(config, loaded, 1).problems
+    shown = cosine_matrices(loaded.model, loaded.tokenizer, problem, config.prompt, config.signal)
+    style.save_all(cosine_layers.plot(*shown, title=f"Cosines between tokens, {folder.name}"), stem)

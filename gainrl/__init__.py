@@ -17,7 +17,7 @@ _PUBLIC = {
     "gainrl.rollouts": ("sample_completions",),
     "gainrl.schedules": ("AdaRFT", "Feedback", "Gaussian", "Ordered", "Schedule", "Uniform"),
     "gainrl.signal": ("angle_concentration", "released_concentration"),
-    "gainrl.trainer": ("ScheduledGRPOTrainer", "training_dataset"),
+    "gainrl.trainer": ("ScheduledGRPOTrainer", "ScheduledRLOOTrainer", "training_dataset"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOME)

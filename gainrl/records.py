@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,32 @@ class RunFolder:
         self._write_json("config.json", config.model_dump(mode="json"))
         self._write_json("environment.json", environment())
         self._write_status("running")
+
+    def is_broken_off(self, config: RunConfig) -> bool:
+        """Whether an unfinished attempt at this very run lies here."""
+        try:
+            there = json.loads((self.path / "config.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return self.status()[0] not in (None, "finished") and there == config.model_dump(mode="json")
+
+    def resume(self) -> None:
+        """Go on with what lies here; environment.json says so."""
+        path = self.path / "environment.json"
+        there = json.loads(path.read_text())
+        self._write_json(path.name, {**there, "resumed": [*there.get("resumed", []), environment()]})
+        self._write_status("running")
+
+    def cut_back(self, step: int, epochs: int) -> None:
+        """Forget what was written after a step and after so many epochs: it will be done again."""
+        for name in ("metrics.jsonl", "evals.jsonl"):
+            rows = [row for row in self._rows(name) if row["step"] <= step]
+            text = "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows)
+            write_atomically(self.path / name, partial(Path.write_text, data=text))
+        if epochs == 0:
+            (self.path / "draws.parquet").unlink(missing_ok=True)
+        else:
+            self.write_draws(self.draws().query("epoch < @epochs"))
 
     def record_inputs(self, **inputs: Any) -> None:
         """Add to environment.json what the config's names resolved to: hub commits, hashes of weights and problems."""
@@ -103,7 +130,7 @@ class RunFolder:
         return pd.DataFrame(self._rows("evals.jsonl"))
 
     def draws(self) -> pd.DataFrame:
-        """A row a drawn problem."""
+        """A row a drawn problem; the file comes with the first epoch's end."""
         return pd.read_parquet(self.path / "draws.parquet")
 
     def _write_json(self, name: str, value: object) -> None:

@@ -8,7 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from gainrl.seeding import generator
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Update = Literal["paper", "released-trl", "released-verl"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Schedule(ABC):
             raise InputError(f"the state is of schedule {state['schedule']}, this one is {self._identity()}")
         self.rng.bit_generator.state = state["rng"]
         for name in self.state_fields:
-            setattr(self, name, state[name])
+            now = getattr(self, name)
+            setattr(self, name, np.array(state[name], now.dtype) if isinstance(now, np.ndarray) else state[name])
 
     def _identity(self) -> str:
         return f"{type(self).__name__}/{hashlib.sha256(self.sort_key_N.tobytes()).hexdigest()[:12]}"
@@ -126,18 +128,18 @@ class InOrder(Schedule):
 
 
 class Ordered(InOrder):
-    """A plain curriculum: walks the order from rank 0 to the last, then begins again."""
+    """A plain curriculum: walks the order from rank 0 to the last (``reverse``: from the last), then begins again."""
 
     state_fields = ("position",)
 
-    def __init__(self, sort_key_N: ArrayLike, *, seed: int = 0) -> None:
+    def __init__(self, sort_key_N: ArrayLike, *, seed: int = 0, reverse: bool = False) -> None:
         super().__init__(sort_key_N, seed=seed)
-        self.position = 0
+        self.position, self.reverse = 0, reverse
 
     def _draw(self, n: int) -> Ints:
         ranks = (self.position + np.arange(n)) % self.size
         self.position = int((self.position + n) % self.size)
-        return self.order_N[ranks]
+        return self.order_N[self.size - 1 - ranks if self.reverse else ranks]
 
 
 class Gaussian(InOrder):
@@ -145,11 +147,19 @@ class Gaussian(InOrder):
 
     Draw: n ranks without replacement, probability proportional to exp(-(rank - mu)^2 / (2 sigma^2)).
     Update: mu += a tanh(alpha (accuracy - beta)) + a tanh(alpha angle), a = ``amplitude``, n/2 if not given.
-    Departure from the paper: mu is kept in [0, N-1]; past the end every draw would be the tail of the order.
-    ``accuracy_term`` and ``angle_term`` switch the two terms of the update off.
+    Departure from the paper, and from the release, where mu has no upper bound: mu is kept in [0, N-1]; past the end
+    every draw would be the tail of the order.
+    ``accuracy_term`` and ``angle_term`` switch the two terms of the update off. ``update`` says whose it is:
+
+    - ``paper``: as above
+    - ``released-trl``: the step is clamped to [0, 2a], and is in force one epoch late, so that epochs 0 and 1 are both
+      drawn at mu = 0
+    - ``released-verl``: the same clamp, no delay, and half the accuracy in the step, whose term is then never positive
+
+    The release has a = 500 whatever n is.
     """
 
-    state_fields = ("mu", "n")
+    state_fields = ("mu", "ahead", "n")
 
     def __init__(
         self,
@@ -162,14 +172,19 @@ class Gaussian(InOrder):
         amplitude: float | None = None,
         accuracy_term: bool = True,
         angle_term: bool = True,
+        update: Update = "paper",
     ) -> None:
         super().__init__(sort_key_N, seed=seed)
         if not sigma > 0:
             raise InputError(f"sigma is {sigma}; it must be above 0")
+        if update not in get_args(Update):
+            raise unknown_name("update", update, get_args(Update))
         self.sigma, self.alpha, self.beta, self.amplitude = sigma, alpha, beta, amplitude
-        self.accuracy_term, self.angle_term = accuracy_term, angle_term
+        self.accuracy_term, self.angle_term, self.update = accuracy_term, angle_term, update
         self.wants_angle = angle_term
         self.mu, self.n = 0.0, 0
+        self.ahead = self.mu
+        """Where all feedback so far has moved mu; a late update draws from the place before."""
 
     def _draw(self, n: int) -> Ints:
         # Gumbel top-n: the n largest of (log weight + Gumbel noise), in falling order, are distributed as n draws one
@@ -185,17 +200,22 @@ class Gaussian(InOrder):
         return self.order_N[nearest[np.argsort(key_N[nearest])]]
 
     def observe(self, feedback: Feedback) -> None:
-        amplitude = self.n / 2 if self.amplitude is None else self.amplitude
-        step = 0.0
+        step = self._step(feedback)
+        if not np.isfinite(step):
+            raise ValueError(f"mu cannot be moved by {step}: accuracy {feedback.accuracy}, angle {feedback.angle}")
+        before, self.ahead = self.ahead, float(np.clip(self.ahead + step, 0, self.size - 1))
+        self.mu = before if self.update == "released-trl" else self.ahead
+
+    def _step(self, feedback: Feedback) -> float:
+        amplitude, step = self.n / 2 if self.amplitude is None else self.amplitude, 0.0
         if self.accuracy_term:
-            step += amplitude * np.tanh(self.alpha * (feedback.accuracy - self.beta))
+            accuracy = feedback.accuracy / 2 if self.update == "released-verl" else feedback.accuracy
+            step += amplitude * np.tanh(self.alpha * (accuracy - self.beta))
         if self.angle_term:
             if feedback.angle is None:
                 raise ValueError("the angle term of the update is on, but the epoch's mean angle was not measured")
             step += amplitude * np.tanh(self.alpha * feedback.angle)
-        if not np.isfinite(step):
-            raise ValueError(f"mu cannot be moved by {step}: accuracy {feedback.accuracy}, angle {feedback.angle}")
-        self.mu = float(np.clip(self.mu + step, 0, self.size - 1))
+        return float(step if self.update == "paper" else np.clip(step, 0, 2 * amplitude))
 
     def metrics(self) -> dict[str, float]:
         return {"mu": self.mu}

@@ -45,12 +45,12 @@ def test_score_writes_a_scores_file(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["reproduce", "quick"], "unknown experiment 'quick'; valid: patterns, quickstart"),
+        (["reproduce", "quick"], "unknown experiment 'quick'; valid: ablate_hyperparameters, "),
         (["reproduce", "quickstart", "--seeds", "0"], "--seeds is 0; at least 1 is needed"),
         (["train", "quickstart", "--cell", "gain"], "unknown cell of quickstart 'gain'; valid: adarft"),
         (["score", "model", "problems.json", "--out", "s.parquet"], "problems.json, row 10: answer is null"),
         (["score", "model", "problem.json", "--out", "s.parquet"], "problem file problem.json: No such file"),
-        (["score", "modle", "arithmetic", "--limit", "4", "--out", "s.parquet"], "tiny, or a hub id (owner/name), or a folder"),
+        (["score", "modle", "arithmetic", "--limit", "4", "--out", "s.parquet"], "or a hub id (owner/name), or a folder"),
         (["score", "model", "arithmetic", "--limit", "4", "--out", "s.parquet", "--layer", "7"], "layer 7 is out of range"),
         (["score", "model", "arithmetic", "--limit", "4", "--out", "/proc/none/s.parquet"], "/proc/none: No such file"),
         (["table", "quickstart"], "no finished run of quickstart under"),
@@ -70,7 +70,7 @@ def test_ctrl_c_says_what_is_kept(folder, monkeypatch, capsys):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gainrl.launch.run_experiment", interrupted)
+    monkeypatch.setattr("gainrl.launch.run_all", interrupted)
     code, _, err = gainrl(monkeypatch, capsys, "reproduce", "quickstart")
     assert code == 130
     assert "finished runs are kept" in err
@@ -119,8 +119,10 @@ def test_list_names_everything(folder, monkeypatch, capsys):
     code, out, _ = gainrl(monkeypatch, capsys, "list")
     assert code == 0
     for name in (
-        "quickstart",
+        "quickstart (tiny)",
+        "ablate_signal (tiny, paper)",
         "grpo, adarft, gainrl, control",
+        "math-grpo, math-adarft",
         "tiny",
         "arithmetic-heldout",
         "gsm8k",

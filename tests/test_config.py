@@ -22,7 +22,8 @@ def test_a_config_reads_back_as_it_was(run):
 def test_every_option_of_a_schedule_is_in_the_config(run):
     options = run.schedule.options
     assert options == {
-        "sigma": 64.0, "alpha": 2.0, "beta": 0.5, "amplitude": None, "accuracy_term": True, "angle_term": True
+        "sigma": 64.0, "alpha": 2.0, "beta": 0.5, "amplitude": None, "accuracy_term": True, "angle_term": True,
+        "update": "paper",
     }  # fmt: skip
     assert SCHEDULES["gaussian"]([1, 2], **options).sigma == 64.0
 

@@ -40,7 +40,7 @@ def test_accuracy_and_truncation_are_those_of_plain_greedy_generation(tiny, prob
         return Verdict(plain == " ".join(gold.split()), "no_answer")
 
     monkeypatch.setattr(heldout, "grade", same)
-    result = held_out(tiny, known).evaluate(tiny.model)
+    result = held_out(tiny, known).evaluate(generator_of(tiny.model, tiny.tokenizer))
     assert result.value == sum(row % 3 > 0 for row in range(16)) / 16
     assert result.stderr == pytest.approx((result.value * (1 - result.value) / 15) ** 0.5)
     assert result.n == 16
@@ -58,7 +58,7 @@ def test_evaluation_uses_the_tokens_of_training(tiny, problems, prompt, monkeypa
         return generate(self, input_ids=input_ids, attention_mask=attention_mask, **kwargs)
 
     monkeypatch.setattr(type(tiny.model), "generate", spy)
-    held_out(tiny, problems, prompt).evaluate(tiny.model)
+    held_out(tiny, problems, prompt).evaluate(generator_of(tiny.model, tiny.tokenizer))
     rendered = tiny.tokenizer.apply_chat_template(
         [prompt.messages(p.question) for p in problems.problems], add_generation_prompt=True, return_dict=True
     )["input_ids"]
@@ -72,7 +72,7 @@ def test_evaluation_leaves_random_states_and_mode_alone(tiny, problems):
 
     tiny.model.train()
     before = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())  # noqa: NPY002
-    held_out(tiny, problems).evaluate(tiny.model)
+    held_out(tiny, problems).evaluate(generator_of(tiny.model, tiny.tokenizer))
     after = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())  # noqa: NPY002
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:]
@@ -100,5 +100,5 @@ def test_it_is_what_the_benchmark_gives_through_lm_eval(tiny, problems, tmp_path
         report=lambda *_: None,
     )
     (benchmark,) = summarize_samples(samples).to_dict("records")
-    mine = vars(held_out(tiny, problems).evaluate(tiny.model))
+    mine = vars(held_out(tiny, problems).evaluate(generator_of(tiny.model, tiny.tokenizer)))
     assert {"metric": "accuracy", **mine} == benchmark

@@ -1,28 +1,223 @@
-import pytest
+"""Every experiment at every scale: complete, shared where it means the same, and such that TRL takes its settings."""
 
-from experiments.base import experiment_names, load_experiment
+import inspect
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+
+from experiments import ablate_update, cells
+from experiments.base import NO_EXPERIMENTS, SCALES, experiment_names, follow_up, load_experiment, scales
+from gainrl.benchmarks import BENCHMARKS
+from gainrl.config import Experiment
 from gainrl.errors import InputError
+from gainrl.launch import run_experiment
 from gainrl.models import MODELS
 from gainrl.problems import problem_sets
+from gainrl.problems.hub import HUB_SETS
+from gainrl.schedules import SCHEDULES
+from gainrl.train import trl_arguments
+from paper_figures import learning_curves
+from tests.test_train import shrink
+
+ALL = [(name, scale) for name in experiment_names() for scale in scales(name)]
+COLUMNS = {
+    "gsm8k": {"question", "answer"},
+    "gsm8k-test": {"question", "answer"},
+    "math500": {"problem", "answer", "level", "subject", "unique_id"},
+    "aime24": {"problem", "answer"},
+    "amc23": {"question", "answer"},
+    "minervamath": {"question", "answer"},
+    "olympiadbench": {"question", "final_answer", "is_multiple_answer", "unit", "error", "context"},
+    "deepscaler": {"problem", "answer", "solution"},
+    "deepscaler-difficulty": {"problem", "answer", "difficulty"},
+    "math": {"problem", "level", "type", "solution", "id", "expected_answer"},
+    "amc": {"problem", "answer", "solution", "rating", "year"},
+}
+"""Of the sets on the hub, by their cards and public code; nobody has loaded them here."""
 
 
-@pytest.mark.parametrize("name", experiment_names())
-def test_every_experiment_is_complete(name):
-    experiment = load_experiment(name)
+def test_every_table_of_the_paper_is_an_experiment():
+    assert set(experiment_names()) == {
+        "main_table", "single_dataset", "data_efficiency", "ablate_schedule", "ablate_signal", "ablate_update",
+        "ablate_hyperparameters", "algorithms", "patterns", "angle_gradient", "scoring_cost", "quickstart",
+    }  # fmt: skip
+    assert not NO_EXPERIMENTS & set(experiment_names())
+    assert all(scales(name) == SCALES for name in experiment_names() if name != "quickstart")
+
+
+@pytest.mark.parametrize(("name", "scale"), ALL)
+def test_every_experiment_names_what_exists(name, scale):
+    experiment = load_experiment(name, scale)
     assert experiment.name == name
     for run in experiment.cells.values():
         assert run.model.name in MODELS
-        assert {run.problems.train, run.problems.heldout} <= set(problem_sets())
+        assert run.problems.train in problem_sets()
+        assert set(run.problems.heldout) <= set(BENCHMARKS)
+        assert run.training.steps % run.evaluation.every == 0
+        assert (run.training.steps * run.training.prompts_per_step) % run.training.prompts_per_epoch == 0
 
 
-def test_quickstarts_cells_differ_by_schedule_alone():
-    cells = [run.model_dump(exclude={"schedule"}) for run in load_experiment("quickstart").cells.values()]
-    assert all(cell == cells[0] for cell in cells)
+@pytest.mark.parametrize(("name", "scale"), ALL)
+def test_cells_of_an_experiment_are_different_runs(name, scale):
+    hashes = [run.hash for run in load_experiment(name, scale).cells.values()]
+    assert len(set(hashes)) == len(hashes)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_cells_that_mean_the_same_are_one_run(scale):
+    def of(name: str, cell: str):
+        return load_experiment(name, scale).cells[cell]
+
+    studied = cells.STUDIED[scale][1]
+    gaussian = of("ablate_schedule", "gaussian")
+    assert gaussian == of("ablate_signal", "angle") == of("ablate_update", "paper") == of("algorithms", "grpo-gaussian")
+    assert gaussian == of("ablate_hyperparameters", "paper") == of("scoring_cost", "gainrl")
+    assert gaussian == of("single_dataset", f"{studied}-gainrl")
+    uniform = of("ablate_schedule", "uniform")
+    assert uniform == of("algorithms", "grpo-uniform") == of("single_dataset", f"{studied}-grpo")
+    assert of("data_efficiency", "all-grpo") == of("main_table", "math-1.5b-grpo")
+    assert of("ablate_schedule", "length") == of("ablate_signal", "length")
+
+
+def test_the_quickstart_is_part_of_the_tiny_experiments():
+    quickstart, schedules = load_experiment("quickstart").cells, load_experiment("ablate_schedule").cells
+    pairs = {"grpo": "uniform", "adarft": "adarft", "gainrl": "gaussian", "control": "random"}
+    assert {name: quickstart[name] for name in pairs} == {name: schedules[other] for name, other in pairs.items()}
+    assert load_experiment("main_table").cells["math-1.5b-gainrl"] == quickstart["gainrl"]
+
+
+@pytest.mark.parametrize("name", ["quickstart", "ablate_schedule", "ablate_signal", "ablate_update"])
+def test_cells_of_a_schedules_table_differ_by_schedule_alone(name):
+    runs = [run.model_dump(exclude={"schedule"}) for run in load_experiment(name).cells.values()]
+    assert all(run == runs[0] for run in runs)
 
 
 def test_the_control_differs_from_gainrl_by_its_order_alone():
-    cells = load_experiment("quickstart").cells
-    assert cells["control"].schedule == cells["gainrl"].schedule.model_copy(update={"order": "random"})
+    quickstart = load_experiment("quickstart").cells
+    order = {"order": "random"}
+    assert quickstart["control"].schedule == quickstart["gainrl"].schedule.model_copy(update=order)
+
+
+def test_the_papers_values_are_the_schedules_defaults():
+    defaults = {p.name: p.default for p in inspect.signature(SCHEDULES["gaussian"]).parameters.values()}
+    options = load_experiment("ablate_update", "paper").cells["paper"].schedule.options
+    assert options == {name: defaults[name] for name in options}
+    assert ablate_update.AMPLITUDE["tiny"] / (64 / 2) == pytest.approx(500 / (1024 / 2))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [name for name in experiment_names() if "paper" in scales(name)])
+def test_trl_takes_every_setting_of_the_paper_scale(name, tmp_path):
+    experiment = load_experiment(name, "paper")
+    for cell, run in experiment.cells.items():
+        execution, training = experiment.execution_of(cell), run.training
+        # Elsewhere than on GPUs TRL refuses bf16, and counts one process; a GPU's share of a step is what one has then.
+        here = run.model_copy(update={"training": training.model_copy(update={"bf16": False})})
+        arguments = trl_arguments(here, tmp_path, execution)
+        processes = execution.gpus
+        completions = training.prompts_per_step * training.generations
+        per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * processes
+        assert per_step == completions
+        assert arguments.generation_batch_size * processes == completions * training.steps_per_generation
+        assert arguments.generation_batch_size % training.generations == 0
+        assert (arguments.max_steps, arguments.beta, arguments.use_vllm) == (training.steps, 0.001, True)
+        assert arguments.vllm_mode == "colocate"
+
+
+def test_draws_of_the_paper_scale_are_the_releases():
+    for run in load_experiment("main_table", "paper").cells.values():
+        draws = run.training.steps * run.training.prompts_per_step / run.training.prompts_per_epoch
+        assert (draws, run.training.prompts_per_epoch, run.training.steps_per_generation) == (200, 1024, 4)
+        assert run.evaluation.every * run.training.prompts_per_step == 5 * 1024
+    for run in load_experiment("single_dataset", "paper").cells.values():
+        assert (run.training.steps, run.training.prompts_per_epoch, run.evaluation.every) == (200, 256, 5)
+
+
+def test_sequences_of_the_math_models_fit_their_context():
+    for run in load_experiment("main_table", "paper").cells.values():
+        if "math" in run.model.name:
+            assert run.problems.longest_prompt + run.training.max_completion_tokens <= 4096
+            assert 1400 + run.evaluation.max_completion_tokens <= 4096  # OlympiadBench's longest, counted roughly
+
+
+def test_sets_of_the_hub_have_the_columns_that_are_read():
+    assert set(COLUMNS) == set(HUB_SETS)
+    for name, hub_set in HUB_SETS.items():
+        assert {hub_set.question, hub_set.answer} <= COLUMNS[name], name
+
+
+def test_an_order_by_difficulty_has_a_set_that_knows_it():
+    for name, scale in ALL:
+        for cell, run in load_experiment(name, scale).cells.items():
+            train = run.problems.train
+            if run.schedule.order == "difficulty" and train in HUB_SETS:
+                assert HUB_SETS[train].difficulty or "difficulty" in COLUMNS[train], (name, cell)
+
+
+def test_accelerates_files_are_read_and_shared_out_over_the_gpus_of_the_plan():
+    found = set()
+    for name in experiment_names():
+        for execution in load_experiment(name, scales(name)[-1]).execution.values():
+            if execution.accelerate is not None:
+                path = Path(cells.__file__).parent / "accelerate" / execution.accelerate
+                settings = load_config_from_file(str(path))
+                assert (settings.distributed_type, settings.num_processes) == ("FSDP", execution.gpus)
+                found.add(path)
+    assert found
+
+
+@pytest.fixture
+def small(small_recipe, tmp_path):
+    """A plan with its cells shrunk to four steps on twelve problems, and run."""
+
+    def run(name: str) -> Experiment:
+        full = load_experiment(name)
+        shrunk = {
+            cell: shrink(run).model_copy(
+                update={
+                    "training": shrink(run).training.model_copy(update={"keep_every": run.training.keep_every and 4})
+                }
+            )
+            for cell, run in full.cells.items()
+        }
+        plan = Experiment.model_validate(
+            {**full.model_dump(), "cells": {cell: run.model_dump() for cell, run in shrunk.items()}}
+        )
+        run_experiment(plan, cells=list(plan.cells), seeds=[0], runs_dir=tmp_path)
+        return plan
+
+    return run
+
+
+FILES = {
+    "patterns": {
+        f"patterns/{cell}-seed-0/{file}"
+        for cell in ("grpo", "gainrl")
+        for file in ("report.md", "patterns.parquet", "training_patterns.png", "cosine_layers_step-4.png")
+    },
+    "angle_gradient": {f"gradients/grpo-seed-0-step-{step}/report.md" for step in (0, 4)} | {"gradients/summary.md"},
+    "scoring_cost": {"scoring.csv", "scoring.md"},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_follow_up_leaves_its_files_and_keeps_what_is_there(name, small, tmp_path):
+    plan, measure, told = small(name), follow_up(name), []
+    said = measure(plan, tmp_path, lambda what, done, of: told.append(what))
+    folder = tmp_path / name
+    assert {file for file in FILES[name] if (folder / file).exists()} == FILES[name]
+    assert any(file in said for file in FILES[name])
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    told.clear()
+    assert measure(plan, tmp_path, lambda what, done, of: told.append(what)) == said
+    assert not told
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_most_experiments_are_their_runs_alone():
+    assert {name for name in experiment_names() if follow_up(name)} == set(FILES)
 
 
 def test_unknown_names_list_the_valid_ones():
@@ -32,3 +227,12 @@ def test_unknown_names_list_the_valid_ones():
         load_experiment("quickstart", "paper")
     with pytest.raises(InputError, match="unknown cell of quickstart 'x'; valid: adarft, control, gainrl, grpo"):
         load_experiment("quickstart").cell("x")
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_the_learning_curves_have_room_for_every_cell(name):
+    plan = load_experiment(name)
+    points = [(panel, x) for panel in ("accuracy", "mu") for x in (0, 1)]
+    rows = [{"panel": p, "schedule": s, "seed": 0, "x": x, "y": x} for s in plan.labels.values() for p, x in points]
+    figure = learning_curves.plot(plan, pd.DataFrame(rows))
+    assert len(figure.axes[0].get_legend().get_texts()) == len(plan.cells)

@@ -16,7 +16,7 @@ FLOORS = [
     {"trainer", "probe", "generators", "gradients", "records"},
     {"benchmarks", "config", "problems", "models", "prompts"},
     {"signal", "schedules", "grading", "stats"},
-    {"seeding", "errors"},
+    {"seeding", "errors", "manifest"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 OUTSIDE = {"analysis", "experiments", "paper_figures", "speed", "tests"}

@@ -6,10 +6,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, BertModel
 
 from gainrl.errors import InputError
+from gainrl.generators import generator_of
 from gainrl.models import SHAPES, TINY_RECIPES, TinyRecipe
 from gainrl.models.loading import load_model, load_tokenizer, weights_hash
 from gainrl.models.text import text_model
-from gainrl.models.tiny import make_tiny_model, tiny_tokenizer
+from gainrl.models.tiny import make_tiny_model, random_tiny_model, tiny_tokenizer
 from gainrl.problems import load_problems
 from gainrl.prompts import PLAIN_TEMPLATE, Prompt
 
@@ -108,7 +109,7 @@ def test_a_damaged_cache_is_rebuilt_and_said_so(small_recipe, tmp_path, capsys, 
     assert make_tiny_model(small_recipe, 0, tmp_path) == folder
     assert "is damaged" in capsys.readouterr().err
     assert weights_hash(AutoModelForCausalLM.from_pretrained(folder)) == version
-    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [folder.name]
 
 
 def test_the_recipe_decides_the_folder(tmp_path, small_recipe):
@@ -140,19 +141,37 @@ def test_models_that_cannot_be_loaded(tmp_path):
         load_model("some/model", cache=tmp_path)
 
 
-@pytest.mark.slow
-def test_the_tiny_models_base_has_room_to_learn_at_every_level():
+def test_a_tiny_model_can_be_a_llama(tiny):
+    recipe = TinyRecipe(hidden_size=32, layers=2, heads=2, kv_heads=1, intermediate_size=64, architecture="llama")
+    assert random_tiny_model(recipe, tiny.tokenizer, seed=0).config.model_type == "llama"
+    assert tiny.model.config.model_type == "qwen2"
+
+
+def test_an_architecture_that_was_always_there_changes_no_folder():
+    assert "architecture" not in TinyRecipe().model_dump_json()
+    assert "llama" in TINY_RECIPES["tiny-llama"].model_dump_json()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "tiny" else pytest.mark.warm_up) for name in TINY_RECIPES],
+)
+def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
     from pathlib import Path
 
     from gainrl.evaluate import HeldOut
     from gainrl.problems.base import ProblemSet
 
-    loaded = load_model("tiny", cache=Path("runs/shared/models"), seed=0)
+    loaded = load_model(name, cache=Path("runs/shared/models"), seed=0)
     held_out = load_problems("arithmetic-heldout", seed=0)
 
     def accuracy(problems: ProblemSet) -> float:
         settings = {"context": loaded.context, "max_completion_tokens": 26, "batch_size": 600}
-        return HeldOut(problems, Prompt(), loaded.tokenizer, **settings).evaluate(loaded.model).value
+        return (
+            HeldOut(problems, Prompt(), loaded.tokenizer, **settings)
+            .evaluate(generator_of(loaded.model, loaded.tokenizer))
+            .value
+        )
 
     levels = sorted({p.difficulty for p in held_out.problems})
     by_level = [

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 import re
@@ -12,7 +13,7 @@ from gainrl.errors import InputError
 from gainrl.grading import Gold
 from gainrl.problems import load_problems
 from gainrl.problems.arithmetic import WORDINGS, _terms, sloppy_examples, sloppy_solution
-from gainrl.problems.hub import HubSet, load_hub
+from gainrl.problems.hub import HUB_SETS, HubSet, load_hub
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -164,6 +165,26 @@ def test_hub_loader_reads_a_folder_with_a_hub_sets_columns(tmp_path):
     problems = load_hub("gsm8k", HubSet(str(tmp_path), "train", question="question", answer_after="####"), None)
     assert problems.problems[0].answer == "1,203"
     assert problems.source["commit"] is None
+
+
+HUB_ROWS = {
+    "gsm8k": [{"question": "?", "answer": "\n" * steps + f"#### {steps}"} for steps in (2, 4, 3)],
+    "math": [
+        {"id": str(n), "problem": f"{n}?", "level": level, "solution": "So \\boxed{1}.", "expected_answer": "1"}
+        for n, level in enumerate(["Level 1", "Level 5", "Level ?"])
+    ],
+    "amc": [
+        {"problem": f"{year}?", "answer": "7", "solution": "7", "rating": rating, "year": year}
+        for year, rating in ((2010, -1.0), (2021, 1.0), (2015, 0.0), (2023, 9.0))
+    ],
+}
+
+
+@pytest.mark.parametrize("name", HUB_ROWS)
+def test_sets_without_a_difficulty_get_one_from_0_to_100(name, tmp_path):
+    write(tmp_path / "train.jsonl", HUB_ROWS[name])
+    problems = load_hub(name, dataclasses.replace(HUB_SETS[name], path=str(tmp_path), config=None), None)
+    assert [problem.difficulty for problem in problems.problems] == [0, 100, 50]  # AMC 2023 is the benchmark's
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch):

@@ -160,6 +160,65 @@ def test_gaussian_update_is_the_papers(options, step):
     assert schedule.wants_angle == options.get("angle_term", True)
 
 
+def positions(update: str, history: list[tuple[float, float]], size: int = 1000) -> list[float]:
+    """mu of every epoch's draw, of 10 problems, and of the one after the last feedback; the amplitude is 5."""
+    schedule, found = Gaussian(np.arange(size), update=update), []
+    for accuracy, angle in history:
+        schedule.draw(10)
+        found.append(schedule.mu)
+        schedule.observe(feedback(accuracy, angle))
+    return [*found, schedule.mu]
+
+
+def test_the_papers_update_goes_back_when_accuracy_falls():
+    first, second = 5 * math.tanh(1) + 5 * math.tanh(1.2), 5 * math.tanh(-1) + 5 * math.tanh(0.2)
+    assert positions("paper", [(1, 0.6), (0, 0.1), (0, 0.1)]) == pytest.approx(
+        [0, first, first + second, first + 2 * second]
+    )
+    assert second < 0
+
+
+def test_released_trl_is_an_epoch_late_and_never_goes_back():
+    first, second = 5 * math.tanh(1) + 5 * math.tanh(1.2), 5 * math.tanh(0.5) + 5 * math.tanh(1.2)
+    history = [(1, 0.6), (0, 0.1), (0.75, 0.6), (0, 0)]
+    assert positions("released-trl", history) == pytest.approx([0, 0, first, first, first + second])
+
+
+def test_released_verl_halves_the_accuracy_and_never_goes_back():
+    best, middle = 5 * math.tanh(1.2), 5 * math.tanh(2 * (0.25 - 0.5)) + 5 * math.tanh(1.2)
+    history = [(1, 0.6), (0.5, 0.6), (0, 0.1)]  # at accuracy 1 its accuracy term is 0
+    assert positions("released-verl", history) == pytest.approx([0, best, best + middle, best + middle])
+
+
+@pytest.mark.parametrize("update", ["released-trl", "released-verl"])
+def test_a_released_step_is_at_most_twice_the_amplitude_and_mu_stays_inside_the_order(update):
+    schedule = Gaussian(np.arange(12), update=update, amplitude=3.0, alpha=100.0)
+    at = []
+    for _ in range(4):
+        schedule.draw(4)
+        at.append(schedule.mu)
+        schedule.observe(feedback(1.0, 50.0))
+    assert at == pytest.approx([0, 0, 6, 11] if update == "released-trl" else [0, 3, 6, 9])
+
+
+def test_a_late_update_survives_a_resume():
+    schedule, resumed = (Gaussian(np.arange(100), update="released-trl") for _ in range(2))
+    schedule.draw(10)
+    schedule.observe(feedback(1.0))
+    resumed.load_state_dict(copy.deepcopy(schedule.state_dict()))
+    for each in (schedule, resumed):
+        each.draw(10)
+        each.observe(feedback(1.0))
+    assert resumed.mu == schedule.mu > 0
+
+
+def test_ordered_can_walk_the_order_from_its_end():
+    schedule = Ordered([30, 10, 20, 0], reverse=True)
+    assert schedule.draw(3).tolist() == [0, 2, 1]
+    assert schedule.draw(2).tolist() == [3, 0]
+    assert schedule.ranks(np.array([0, 3])).tolist() == [3, 0]
+
+
 def test_gaussian_without_the_angle_it_needs_says_so():
     schedule = Gaussian(np.arange(10))
     schedule.draw(2)
@@ -202,6 +261,7 @@ def test_sort_keys_put_the_right_end_first():
         (lambda: Gaussian([1.0, math.nan]), "1 of 2 sort keys are NaN"),
         (lambda: Gaussian([]), "one number per problem"),
         (lambda: Gaussian([1.0], sigma=0), "sigma is 0; it must be above 0"),
+        (lambda: Gaussian([1.0], update="verl"), "unknown update 'verl'; valid: paper, released-trl, released-verl"),
         (lambda: AdaRFT([5.0, 120.0]), r"1 difficulties lie outside \[0.0, 100.0\]"),
         (lambda: AdaRFT([5.0], start=-1), "start is -1"),
         (lambda: sort_key("size", {}, size=2), "unknown order 'size'; valid: angle, c_inter"),

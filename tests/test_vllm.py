@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,7 @@ from gainrl.models.supervised import supervise
 from gainrl.models.text import bpe_tokenizer, random_model
 from gainrl.problems import load_problems
 from gainrl.prompts import Prompt, encode_prompts
+from gainrl.records import RunFolder
 from tests.test_benchmarks import SHARED, silent
 from tests.test_cli import gainrl
 
@@ -218,3 +221,23 @@ def test_the_command_goes_on_after_its_engine_was_killed(folder, data, tmp_path,
         ("gsm8k", "accuracy", 8),
         ("aime24", "accuracy", 8),
     ]
+
+
+def test_training_samples_with_vllm_from_the_weights_as_they_are(folder, tmp_path):
+    program = [sys.executable, "-m", "tests.vllm_training", str(folder), str(tmp_path)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr[-3000:]
+    vllm, plain = (RunFolder(tmp_path / name) for name in ("vllm", "transformers"))
+    assert vllm.draws()[["epoch", "problem_id"]].equals(plain.draws()[["epoch", "problem_id"]])
+    drift = vllm.metrics().vllm_logp_difference
+    print(f"largest difference of log-probabilities, by step: {drift.round(4).tolist()}")
+    assert drift.max() < 0.05
+    assert vllm.metrics().reward.tolist() != plain.metrics().reward.tolist()  # other samples
+    start, end = vllm.evals().to_dict("records")
+    alike = ("value", "truncated", "unparseable")
+    assert {name: start[name] for name in alike} == {name: plain.evals().to_dict("records")[0][name] for name in alike}
+    by_transformers = json.loads((tmp_path / "transformers_on_the_trained.json").read_text())
+    assert {name: end[name] for name in alike} == pytest.approx(
+        {name: by_transformers[name] for name in alike}, abs=0.05
+    )
+    assert abs(end["truncated"] - start["truncated"]) > 0.2  # the weights have changed: the engine has the new ones

@@ -1,18 +1,12 @@
 """Commands that look into the signal: correlate, patterns."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import tyro
 
 from gainrl.cli.loading import Dtype, load_on_device, resolve
 from gainrl.cli.shared import Name, RunsDir, app
-
-if TYPE_CHECKING:
-    from gainrl.correlate import Measured, Settings
-    from gainrl.models.loading import LoadedModel
-    from gainrl.problems import ProblemSet
-    from gainrl.prompts import Prompt
 
 
 @app.command
@@ -77,49 +71,10 @@ def correlate(
     with bar() as report:
         loaded = load_on_device(model, device, dtype, seed, runs_dir, report)
         measured = measure_into(out, loaded, problems, asked, settings, given, report)
-    print(_write_correlation(out, measured, loaded, problems, asked, settings, resamples))
+    from experiments.measurements import write_correlation
 
-
-def _write_correlation(
-    out: Path,
-    measured: "Measured",
-    loaded: "LoadedModel",
-    problems: "ProblemSet",
-    prompt: "Prompt",
-    settings: "Settings",
-    resamples: int,
-) -> str:
-    from analysis import angle_gradient, gradient_parts
-    from gainrl.correlate import cosine_matrices
-    from gainrl.probe.sites import layer_count
-    from gainrl.records import write_atomically
-    from paper_figures import angle_scatter, cosine_layers, layer_profile, rank_matrix, style
-
-    layer = settings.signal.layer % layer_count(loaded.model)
-    table = angle_gradient.correlations(measured.table, probed_layer=layer, seed=settings.seed, resamples=resamples)
-    shares = gradient_parts.shares(measured.parts, seed=settings.seed, resamples=resamples)
-    size = f"{sum(p.numel() for p in loaded.model.parameters()):,} parameters"
-    name = f"{loaded.name}, {size}, weights {loaded.version}"
-    verdict = angle_gradient.verdict(
-        table, model=name, problems=problems.name, probed_layer=layer, what=settings.signal.site
-    )
-    notes = gradient_parts.notes(measured.table, measured.parts, shares)
-    figures = {
-        "angle_scatter": angle_scatter.plot(angle_scatter.data(measured.table, layer), table),
-        "layer_profile": layer_profile.plot(layer_profile.data(table)),
-        "rank_matrix": rank_matrix.plot(rank_matrix.data(measured.table, layer, seed=settings.seed)),
-    }
-    if settings.signal.site != "final_norm":
-        shown = cosine_matrices(loaded.model, loaded.tokenizer, problems.problems[0], prompt, settings.signal)
-        figures["cosine_layers"] = cosine_layers.plot(*shown, title=f"Cosines between tokens, {loaded.name}")
-    text = angle_gradient.markdown(table, verdict, notes) + "".join(f"\n![{name}]({name}.png)\n" for name in figures)
-    write_atomically(out / "correlations.parquet", lambda path: table.to_parquet(path, index=False))
-    write_atomically(out / "correlations.csv", lambda path: table.to_csv(path, index=False))
-    write_atomically(out / "variance_shares.csv", lambda path: shares.to_csv(path, index=False))
-    write_atomically(out / "report.md", lambda path: path.write_text(text))
-    for name, figure in figures.items():
-        style.save_all(figure, out / name)
-    return f"{verdict}\n{out / 'report.md'}"
+    verdict = write_correlation(out, measured, loaded, problems, asked, settings, resamples)
+    print(f"{verdict}\n{out / 'report.md'}")
 
 
 @app.command
@@ -178,16 +133,6 @@ def patterns(
             dtype=torch_dtype,
             report=report,
         )
-    from gainrl.records import write_atomically
-    from paper_figures import style, training_patterns
+    from experiments.measurements import write_patterns
 
-    summary = training_patterns.summary(frame, seed=seed)
-    said = training_patterns.words(summary)
-    write_atomically(out / "patterns.parquet", lambda path: frame.to_parquet(path, index=False))
-    write_atomically(out / "summary.csv", lambda path: summary.to_csv(path, index=False))
-    text = (
-        f"{said}\n\n{summary.to_markdown(index=False, floatfmt='.3g')}\n\n![training_patterns](training_patterns.png)\n"
-    )
-    write_atomically(out / "report.md", lambda path: path.write_text(text))
-    style.save_all(training_patterns.plot(training_patterns.data(frame)), out / "training_patterns")
-    print(f"{said}\n{out / 'report.md'}")
+    print(f"{write_patterns(out, frame, seed)}\n{out / 'report.md'}")

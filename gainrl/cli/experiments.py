@@ -1,10 +1,30 @@
 """Commands that run experiments, and the list of what there is."""
 
+import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
 
 from gainrl.cli.reporting import write_figure, write_table
 from gainrl.cli.shared import Name, RunsDir, app, load_plan, runs_folder
+from gainrl.config import SlurmOptions
 from gainrl.errors import InputError
+
+if TYPE_CHECKING:
+    from gainrl.config import Experiment
+    from gainrl.launch import Launcher
+
+Generation = Annotated[
+    Literal["transformers", "vllm"] | None,
+    tyro.conf.arg(help="Engine that samples completions, instead of the cells' own. Part of what a run is."),
+]
+Trackers = Annotated[
+    tuple[str, ...], tyro.conf.arg(help="TRL's trackers, if any: trackio, tensorboard, wandb. None is needed.")
+]
+
+DEFAULT_SLURM = SlurmOptions()
 
 
 @app.command
@@ -13,35 +33,81 @@ def reproduce(
     seeds: int = 1,
     scale: str = "tiny",
     runs_dir: RunsDir = None,
+    launcher: Literal["debug", "local", "slurm"] = "debug",
+    jobs: int = 1,
+    slurm: SlurmOptions = DEFAULT_SLURM,
+    dry_run: bool = False,
+    generation: Generation = None,
+    report_to: Trackers = (),
     overwrite: bool = False,
 ) -> None:
     """Run every cell of an experiment, then write and print its table and figure.
 
-    Finished runs are skipped, unfinished ones started again.
+    Finished runs are skipped, unfinished ones go on. A run that fails is reported and does not stop the others; the
+    exit code is then 1.
 
     Args:
-        experiment: Name of the experiment; `gainrl list` shows them.
+        experiment: Name of the experiment, or all; `gainrl list` shows them.
         seeds: How many seeds a cell: 0 to seeds - 1. Three or more give intervals.
         scale: tiny (CPU, minutes) or, where the experiment has it, paper.
+        launcher: In this process, in processes of this machine, or as job arrays of Slurm.
+        jobs: How many runs at once with --launcher local; they share out the cores.
+        slurm: What Slurm is asked for with --launcher slurm.
+        dry_run: Print what is finished, what would run, where and how long, and do nothing.
         overwrite: Run finished cells anew, also where their config has changed.
     """
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; at least 1 is needed")
-    plan, root = load_plan(experiment, scale), runs_folder(runs_dir)
-    print("gainrl: loading torch, TRL and lm-eval", file=sys.stderr)
-    from gainrl.launch import run_experiment
+    if jobs < 1:
+        raise InputError(f"--jobs is {jobs}; at least 1 is needed")
+    from experiments.base import experiment_names, scales
 
-    run_experiment(plan, cells=list(plan.cells), seeds=range(seeds), runs_dir=root, overwrite=overwrite)
-    figure_path = write_figure(plan, root)
-    print(write_table(plan, root))
-    print(f"figure: {figure_path}")
+    everything = [name for name in experiment_names() if scale in scales(name)]
+    root, where = runs_folder(runs_dir), _launcher(launcher, jobs, slurm)
+    failed = 0
+    for name in everything if experiment == "all" else [experiment]:
+        plan = _with_options(load_plan(name, scale), generation, report_to, slurm if launcher == "slurm" else None)
+        arguments = _arguments(scale, root, generation, report_to)
+        failed += _reproduce(plan, root, seeds, where, arguments, dry_run, overwrite)
+    if failed:
+        print(f"gainrl: {failed} runs failed, as told above; the same command tries them again", file=sys.stderr)
+        sys.exit(1)
+
+
+def _reproduce(
+    plan: "Experiment", root: Path, seeds: int, where: "Launcher", arguments: list[str], dry_run: bool, overwrite: bool
+) -> int:
+    """Runs, table and figure of what is finished, and what is measured after the runs; how many runs failed."""
+    from experiments.base import follow_up
+    from gainrl.launch import bar, describe, plan_runs, run_all
+
+    runs = plan_runs(plan, cells=list(plan.cells), seeds=range(seeds), runs_dir=root, arguments=arguments)
+    if dry_run:
+        print(f"{plan.name}: {plan.title}\n\n{describe(runs, where, overwrite, Path('results'))}\n")
+        return 0
+    failures = run_all(runs, where, overwrite)
+    if any(run.is_finished() for run in runs):
+        figure_path = write_figure(plan, root)
+        print(write_table(plan, root))
+        print(f"figure: {figure_path}")
+    if (measure := follow_up(plan.name)) is not None and not failures:
+        with bar() as report:
+            print(measure(plan, root, report))
+    return len(failures)
 
 
 @app.command
 def train(
-    experiment: Name, cell: str, seed: int = 0, scale: str = "tiny", runs_dir: RunsDir = None, overwrite: bool = False
+    experiment: Name,
+    cell: str,
+    seed: int = 0,
+    scale: str = "tiny",
+    runs_dir: RunsDir = None,
+    generation: Generation = None,
+    report_to: Trackers = (),
+    overwrite: bool = False,
 ) -> None:
-    """Train one run of an experiment in this process.
+    """Train one run of an experiment in this process, or in as many as it has GPUs.
 
     Args:
         experiment: Name of the experiment.
@@ -50,18 +116,51 @@ def train(
         scale: tiny or paper.
         overwrite: Run it anew if it is finished.
     """
-    plan, root = load_plan(experiment, scale), runs_folder(runs_dir)
+    plan, root = _with_options(load_plan(experiment, scale), generation, report_to), runs_folder(runs_dir)
     plan.cell(cell)
-    from gainrl.launch import run_experiment, run_path
+    from gainrl.launch import plan_runs, train_here
 
-    run_experiment(plan, cells=[cell], seeds=[seed], runs_dir=root, overwrite=overwrite)
-    print(run_path(root, plan.name, cell, seed))
+    arguments = _arguments(scale, root, generation, report_to)
+    (run,) = plan_runs(plan, cells=[cell], seeds=[seed], runs_dir=root, arguments=arguments)
+    train_here(run, overwrite, worker=int(os.environ.get("RANK", "0")) > 0)
+    print(run.path)
+
+
+def _launcher(name: str, jobs: int, slurm: SlurmOptions) -> "Launcher":
+    from gainrl.launch import Debug, Local, Slurm
+
+    launchers: dict[str, Launcher] = {"debug": Debug(), "local": Local(jobs), "slurm": Slurm(slurm)}
+    return launchers[name]
+
+
+def _with_options(
+    plan: "Experiment", generation: str | None, report_to: tuple[str, ...], slurm: SlurmOptions | None = None
+) -> "Experiment":
+    """The experiment as the command line changes it, for all cells alike."""
+    cells, execution = plan.cells, {name: plan.execution_of(name) for name in plan.cells}
+    if generation is not None:
+        cells = {
+            name: cell.model_copy(update={"training": cell.training.model_copy(update={"generation": generation})})
+            for name, cell in cells.items()
+        }
+    changes = ({"report_to": report_to} if report_to else {}) | (
+        {"gpus": slurm.gpus} if slurm is not None and slurm.gpus is not None else {}
+    )
+    execution = {name: one.model_copy(update=changes) for name, one in execution.items()}
+    return plan.model_copy(update={"cells": cells, "execution": execution})
+
+
+def _arguments(scale: str, root: Path, generation: str | None, report_to: tuple[str, ...]) -> list[str]:
+    """What `gainrl train` needs beside experiment, cell and seed to train the same run."""
+    arguments = ["--scale", scale, "--runs-dir", str(root)]
+    arguments += [] if generation is None else ["--generation", generation]
+    return arguments + (["--report-to", *report_to] if report_to else [])
 
 
 @app.command(name="list")
 def list_names() -> None:
     """Experiments with their cells, models, problem sets, schedules and orders."""
-    from experiments.base import experiment_names, load_experiment
+    from experiments.base import experiment_names, load_experiment, scales
     from gainrl.benchmarks import BENCHMARKS
     from gainrl.models import MODELS
     from gainrl.problems import problem_sets
@@ -69,9 +168,10 @@ def list_names() -> None:
 
     print("experiments")
     for name in experiment_names():
-        plan = load_experiment(name)
-        print(f"  {name}: {plan.title}")
-        print(f"    cells: {', '.join(plan.cells)}")
+        plans = {scale: load_experiment(name, scale) for scale in scales(name)}
+        print(f"  {name} ({', '.join(plans)}): {plans[scales(name)[0]].title}")
+        for cells in dict.fromkeys(", ".join(plan.cells) for plan in plans.values()):
+            print(f"    cells: {cells}")
     for title, names in {
         "models": MODELS,
         "problem sets": problem_sets(),

@@ -15,6 +15,7 @@ from gainrl.config.run import (
     complete_options,
     hash_of,
 )
+from gainrl.config.slurm import SlurmOptions
 
 __all__ = [
     "Definition",
@@ -28,6 +29,7 @@ __all__ = [
     "ScheduleConfig",
     "SignalConfig",
     "Site",
+    "SlurmOptions",
     "TrainingConfig",
     "complete_options",
     "hash_of",

@@ -12,13 +12,15 @@ class Execution(Frozen):
     """Where and how a run is executed: nothing here is part of the run's hash, and results agree up to rounding."""
 
     gpus: int = Field(0, ge=0)
-    """One process each; 0 is one process on the CPU."""
+    """One process each; 0 is one process, on whatever there is."""
     completions_per_device: int | None = Field(None, gt=0)
     """Of one forward and backward pass; the rest of a step is accumulated. None is all of them."""
     gradient_checkpointing: bool = False
     accelerate: str | None = None
     """File in experiments/accelerate/ with accelerate's settings (FSDP, DeepSpeed); None is data parallel."""
     vllm_mode: Literal["colocate", "server"] = "colocate"
+    vllm_server: str | None = None
+    """Address of ``trl vllm-serve`` in server mode, http://host:port; None is this machine, port 8000."""
     vllm_gpu_memory: float = Field(0.3, gt=0, le=1)
     vllm_tensor_parallel: int = Field(1, gt=0)
     vllm_sleep: bool = False

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from gainrl.generators import generator_of
+from gainrl.generators import Generator
 from gainrl.grading import grade
 from gainrl.problems import ProblemSet
 from gainrl.prompts import Prompt, encode_prompts, require_fit
@@ -45,10 +45,9 @@ class HeldOut:
         self.golds = [problem.answer for problem in problems.problems]
         self.batch_tokens = batch_size * (max(map(len, self.prompts)) + max_completion_tokens)
 
-    def evaluate(self, model: PreTrainedModel) -> Accuracy:
-        """Leaves the model's mode and every random state as they were."""
-        generate = generator_of(model, self.tokenizer, self.batch_tokens)
-        completions = generate(self.prompts, max_tokens=self.max_completion_tokens, temperature=0, seed=0)
+    def evaluate(self, engine: Generator) -> Accuracy:
+        """Greedy, so that no random state moves."""
+        completions = engine(self.prompts, max_tokens=self.max_completion_tokens, temperature=0, seed=0)
         texts = self.tokenizer.batch_decode([one.ids if one.truncated else one.ids[:-1] for one in completions])
         verdicts = [
             grade(text, gold, truncated=one.truncated)

@@ -1,6 +1,8 @@
 """Models by name. `gainrl.models.loading` loads them; this page is the registry, and imports nothing heavy."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class TinyRecipe(BaseModel):
@@ -20,6 +22,8 @@ class TinyRecipe(BaseModel):
     ramp_steps: int = 50
     forget: float = 0.75
     slip: float = 0.02
+    architecture: Literal["qwen2", "llama"] = Field("qwen2", exclude_if=lambda name: name == "qwen2")
+    """Left out of the dump at its default: the dump decides the cached folder, and Qwen2 models were there first."""
 
 
 class Shape(BaseModel):
@@ -55,7 +59,13 @@ SHAPES: dict[str, Shape] = {
 }
 """Sizes as the models' config.json on the hub gives them (Qwen/Qwen2.5-0.5B and so on); ``small`` is ours."""
 
-TINY_RECIPES: dict[str, TinyRecipe] = {"tiny": TinyRecipe()}
+TINY_RECIPES: dict[str, TinyRecipe] = {
+    "tiny": TinyRecipe(),
+    "tiny-small": TinyRecipe(hidden_size=48, layers=2, intermediate_size=144),
+    "tiny-large": TinyRecipe(hidden_size=96, layers=4, intermediate_size=288, learning_rate=2e-3),
+    "tiny-llama": TinyRecipe(architecture="llama"),
+}
+"""They stand in for the paper's four models: three sizes of one family, and another family."""
 
 HUB_MODELS: dict[str, str] = {
     "qwen2.5-0.5b-instruct": "Qwen/Qwen2.5-0.5B-Instruct",

@@ -1,11 +1,10 @@
-"""Tiny models: Qwen2 architecture and a word-level tokenizer made on the spot, warmed up on a sloppy teacher.
+"""Tiny models: Qwen2 or Llama architecture and a word-level tokenizer made on the spot, warmed up on a sloppy teacher.
 
 The teacher's mistakes are structured (forgotten carries), so the converged base has a defect that GRPO can mend; a
 warm-up that is only stopped half-way has none, and GRPO goes nowhere from there.
 """
 
 import hashlib
-import json
 import re
 import shutil
 import sys
@@ -13,9 +12,18 @@ import tempfile
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
+from gainrl.manifest import damage, write_manifest
 from gainrl.models import TinyRecipe
 from gainrl.models.supervised import Progress, supervise
 from gainrl.problems.arithmetic import LARGEST_TOTAL, WORDINGS, sloppy_examples
@@ -25,6 +33,7 @@ from gainrl.seeding import torch_seed
 _WORD = r"\\boxed\{|\d+|[^\W\d]+|[^\w\s]"
 _ROLES = ("system", "user", "assistant")
 _SPECIAL = ["<|pad|>", "<|unk|>", "<|end|>", *(f"<|{role}|>" for role in _ROLES)]
+_ARCHITECTURES = {"qwen2": (Qwen2Config, Qwen2ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -39,36 +48,25 @@ def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progre
     tokenizer = tiny_tokenizer()
     parts = [recipe.model_dump_json(), Prompt().hash, tokenizer.backend_tokenizer.to_str(), _CHAT_TEMPLATE, str(seed)]
     folder = cache / f"tiny-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
-    if folder.exists():
-        damage = _damage(folder)
-        if damage is None:
-            return folder
-        print(f"gainrl: the cached model {folder} is damaged ({damage}); making it again", file=sys.stderr)
-        shutil.rmtree(folder)
-    if progress is not None:
-        progress(0, recipe.steps)
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as unfinished:
-        work = Path(unfinished) / "model"
-        warm_up(recipe, tokenizer, seed, progress).save_pretrained(work)
-        tokenizer.save_pretrained(work)
-        (work / "manifest.json").write_text(json.dumps(_checksums(work), indent=1))
-        work.rename(folder)
+    with FileLock(cache / f".{folder.name}.lock"):
+        if folder.exists():
+            wrong = damage(folder)
+            if wrong is None:
+                return folder
+            print(f"gainrl: the cached model {folder} is damaged ({wrong}); making it again", file=sys.stderr)
+            shutil.rmtree(folder)
+        for left in cache.glob(f"making-{folder.name}-*"):  # by a process that was killed
+            shutil.rmtree(left)
+        if progress is not None:
+            progress(0, recipe.steps)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f"making-{folder.name}-") as unfinished:
+            work = Path(unfinished) / "model"
+            warm_up(recipe, tokenizer, seed, progress).save_pretrained(work)
+            tokenizer.save_pretrained(work)
+            write_manifest(work)
+            work.rename(folder)
     return folder
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.iterdir() if path.name != "manifest.json")
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def _damage(folder: Path) -> str | None:
-    try:
-        expected = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
-        return "its manifest cannot be read"
-    found = _checksums(folder)
-    return next((f"{name} is not as it was written" for name in expected if found.get(name) != expected[name]), None)
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -90,9 +88,10 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def random_tiny_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
+def random_tiny_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
     """The recipe's architecture with seeded random weights."""
-    config = Qwen2Config(
+    config_class, model_class = _ARCHITECTURES[recipe.architecture]
+    config = config_class(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
         intermediate_size=recipe.intermediate_size,
@@ -108,8 +107,8 @@ def random_tiny_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, se
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(seed, "tiny weights"))
-        model = Qwen2ForCausalLM(config)
-        _share_digits(model.model.embed_tokens.weight)
+        model = model_class(config)
+        _share_digits(model.get_input_embeddings().weight)
     return model
 
 
@@ -123,7 +122,7 @@ def _share_digits(embedding_VD: torch.Tensor) -> None:
 
 def warm_up(
     recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int, progress: Progress | None = None
-) -> Qwen2ForCausalLM:
+) -> PreTrainedModel:
     """Supervised training on the sloppy teacher's solutions, with the suite's own prompt, on the CPU."""
     prompt = Prompt()
     rows = [

@@ -1,11 +1,15 @@
 """Problem sets from the Hugging Face hub; the commit that was read is recorded in the set's source.
 
 Columns as the sets' cards and public code give them. None of them could be reached from the machines that this suite
-was built on: the loading code is tested on local folders of the same columns.
+was built on: the loading code is tested on local folders of the same columns. The columns of ``deepscaler-difficulty``
+stand on no card: that it has problem, answer and difficulty is taken from public code.
 """
 
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gainrl.errors import InputError
 from gainrl.problems.base import ProblemSet, from_rows
@@ -21,10 +25,35 @@ class HubSet:
     question: str = "problem"
     answer: str = "answer"
     answer_after: str | None = None
+    difficulty: Callable[[Mapping[str, Any]], float] | None = None
+    """Of a row, for a set without such a column; scaled to 0-100 over the set's rows."""
+    keep: Callable[[Mapping[str, Any]], bool] | None = None
+    """Which rows are used; None is all."""
+
+
+def _steps(row: Mapping[str, Any]) -> float:
+    """Lines of GSM8K's worked solution, the last apart: our choice, the set has no difficulty."""
+    return float(row["answer"].count("\n"))
+
+
+def _level(row: Mapping[str, Any]) -> float:
+    """``Level 1`` to ``Level 5``; the few without a number (``Level ?``) are put in the middle."""
+    number = re.search(r"\d", row["level"])
+    return float(number[0]) if number else 3.0
+
+
+def _rating(row: Mapping[str, Any]) -> float:
+    """Easy2Hard-Bench's, from how many contestants solved a problem."""
+    return float(row["rating"])
+
+
+def _before_benchmark(row: Mapping[str, Any]) -> bool:
+    """AMC problems of 2022 and 2023 are what ``amc23`` and its relatives ask."""
+    return int(row["year"]) < 2022
 
 
 HUB_SETS: dict[str, HubSet] = {
-    "gsm8k": HubSet("openai/gsm8k", "train", "main", question="question", answer_after="####"),
+    "gsm8k": HubSet("openai/gsm8k", "train", "main", question="question", answer_after="####", difficulty=_steps),
     "gsm8k-test": HubSet("openai/gsm8k", "test", "main", question="question", answer_after="####"),
     "math500": HubSet("HuggingFaceH4/MATH-500", "test"),
     "aime24": HubSet("HuggingFaceH4/aime_2024", "train"),
@@ -32,8 +61,11 @@ HUB_SETS: dict[str, HubSet] = {
     "minervamath": HubSet("math-ai/minervamath", "test", question="question"),
     "olympiadbench": HubSet("math-ai/olympiadbench", "test", question="question", answer="final_answer"),
     "deepscaler": HubSet("agentica-org/DeepScaleR-Preview-Dataset", "train"),
-    "deepscaler-difficulty": HubSet("lime-nlp/DeepScaleR_Difficulty", "train"),
+    "deepscaler-difficulty": HubSet("lime-nlp/DeepScaleR_Difficulty", "train", "Difficulty Score"),
+    "math": HubSet("zwhe99/MATH", "train", answer="expected_answer", difficulty=_level),
+    "amc": HubSet("furonghuang-lab/Easy2Hard-Bench", "train", "E2H-AMC", difficulty=_rating, keep=_before_benchmark),
 }
+"""MATH's 7,500 training problems from a copy whose card lists their answers; the paper's AMC training set is not known."""
 
 
 def load_hub(name: str, hub_set: HubSet, revision: str | None, drop_null_answers: bool = False) -> ProblemSet:
@@ -54,10 +86,23 @@ def load_hub(name: str, hub_set: HubSet, revision: str | None, drop_null_answers
         raise InputError(f"problem set {name}: {hub_set.path} cannot be read from the hub: {reason}") from error
     return from_rows(
         name,
-        ((f"row {number}", row) for number, row in enumerate(table, 1)),
+        _rows(table, hub_set),
         source={"hub": hub_set.path, "config": hub_set.config, "split": hub_set.split, "commit": commit},
         question=hub_set.question,
         answer=hub_set.answer,
         answer_after=hub_set.answer_after,
         drop_null_answers=drop_null_answers,
     )
+
+
+def _rows(table: Iterable[dict[str, Any]], hub_set: HubSet) -> list[tuple[str, dict[str, Any]]]:
+    """(what to call it in an error, row) of the rows that are used, with their difficulty."""
+    rows = [(f"row {n}", row) for n, row in enumerate(table, 1) if hub_set.keep is None or hub_set.keep(row)]
+    if hub_set.difficulty is None or not rows:
+        return rows
+    values = [hub_set.difficulty(row) for _, row in rows]
+    low, spread = min(values), (max(values) - min(values)) or 1.0
+    return [
+        (where, {**row, "difficulty": 100 * (value - low) / spread})
+        for (where, row), value in zip(rows, values, strict=True)
+    ]

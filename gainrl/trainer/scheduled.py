@@ -1,27 +1,33 @@
-"""TRL's GRPOTrainer, drawing its groups from a schedule. Nothing else about training is changed."""
+"""TRL's GRPOTrainer and RLOOTrainer, drawing their groups from a schedule. Nothing else about training is changed."""
 
-from collections import defaultdict
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
-from trl import GRPOTrainer
+from trl import GRPOTrainer, RLOOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from gainrl.config import SignalConfig
-from gainrl.errors import InputError
+from gainrl.errors import InputError, one_line
 from gainrl.probe import capture, span_masks
 from gainrl.problems import ProblemSet
 from gainrl.prompts import EncodedPrompt, Prompt, encode_prompts
 from gainrl.schedules import Feedback, Ints, Schedule
 from gainrl.signal import angle_concentration
+from gainrl.trainer.checkpoints import keep
+from gainrl.trainer.progress import Progress
 
 ROW = "schedule_row"
+SCHEDULE_FILE = "schedule.json"
+Trainer: Any = GRPOTrainer if TYPE_CHECKING else object
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Epoch:
 class ScheduleSampler(RepeatSampler):
     """RepeatSampler over the rows of one draw; asks the schedule when an epoch begins, so nothing can run ahead of it."""
 
-    def __init__(self, trainer: "ScheduledGRPOTrainer", **repeats: int) -> None:
+    def __init__(self, trainer: "Scheduled", **repeats: int) -> None:
         super().__init__(data_source=range(trainer.prompts_per_epoch), shuffle=False, **repeats)
         self.trainer = trainer
 
@@ -48,12 +54,13 @@ class ScheduleSampler(RepeatSampler):
         return (int(rows_n[position]) for position in super().__iter__())
 
 
-class ScheduledGRPOTrainer(GRPOTrainer):
-    """`GRPOTrainer` plus ``schedule=``: an epoch is one draw of ``prompts_per_epoch`` problems.
+class Scheduled(Trainer):
+    """What a schedule adds to TRL's trainers: an epoch is one draw of ``prompts_per_epoch`` problems.
 
     The schedule's rows are rows of ``train_dataset``. At the end of an epoch it is told the mean accuracy and, if it
     wants it, the mean angle concentration, read by a hook in the forward pass of the loss; what it makes of that is in
-    force at the next draw. Its metrics go into TRL's log as ``schedule/...``.
+    force at the next draw. Its metrics go into TRL's log as ``schedule/...``. Checkpoints hold the schedule and the
+    position in the epoch beside what TRL saves: ``train(resume_from_checkpoint=...)`` goes on as if nothing had been.
 
     Args:
         schedule: built for as many problems as the dataset has rows.
@@ -105,11 +112,7 @@ class ScheduledGRPOTrainer(GRPOTrainer):
         self.spans: list[EncodedPrompt] | None = self._encode_train_prompts() if schedule.wants_angle else None
         self.train_dataset = self.train_dataset.add_column(ROW, np.arange(len(self.train_dataset)))
         self.epochs: list[Epoch] = []
-        self.completion_tokens = 0
-        self.problems_seen = 0
-        self._drawn: Ints = np.empty(0, dtype=np.int64)
-        self._correct: dict[int, list[float]] = defaultdict(list)
-        self._angles: dict[int, list[float]] = defaultdict(list)
+        self.progress = Progress()
         self.add_callback(_EpochEnd(self))
 
     def _encode_train_prompts(self) -> list[EncodedPrompt]:
@@ -130,37 +133,38 @@ class ScheduledGRPOTrainer(GRPOTrainer):
         )
 
     def begin_epoch(self) -> Ints:
-        """Draw the rows of the next epoch."""
-        self._drawn = self.schedule.draw(self.prompts_per_epoch)
-        self._correct.clear()
-        self._angles.clear()
-        return self._drawn
+        """Draw the rows of the next epoch; those of a broken-off one are as they were drawn."""
+        if self.progress.resumed:
+            self.progress.resumed = False
+        else:
+            self.progress.begin(self.schedule.draw(self.prompts_per_epoch))
+        return self.progress.drawn_n
 
     def end_epoch(self) -> None:
         """Tell the schedule what came of the epoch, and keep it in ``epochs``."""
-        if not self._correct:
+        progress = self.progress
+        if not progress.correct:
             return
-        pass_rates = {row: float(np.nanmean(values)) for row, values in self._correct.items()}
-        angles = {row: float(np.mean(values)) for row, values in self._angles.items()}
-        accuracy = float(np.nanmean([value for values in self._correct.values() for value in values]))
+        accuracy, angle = progress.accuracy(), progress.angle()
         if not 0 <= accuracy <= 1:
             name = self.reward_func_names[self.accuracy_column]
             raise InputError(
                 f"mean accuracy is {accuracy}, not in [0, 1]: {name!r} is shaped; name another with accuracy="
             )
-        angle = float(np.mean(list(angles.values()))) if angles else None
-        feedback = Feedback(accuracy, angle, pass_rates)
-        rows = self._drawn.tolist()
+        feedback = Feedback(accuracy, angle, progress.pass_rates())
+        rows = progress.drawn_n.tolist()
+        angles = progress.angle_of_problem()
         self.epochs.append(
             Epoch(
-                number=len(self.epochs),
-                rows_n=self._drawn,
-                ranks_n=self.schedule.ranks(self._drawn),
-                pass_rate_n=np.array([pass_rates.get(row, np.nan) for row in rows]),
+                number=progress.epochs,
+                rows_n=progress.drawn_n,
+                ranks_n=self.schedule.ranks(progress.drawn_n),
+                pass_rate_n=np.array([feedback.pass_rates.get(row, np.nan) for row in rows]),
                 angle_n=np.array([angles.get(row, np.nan) for row in rows]),
                 feedback=feedback,
             )
         )
+        progress.end()
         self.schedule.observe(feedback)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
@@ -170,9 +174,9 @@ class ScheduledGRPOTrainer(GRPOTrainer):
             gathered = self.accelerator.gather(torch.tensor(local, device=self.accelerator.device)).tolist()
             correct = rewards[:, self.accuracy_column].tolist()
             for (row, tokens), value in zip(gathered, correct, strict=True):
-                self._correct[row].append(value)
-                self.completion_tokens += tokens
-            self.problems_seen += len(gathered) // self.num_generations
+                self.progress.correct[row].append(value)
+                self.progress.completion_tokens += tokens
+            self.progress.problems += len(gathered) // self.num_generations
             self._metrics["train"]["accuracy"].append(float(np.nanmean(correct)))
         return rewards
 
@@ -201,14 +205,72 @@ class ScheduledGRPOTrainer(GRPOTrainer):
         angle_B = angle_concentration(hidden_BTD, prefix_BT, question_BT, self.signal.definition).angle
         rows, angles = self.accelerator.gather((inputs[ROW], angle_B))
         for row, angle in zip(rows.tolist(), angles.tolist(), strict=True):
-            self._angles[row].append(angle)
+            self.progress.angles[row].append(angle)
         self._metrics["train"]["angle"].append(angles.mean().item())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.model.training:
             schedule = {f"schedule/{name}": value for name, value in self.schedule.metrics().items()}
-            logs |= {"problems_seen": self.problems_seen, "completion_tokens": self.completion_tokens, **schedule}
+            seen = {"problems_seen": self.progress.problems, "completion_tokens": self.progress.completion_tokens}
+            logs |= {**seen, **schedule}
         super().log(logs, start_time)
+
+    @property
+    def between_generations(self) -> bool:
+        """Whether the next step begins with new completions, so that a checkpoint taken now can be gone on from."""
+        every = self.args.steps_per_generation * self.num_iterations // self.args.gradient_accumulation_steps
+        return bool(self.state.global_step % every == 0)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Whole or not at all: written beside its place, then renamed. The last two are kept.
+
+        Raises InputError: it cannot be written (a full disk).
+        """
+        folder, name = Path(self.args.output_dir), f"checkpoint-{self.state.global_step}"
+        unfinished = folder / "unfinished"
+        self.args.output_dir = str(unfinished)
+        try:
+            super()._save_checkpoint(model, trial)
+            if self.args.should_save:
+                state = {"schedule": self.schedule.state_dict(), "progress": self.progress.state_dict()}
+                (unfinished / name / SCHEDULE_FILE).write_text(json.dumps(state, default=np.ndarray.tolist))
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                keep(unfinished / name, folder)
+        except Exception as error:
+            free = shutil.disk_usage(folder).free // 2**20
+            raise InputError(
+                f"{name} cannot be written into {folder}, which has {free:,} MiB free: {one_line(error)}; "
+                "the same command goes on from the one before"
+            ) from error
+        finally:
+            self.args.output_dir = str(folder)
+        self.accelerator.wait_for_everyone()
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        if not self.between_generations:
+            raise InputError(f"{checkpoint} was taken between the steps of one generation; take an earlier one")
+        state = json.loads((Path(checkpoint) / SCHEDULE_FILE).read_text())
+        self.schedule.load_state_dict(state["schedule"])
+        self.progress.load_state_dict(state["progress"])
+        self._step = self.state.global_step * self.args.gradient_accumulation_steps
+        if (
+            len(self.progress.correct) == self.prompts_per_epoch
+        ):  # taken at the epoch's end, before the schedule was told
+            self.end_epoch()
+        else:
+            self.progress.resumed = len(self.progress.correct) > 0
+
+
+class ScheduledGRPOTrainer(Scheduled, GRPOTrainer):
+    """`GRPOTrainer` plus ``schedule=`` and ``prompts_per_epoch=``; see `Scheduled`."""
+
+
+class ScheduledRLOOTrainer(Scheduled, RLOOTrainer):
+    """`RLOOTrainer` plus ``schedule=`` and ``prompts_per_epoch=``; see `Scheduled`."""
 
 
 def training_dataset(problems: ProblemSet, prompt: Prompt | None = None) -> Dataset:
@@ -223,7 +285,7 @@ def training_dataset(problems: ProblemSet, prompt: Prompt | None = None) -> Data
 
 
 class _EpochEnd(TrainerCallback):
-    def __init__(self, trainer: ScheduledGRPOTrainer) -> None:
+    def __init__(self, trainer: Scheduled) -> None:
         self.trainer = trainer
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

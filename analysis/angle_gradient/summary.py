@@ -1,0 +1,55 @@
+"""Measurements side by side: a line a folder that `gainrl correlate` wrote, in summary.md beside the folders."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.angle_gradient.correlations import FEATURES, LABELS, LOSSES, best_partial, find
+from analysis.comparison import MISSING
+from gainrl.errors import InputError
+from gainrl.records import write_atomically
+
+
+def side_by_side(folders: Sequence[Path]) -> str:
+    """Write summary.md and return it. Correlations are with the gradient norm of the whole model."""
+    rows = [line for loss in LOSSES for folder in folders if (line := row(folder, loss))]
+    text = (
+        "# Rank correlation with the gradient norm of the whole model\n\n"
+        f"{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n\n"
+        "Value [95 % bootstrap interval over problems], hidden states of the probed layer; 'largest' is the feature with the "
+        "largest absolute rank correlation. Each line is one model.\n"
+    )
+    write_atomically(folders[0].parent / "summary.md", lambda path: path.write_text(text))
+    return text
+
+
+def row(folder: Path, loss: str) -> dict[str, str] | None:
+    """One line of the table, or None where the folder has no such loss."""
+    path = folder / "correlations.parquet"
+    if not path.exists():
+        raise InputError(f"{folder} holds no correlations.parquet; gainrl correlate writes one")
+    table = pd.read_parquet(path)
+    settings = json.loads((folder / "settings.json").read_text())
+    layer = int(table[table.statistic == "pearson"].layer.iloc[0])
+    plain = find(table, loss, layer)
+    if plain is None:
+        return None
+    partial = best_partial(table, loss, layer)
+    others = {feature: found for feature in FEATURES if (found := find(table, loss, layer, feature))}
+    strongest = max(others, key=lambda feature: abs(others[feature].value))
+    cells = {
+        "angle": plain,
+        "given length and difficulty": partial and partial[1],
+        "within lengths": find(table, loss, layer, statistic="within lengths"),
+        "angle without i = j": find(table, loss, layer, "off_diagonal"),
+        "angle, non-zero gradients": find(table, loss, layer, subset="non-zero"),
+    }
+    return {
+        "measurement": folder.name,
+        "problems": f"{settings['problems']:,} of {settings['problem_set_name']}",
+        "loss": LOSSES[loss],
+        **{name: MISSING if estimate is None else str(estimate) for name, estimate in cells.items()},
+        "largest": f"{LABELS[strongest]} {others[strongest]}",
+    }

@@ -1,0 +1,29 @@
+"""Which part of GAIN-RL does it: the order, or the way of walking through it?"""
+
+from experiments.base import PAPER_SPEED_UP
+from experiments.cells import ADARFT, UNIFORM, assemble, cell, gaussian
+from gainrl.config import Experiment, ScheduleConfig
+
+
+def experiment(scale: str = "tiny") -> Experiment:
+    schedules = {
+        "uniform": ("uniform", UNIFORM),
+        "ordered-up": ("highest angle first", ScheduleConfig(name="ordered", order="angle")),
+        "ordered-down": (
+            "lowest angle first",
+            ScheduleConfig(name="ordered", order="angle", options={"reverse": True}),
+        ),
+        "gaussian": ("Gaussian over angle", gaussian(scale)),
+        "adarft": ("AdaRFT", ADARFT),
+        "random": ("Gaussian over a random order", gaussian(scale, "random")),
+        "length": ("Gaussian over length", gaussian(scale, "length")),
+        "difficulty": ("Gaussian over difficulty", gaussian(scale, "difficulty")),
+    }
+    return assemble(
+        scale,
+        "ablate_schedule",
+        "Sampling schedules",
+        {name: (label, cell(scale, schedule)) for name, (label, schedule) in schedules.items()},
+        baseline="uniform",
+        reference=f"Paper: GAIN-RL (Gaussian over angle) {PAPER_SPEED_UP} over vanilla GRPO (abstract).",
+    )

@@ -1,0 +1,29 @@
+"""How mu moves: the paper's update, parts of it, and what the release's two trainers do.
+
+The released updates have a step amplitude of 500 beside draws of 1,024; at ``tiny`` it is as large against the draw.
+"""
+
+from experiments import base
+from experiments.cells import TINY_DRAW, assemble, cell, gaussian
+from gainrl.config import Experiment
+
+AMPLITUDE = {"tiny": base.AMPLITUDE / base.LARGEST_DRAW * TINY_DRAW, "paper": base.AMPLITUDE}
+
+
+def experiment(scale: str = "tiny") -> Experiment:
+    amplitude = AMPLITUDE[scale]
+    schedules = {
+        "paper": ("the paper's", gaussian(scale)),
+        "accuracy": ("accuracy term alone", gaussian(scale, angle_term=False)),
+        "angle": ("angle term alone", gaussian(scale, accuracy_term=False)),
+        "neither": ("mu stays at 0", gaussian(scale, accuracy_term=False, angle_term=False)),
+        "released-trl": ("release, TRL", gaussian(scale, update="released-trl", amplitude=amplitude)),
+        "released-verl": ("release, verl", gaussian(scale, update="released-verl", amplitude=amplitude)),
+    }
+    return assemble(
+        scale,
+        "ablate_update",
+        "Updates of mu",
+        {name: (label, cell(scale, schedule)) for name, (label, schedule) in schedules.items()},
+        baseline="paper",
+    )

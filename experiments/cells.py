@@ -1,0 +1,170 @@
+"""What experiments share: the settings of both scales, and the functions that build cells from them.
+
+Cells that mean the same are equal configs wherever they stand, so that their run is one run.
+
+``tiny``: the suite's own models on generated arithmetic, minutes on a CPU. ``paper``: models and sets of the hub on GPUs.
+Settings at ``paper`` are those of the release's verl scripts; where there is no script, or it cannot be followed, it is
+said beside the value. Weight decay and AdamW's betas are not among the settings that are known of it: 0, and torch's.
+"""
+
+from typing import Any, NamedTuple
+
+from experiments import base
+from gainrl.config import (
+    EvaluationConfig,
+    Execution,
+    Experiment,
+    ModelConfig,
+    ProblemsConfig,
+    RunConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
+
+MODELS = {
+    "0.5b": ("Qwen2.5-0.5B", {"tiny": "tiny-small", "paper": "qwen2.5-0.5b-instruct"}),
+    "math-1.5b": ("Qwen2.5-Math-1.5B", {"tiny": "tiny", "paper": "qwen2.5-math-1.5b-instruct"}),
+    "math-7b": ("Qwen2.5-Math-7B", {"tiny": "tiny-large", "paper": "qwen2.5-math-7b-instruct"}),
+    "llama-3b": ("LLaMA-3.2-3B", {"tiny": "tiny-llama", "paper": "llama-3.2-3b-instruct"}),
+}
+"""Key -> (the paper's name, registered model by scale)."""
+STUDIED = {"tiny": ("tiny", "arithmetic"), "paper": ("qwen2.5-0.5b-instruct", "gsm8k")}
+"""(model, training set) on which ablations are made: the cheapest that the release has a script for."""
+BENCHMARKS = ("math500", "aime24", "amc23", "gsm8k", "olympiadbench", "minervamath")
+"""The paper's six."""
+SIGMA = {"tiny": 64.0, "paper": base.SIGMA}
+"""At ``tiny`` a sixteenth of the order, the width of one draw; the paper's is for some 40,000 problems."""
+TARGETS = {"tiny": (0.6, 0.7, 0.8), "paper": (0.3, 0.4, 0.5)}
+"""The paper's targets are not known; these are ours."""
+TINY_DRAW = 64
+
+
+class Lengths(NamedTuple):
+    """Of the release's script for a training set: prompts a draw (n), longest prompt and completion in tokens."""
+
+    draw: int
+    prompt: int
+    completion: int
+
+
+LENGTHS = {
+    "gsm8k": Lengths(256, 512, 512),
+    "math": Lengths(256, 512, 512),  # no verl script; the release's TRL script has these for the 0.5B model
+    "amc": Lengths(256, 512, 512),  # as for math
+    "deepscaler-difficulty": Lengths(1024, 1024, 3000),  # the 0.5B and LLaMA models have no script: as for Math-1.5B
+}
+MATH_COMPLETION = 2560
+"""Longest completion of the Qwen2.5-Math models. The release's scripts ask for 3,000 (1.5B) and 8,192 (7B); the models'
+context is 4,096 (their config.json), and OlympiadBench's longest question takes about 1,300 (counted roughly)."""
+
+EXECUTION = {
+    "qwen2.5-0.5b-instruct": Execution(gpus=1, completions_per_device=32, hours=24),
+    "qwen2.5-math-1.5b-instruct": Execution(gpus=8, completions_per_device=8, gradient_checkpointing=True, hours=48),
+    "llama-3.2-3b-instruct": Execution(
+        gpus=8, completions_per_device=4, gradient_checkpointing=True, vllm_sleep=True, hours=72
+    ),
+    "qwen2.5-math-7b-instruct": Execution(
+        gpus=8,
+        completions_per_device=2,
+        gradient_checkpointing=True,
+        accelerate="fsdp.yaml",
+        vllm_gpu_memory=0.35,
+        vllm_sleep=True,
+        hours=96,
+    ),
+}
+"""For one node of GPUs with 80 GB, vLLM on the same GPUs. None of it could be tried: a guess to begin with. 8 GPUs as in the
+release's verl scripts, one for the 0.5B model as in its TRL script; the optimizer of 7B does not fit on one GPU."""
+
+UNIFORM = ScheduleConfig(name="uniform")
+ADARFT = ScheduleConfig(name="adarft", order="difficulty")
+
+
+def gaussian(scale: str, order: str = "angle", **options: float | bool | str) -> ScheduleConfig:
+    """GAIN-RL's schedule, over any order, with the paper's values for what is not given."""
+    return ScheduleConfig(name="gaussian", order=order, options={"sigma": SIGMA[scale], **options})
+
+
+def methods(scale: str) -> dict[str, tuple[str, ScheduleConfig]]:
+    """The paper's three: cell -> (label, schedule)."""
+    return {
+        "grpo": ("GRPO (uniform)", UNIFORM),
+        "adarft": ("AdaRFT", ADARFT),
+        "gainrl": ("GAIN-RL (angle)", gaussian(scale)),
+    }
+
+
+def cell(
+    scale: str,
+    schedule: ScheduleConfig,
+    *,
+    model: str | None = None,
+    train: str | None = None,
+    problems: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+) -> RunConfig:
+    """One run on `STUDIED`, or on another model and training set; further changes by field."""
+    build = _tiny if scale == "tiny" else _paper
+    whole = build(model or STUDIED[scale][0], train or STUDIED[scale][1], schedule).model_dump()
+    changes = {"problems": problems, "training": training}
+    return RunConfig.model_validate({**whole, **{key: {**whole[key], **new} for key, new in changes.items() if new}})
+
+
+def assemble(
+    scale: str, name: str, title: str, cells: dict[str, tuple[str, RunConfig]], *, baseline: str, reference: str = ""
+) -> Experiment:
+    """An experiment from (label, run) by cell."""
+    runs = {key: run for key, (_, run) in cells.items()}
+    return Experiment(
+        name=name,
+        title=f"{title}, {'tiny models' if scale == 'tiny' else 'models of the paper'}",
+        cells=runs,
+        labels={key: label for key, (label, _) in cells.items()},
+        execution={} if scale == "tiny" else {key: EXECUTION[run.model.name] for key, run in runs.items()},
+        baseline=baseline,
+        targets=TARGETS[scale],
+        reference=reference,
+    )
+
+
+def _tiny(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
+    return RunConfig(
+        model=ModelConfig(name=model),
+        problems=ProblemsConfig(train=train, heldout=(train,), train_size=1024, heldout_size=600),
+        schedule=schedule,
+        training=TrainingConfig(
+            steps=120,
+            prompts_per_step=16,
+            generations=base.GENERATIONS,
+            prompts_per_epoch=TINY_DRAW,
+            learning_rate=2e-4,
+            max_completion_tokens=26,
+        ),
+        evaluation=EvaluationConfig(every=5, max_completion_tokens=26),
+    )
+
+
+def _paper(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
+    draw, longest_prompt, longest = LENGTHS[train]
+    completion = min(longest, MATH_COMPLETION) if "math" in model else longest
+    steps_per_draw = draw // base.MINI_BATCH
+    return RunConfig(
+        model=ModelConfig(name=model),
+        problems=ProblemsConfig(train=train, heldout=BENCHMARKS, longest_prompt=longest_prompt),
+        schedule=schedule,
+        training=TrainingConfig(
+            steps=base.DRAWS * steps_per_draw,
+            prompts_per_step=base.MINI_BATCH,
+            generations=base.GENERATIONS,
+            prompts_per_epoch=draw,
+            prompts_per_generation=draw,  # verl samples a whole draw, then takes its mini-batches
+            learning_rate=base.LEARNING_RATE,
+            kl=base.KL,
+            max_completion_tokens=completion,
+            bf16=True,
+            generation="vllm",
+        ),
+        evaluation=EvaluationConfig(
+            every=base.EVALUATE_EVERY * steps_per_draw, max_completion_tokens=completion, batch_size=128
+        ),
+    )

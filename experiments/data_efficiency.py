@@ -1,0 +1,33 @@
+"""All training problems against half of them, drawn at random by the run's seed; GRPO and GAIN-RL.
+
+Halves at ``paper`` are of DeepScaleR's 40,315 problems, before too long prompts are left out.
+"""
+
+from experiments.base import PAPER_DATA_EFFICIENCY
+from experiments.cells import MODELS, assemble, cell, methods
+from experiments.main_table import TRAIN
+from gainrl.config import Experiment
+
+HALF = {"tiny": 512, "paper": 20_157}
+MODEL = MODELS["math-1.5b"][1]
+
+
+def experiment(scale: str = "tiny") -> Experiment:
+    amounts = {"all": {}, "half": {"train_size": HALF[scale], "sample": True}}
+    schedules = {name: method for name, method in methods(scale).items() if name != "adarft"}
+    cells = {
+        f"{amount}-{name}": (
+            f"{label}, {amount} data",
+            cell(scale, schedule, model=MODEL[scale], train=TRAIN[scale], problems=problems),
+        )
+        for amount, problems in amounts.items()
+        for name, (label, schedule) in schedules.items()
+    }
+    return assemble(
+        scale,
+        "data_efficiency",
+        "Half of the data against all of it",
+        cells,
+        baseline="all-grpo",
+        reference=f"Paper: GAIN-RL {PAPER_DATA_EFFICIENCY} (abstract).",
+    )

@@ -1,0 +1,30 @@
+"""The paper's main table: four models, three methods; steps to target and accuracy on the benchmarks.
+
+At ``paper`` all train on DeepScaleR as AdaRFT's authors give it, with the difficulty that AdaRFT needs, so that the cells
+of a model differ by schedule alone.
+"""
+
+from experiments.base import PAPER_LISTING, PAPER_SPEED_UP
+from experiments.cells import MODELS, assemble, cell, methods
+from gainrl.config import Experiment
+
+TRAIN = {"tiny": "arithmetic", "paper": "deepscaler-difficulty"}
+
+
+def experiment(scale: str = "tiny") -> Experiment:
+    cells = {
+        f"{key}-{method}": (f"{name}, {label}", cell(scale, schedule, model=model[scale], train=TRAIN[scale]))
+        for key, (name, model) in MODELS.items()
+        for method, (label, schedule) in methods(scale).items()
+    }
+    return assemble(
+        scale,
+        "main_table",
+        "Steps to target and accuracy, four models",
+        cells,
+        baseline="math-1.5b-grpo",
+        reference=(
+            f"Paper: GAIN-RL {PAPER_SPEED_UP} over vanilla GRPO (abstract). Listing, which does not say which model: "
+            f"{PAPER_LISTING}. Compare a model's rows with its own GRPO row."
+        ),
+    )

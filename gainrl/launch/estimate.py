@@ -1,0 +1,90 @@
+"""What a plan will cost, told from finished runs; what `gainrl reproduce --dry-run` prints. Imports no torch."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+
+from gainrl.config import RunConfig
+from gainrl.launch.launchers import Launcher
+from gainrl.launch.plan import Run, sharers, unfinished
+from gainrl.launch.progress import seconds_each
+from gainrl.launch.watch import duration
+from gainrl.records import RunFolder
+
+Kind = tuple[str, str]
+"""Model and engine of generation: runs that agree in both take about as long a step."""
+
+
+def step_seconds(folders: Iterable[Path]) -> dict[Kind, float]:
+    """Median over the finished runs of each kind: wall-clock seconds a step, where a run has them, else without evaluation."""
+    found: dict[Kind, list[float]] = defaultdict(list)
+    for folder in folders:
+        if RunFolder(folder).status()[0] != "finished":
+            continue
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            kind = config["model"]["name"], config["training"].get("generation", "transformers")
+        except (OSError, ValueError, KeyError):
+            continue
+        if (seconds := seconds_each(folder)) is not None:
+            found[kind].append(seconds)
+    return {kind: median(seconds) for kind, seconds in found.items()}
+
+
+def kind_of(config: RunConfig) -> Kind:
+    return config.model.name, config.training.generation
+
+
+def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published: Path) -> str:
+    """The plan in words: a row a run, then what is finished, what will run, how long and where."""
+    runs_dir = runs[0].runs_dir
+    known = step_seconds(published.glob("*/*/seed-*")) | step_seconds((runs_dir / "shared" / "runs").glob("*"))
+    todo = {run.hash: run for run in unfinished(runs, overwrite)}
+    links = sharers(runs_dir)
+    rows, costs = [], []
+    for run in runs:
+        mine = todo.get(run.hash) is run
+        cost = _seconds(run, known, overwrite) if mine else None
+        costs += [cost] if mine else []
+        rows.append(
+            {
+                "cell": run.cell,
+                "seed": run.seed,
+                "state": _state(run, todo.get(run.hash), links.get(run.hash, [])),
+                "GPUs": run.execution.gpus,
+                "hours at most": "" if run.execution.hours is None else f"{run.execution.hours:g}",
+                "estimate": duration(cost) if cost is not None else "unknown" if mine else "",
+            }
+        )
+    return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{_total(len(runs), costs, launcher)}"
+
+
+def _seconds(run: Run, known: dict[Kind, float], overwrite: bool) -> float | None:
+    each = known.get(kind_of(run.config))
+    return None if each is None else each * (run.config.training.steps - (0 if overwrite else run.checkpoint_step()))
+
+
+def _state(run: Run, trained: Run | None, links: Sequence[str]) -> str:
+    others = [name for name in links if name != f"{run.experiment}/{run.cell}"]
+    if trained is None:
+        return "finished" + (f" (shared with {others[0]})" if others else "")
+    if trained is not run:
+        return f"shared with {trained.experiment}/{trained.cell}"
+    step = run.checkpoint_step()
+    return f"goes on from step {step}" if step else "to run"
+
+
+def _total(runs: int, costs: Sequence[float | None], launcher: Launcher) -> str:
+    known = [cost for cost in costs if cost is not None]
+    lines = [f"{runs} runs, {len(costs)} to train {launcher.describe()}; the others are finished or shared"]
+    if len(known) < len(costs):
+        lines.append(f"time unknown for {len(costs) - len(known)}: no run with their model is finished yet")
+    if known:
+        wall = max(*known, sum(known) / launcher.at_once())
+        lines.append(f"about {duration(sum(known))} of training, {duration(wall)} until the last has ended")
+        lines.append("warm-up and scoring come on top")
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""What runs in a job: one run, in the job's own process or, with several GPUs, in processes that accelerate starts."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from submitit.helpers import DelayedSubmission
+
+from gainrl.launch.plan import Run
+from gainrl.launch.progress import ProgressFile
+from gainrl.records import RunFolder
+
+ACCELERATE = Path(__file__).parents[2] / "experiments" / "accelerate"
+LONGEST_GRACE = 600
+"""Seconds that a preempted job waits for Slurm to end it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Trains a run where it is called. ``tick`` is called as it goes on; jobs that are sent elsewhere have none."""
+
+    run: Run
+    tick: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        requeue = signal.getsignal(signal.SIGUSR2)  # submitit's, in its jobs
+        from gainrl.train import Interrupted
+
+        try:
+            if self.run.execution.gpus > 1 and "WORLD_SIZE" not in os.environ:
+                train_with_accelerate(self.run)
+            else:
+                self._train()
+        except Interrupted as stop:
+            if stop.signum == signal.SIGUSR2 and callable(requeue):
+                requeue(stop.signum, None)
+            if stop.signum == signal.SIGTERM and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+                _wait_for_the_end()
+            raise
+
+    def checkpoint(self) -> DelayedSubmission:
+        """What submitit runs when the job is requeued: the same, which goes on from the run's checkpoint."""
+        return DelayedSubmission(self)
+
+    def _train(self) -> None:
+        from gainrl.train import train_run
+
+        write = ProgressFile(self.run.home)
+        first = os.environ.get("RANK", "0") == "0"
+
+        def report(what: str, done: int, of: int) -> None:
+            if first:
+                write(what, done, of)
+            if self.tick is not None:
+                self.tick()
+
+        run = self.run
+        train_run(run.config, run.home, run.runs_dir / "shared", report, execution=run.execution)
+
+
+def train_with_accelerate(run: Run) -> None:
+    """Raises Interrupted where a signal ended it; RuntimeError or CalledProcessError where it failed."""
+    from gainrl.train import Interrupted
+
+    signum = _call(accelerate_command(run))
+    if signum is not None:
+        raise Interrupted(signum)
+    state, why = RunFolder(run.home).status()
+    if state != "finished":
+        raise RuntimeError(why or f"accelerate ended, but {run.home} holds no finished run of this config")
+
+
+def accelerate_command(run: Run) -> list[str]:
+    """One process a GPU of this machine; port 0 is any free one, so that jobs on one machine do not meet."""
+    named = run.execution.accelerate
+    settings = ["--multi_gpu"] if named is None else ["--config_file", str(ACCELERATE / named)]
+    return [
+        *(sys.executable, "-m", "accelerate.commands.launch", *settings),
+        *("--num_processes", str(run.execution.gpus), "--num_machines", "1", "--main_process_port", "0"),
+        *("-m", "gainrl.cli", *run.train_arguments),
+    ]
+
+
+def _call(command: list[str]) -> int | None:
+    """Run a command to its end; SIGTERM and SIGUSR2 go to its workers as SIGUSR2, and the first one is returned.
+
+    accelerate's own process ignores that one: told to end, it would kill its workers before they have a checkpoint.
+    Raises CalledProcessError where it fails by itself.
+    """
+    received: list[int] = []
+    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGTERM, signal.SIGUSR2)}
+    process = subprocess.Popen(command, start_new_session=True)
+
+    def pass_on(signum: int, frame: object) -> None:
+        received.append(signum)
+        os.killpg(process.pid, signal.SIGUSR2)
+
+    try:
+        for one in before:
+            signal.signal(one, pass_on)
+        code = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    if code and not received:
+        raise subprocess.CalledProcessError(code, command)
+    return received[0] if code else None
+
+
+def _wait_for_the_end() -> None:
+    """Slurm requeues a preempted job that it has ended itself, but takes one that leaves within the grace time as failed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    time.sleep(LONGEST_GRACE)

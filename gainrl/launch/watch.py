@@ -1,0 +1,108 @@
+"""A live table of runs, read from their folders, so that it is the same wherever they are trained; plain lines elsewhere."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from gainrl.launch.plan import Run
+from gainrl.launch.progress import Progress, read_progress
+
+EVERY = 1.0
+"""Seconds between two looks at the folders."""
+ENDED = ("finished", "failed")
+
+
+class Watch:
+    """Shows runs while they are trained: a table on a terminal, elsewhere a line at every quarter of what a run does."""
+
+    def __init__(self, title: str, runs: Sequence[Run], console: Console | None = None) -> None:
+        self.title, self.runs = title, runs
+        self.console = console or Console(stderr=True, highlight=False)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self.seen = {run.label: Progress("waiting") for run in runs}
+        self.told: dict[str, tuple[str, int]] = {}
+        self.looked = float("-inf")
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.live.stop()
+
+    def tick(self) -> None:
+        """Look at the folders, not more often than every second."""
+        if time.monotonic() - self.looked >= EVERY:
+            self._look()
+
+    def ended(self, run: Run, failed: bool) -> None:
+        """A run has ended, whatever its folder says."""
+        self.seen[run.label] = replace(read_progress(run.home), state="failed" if failed else "finished")
+        self._look()
+
+    def say(self, text: str) -> None:
+        """Print above the table."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def _look(self) -> None:
+        for run in self.runs:
+            if self.seen[run.label].state not in ENDED:
+                now = read_progress(run.home)
+                # only its launcher knows that a run has ended: a broken-off one is "failed" until its job begins
+                self.seen[run.label] = Progress("waiting") if now.state in ENDED else now
+        self.looked = time.monotonic()
+        if self.console.is_terminal:
+            self.live.update(table(self.title, self.runs, self.seen, self.console.height - 6), refresh=True)
+        else:
+            for run in self.runs:
+                self._tell(run.label, self.seen[run.label])
+
+    def _tell(self, label: str, now: Progress) -> None:
+        mark = now.state, 4 * now.done // max(now.of, 1)
+        if now.state not in ("waiting", "starting", "failed") and self.told.get(label) != mark:
+            self.told[label] = mark
+            steps = f" {now.done}/{now.of}" if now.of else ""
+            accuracy = "" if now.accuracy is None else f", held-out accuracy {100 * now.accuracy:.1f} %"
+            self.say(f"{label}: {now.state}{steps}{accuracy}")
+
+
+def table(title: str, runs: Sequence[Run], seen: dict[str, Progress], rows: int) -> Table:
+    """Those that run come first, then failed, waiting and finished ones; a last line counts what has no room."""
+    counts = Counter(now.state if now.state in ("waiting", *ENDED) else "running" for now in seen.values())
+    counted = ", ".join(f"{counts[state]} {state}" for state in ("running", "waiting", *ENDED) if counts[state])
+    shown = Table(title=f"{title}: {counted}", title_justify="left")
+    for heading in ("cell", "seed", "state"):
+        shown.add_column(heading)
+    for heading in ("step", "accuracy", "mu", "time left"):
+        shown.add_column(heading, justify="right")
+    order = {"failed": 1, "waiting": 2, "finished": 3}
+    by_state = sorted(runs, key=lambda run: order.get(seen[run.label].state, 0))
+    for run in by_state[: max(rows, 1)]:
+        shown.add_row(run.cell, str(run.seed), *_cells(seen[run.label]))
+    if len(runs) > max(rows, 1):
+        shown.caption = f"and {len(runs) - max(rows, 1)} more"
+    return shown
+
+
+def _cells(now: Progress) -> tuple[str, str, str, str, str]:
+    return (
+        now.state,
+        f"{now.done}/{now.of}" if now.of else "",
+        "" if now.accuracy is None else f"{100 * now.accuracy:.1f} %",
+        "" if now.mu is None else f"{now.mu:.0f}",
+        "" if now.seconds_left is None or now.state in ENDED else duration(now.seconds_left),
+    )
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes, seconds: 1:02:03."""
+    return str(timedelta(seconds=round(seconds)))

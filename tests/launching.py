@@ -1,0 +1,35 @@
+"""What the tests of launchers share: a small experiment that also works in other processes."""
+
+from pathlib import Path
+
+from experiments.base import load_experiment
+from gainrl.config import Experiment, RunConfig
+from gainrl.models.loading import LoadedModel
+
+
+def small_experiment(
+    tiny: LoadedModel, folder: Path, *, steps: int = 4, cells: tuple[str, ...] = ("grpo", "gainrl")
+) -> Experiment:
+    """Cells of the quickstart that start from a random model in a folder, so that no process has to warm one up."""
+    tiny.model.save_pretrained(folder / "model")
+    tiny.tokenizer.save_pretrained(folder / "model")
+    whole = load_experiment("quickstart")
+    return Experiment(
+        name="small",
+        title="A small experiment",
+        cells={name: _shrink(whole.cells[name], str(folder / "model"), steps) for name in cells},
+        labels={name: whole.labels[name] for name in cells},
+        baseline="grpo",
+        targets=(0.5,),
+    )
+
+
+def _shrink(run: RunConfig, model: str, steps: int) -> RunConfig:
+    changes = {
+        "model": {"name": model},
+        "problems": {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 12, "heldout_size": 8},
+        "training": run.training.model_dump()
+        | {"steps": steps, "prompts_per_step": 2, "generations": 2, "prompts_per_epoch": 4, "max_completion_tokens": 4},
+        "evaluation": {"every": 3, "max_completion_tokens": 4},
+    }
+    return RunConfig.model_validate({**run.model_dump(), **changes})
