@@ -99,7 +99,9 @@ def seeds_and_marks(comparison: pd.DataFrame) -> str:
     count = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''}"
     sentences = [f"{count} a cell; no interval from fewer than three seeds"]
     if seeds[-1] >= FEWEST_SEEDS:
-        sentences = [f"{count} a cell; mean [95 % bootstrap interval over seeds]"]
+        sentences = [
+            f"{count} a cell; mean [95 % bootstrap interval over seeds, of accuracies at start and end over problems too]"
+        ]
     sentences += [
         f"The interval of {n} seeds is their range: it holds the mean {RANGES[n]}" for n in seeds if n in RANGES
     ]

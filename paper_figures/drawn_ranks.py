@@ -36,12 +36,11 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     """A panel a cell: median and the middle 50 and 90 % of the drawn ranks, mu dashed."""
     style.use()
     cells = [cell for cell in experiment.labels if cell in set(frame.cell)]
-    figure, axes = style.panels(len(cells), height=1.7)
+    limits = (0, frame.epoch.max()), (0, frame["rank"].max())
+    figure, axes = style.panels(len(cells), height=1.7, limits=limits, words="epoch")
     for ax, cell in zip(axes, cells, strict=True):
         _ribbons(ax, frame[frame.cell == cell])
         ax.set_title(experiment.labels[cell], loc="left", fontsize=7.5)
-    style.label_bottom(axes, "epoch")
-    axes[0].set(xlim=(0, frame.epoch.max()), ylim=(0, frame["rank"].max()))
     figure.supylabel("rank of drawn problems", fontsize=8)
     seeds = style.count(int(frame.seeds.min()), int(frame.seeds.max()))
     figure.suptitle(f"What was trained when ({seeds})", x=0.01, ha="left", fontsize=9)

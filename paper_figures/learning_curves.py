@@ -65,7 +65,12 @@ def _together(experiment: Experiment, frame: pd.DataFrame, panel: str, ax: Axes)
 def _panels(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     cells = [cell for cell in experiment.labels if cell in set(frame.cell) and baseline_of(experiment, cell) != cell]
     curves = {cell: _mean_curve(group) for cell, group in frame.groupby("cell")}
-    figure, axes = style.panels(len(cells), height=1.5)
+    lowest, highest = (
+        min(curve.low.min() for curve in curves.values()),
+        max(curve.high.max() for curve in curves.values()),
+    )
+    limits = (0, frame.x.max()), (lowest - 3, highest + 3)
+    figure, axes = style.panels(len(cells), height=1.5, limits=limits, words="optimizer step")
     for ax, cell in zip(axes, cells, strict=True):
         for name, colour in ((baseline_of(experiment, cell), "0.55"), (cell, sns.color_palette("colorblind")[0])):
             if name in curves:
@@ -74,8 +79,6 @@ def _panels(experiment: Experiment, frame: pd.DataFrame) -> Figure:
                 ax.plot(curve.index, curve["mean"], color=colour)
         _targets(experiment, ax)
         ax.set_title(experiment.labels[cell], loc="left", fontsize=7.5)
-    axes[0].set_xlim(0, None)
-    style.label_bottom(axes, "optimizer step")
     figure.supylabel("held-out accuracy (%)", fontsize=8)
     figure.suptitle(f"{style.title(experiment, frame)}; grey: baseline", x=0.01, ha="left", fontsize=9)
     return figure

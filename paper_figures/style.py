@@ -18,6 +18,7 @@ from gainrl.stats import summarize
 COLUMN_INCHES = 5.5
 FORMATS = ("svg", "pdf", "png")
 MARKERS = "os^DvPX*"
+Limits = tuple[tuple[float, float], tuple[float, float]]
 
 
 def use() -> None:
@@ -38,27 +39,22 @@ def colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
-def panels(number: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    """So many equal panels that share their axes, at most three in a row."""
+def panels(number: int, *, height: float, limits: Limits, words: str) -> tuple[Figure, list[Axes]]:
+    """So many equal panels, at most three in a row, with the same limits ((left, right), (bottom, top)).
+
+    Axes are not shared, which is slower; ticks are named at the left and at the bottom alone, the x axis by ``words``.
+    """
     columns = min(3, number)
     rows = -(-number // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(COLUMN_INCHES, 0.9 + height * rows), sharex=True, sharey=True, squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for ax in axes.flat[number:]:
-        ax.set_visible(False)
-    for ax in axes.flat[number - columns : number]:
-        ax.tick_params(labelbottom=True)
+        rows, columns, figsize=(COLUMN_INCHES, 0.9 + height * rows), squeeze=False, layout="constrained"
+    )
+    for place, ax in enumerate(axes.flat):
+        ax.set(xlim=limits[0], ylim=limits[1], visible=place < number, autoscale_on=False)
+        lowest = place >= number - columns
+        ax.tick_params(labelleft=place % columns == 0, labelbottom=lowest)
+        ax.set_xlabel(words if lowest else "")
     return figure, list(axes.flat[:number])
-
-
-def label_bottom(axes: Sequence[Axes], words: str) -> None:
-    """Name the x axis of `panels` under the lowest of each column."""
-    for ax in axes:
-        ax.set_xlabel("")
-    for ax in axes[-min(3, len(axes)) :]:
-        ax.set_xlabel(words)
 
 
 def band(values: Sequence[float]) -> tuple[float, float]:
