@@ -106,6 +106,25 @@ def test_publish_copies_small_files_from_which_the_table_can_be_made_again(folde
     assert {path.name: path.read_bytes() for path in published.glob("learning_curves.*")} == figures
 
 
+def test_report_writes_one_page_about_one_experiment_or_all(folder, monkeypatch, capsys):
+    write_runs(folder / "runs", 1)
+    code, out, _ = gainrl(monkeypatch, capsys, "report", "quickstart")
+    assert (code, out.strip()) == (0, f"{folder}/runs/quickstart/report.html")
+    code, out, _ = gainrl(monkeypatch, capsys, "report", "all")
+    assert (code, out.strip()) == (0, f"{folder}/runs/report.html")
+    assert 'id="quickstart"' in (folder / "runs" / "report.html").read_text()
+    code, _, err = gainrl(monkeypatch, capsys, "report", "all", "--from", "results")
+    assert (code, err) == (2, "gainrl: no experiment has a finished run under results; gainrl reproduce makes them\n")
+
+
+def test_targets_can_be_reached_by_a_running_mean(folder, monkeypatch, capsys):
+    write_runs(folder / "runs", 1)
+    code, out, _ = gainrl(monkeypatch, capsys, "table", "quickstart", "--running-mean", "2")
+    assert (code, out.split("GRPO (uniform)")[2].split("|")[1].strip()) == (0, "30")
+    code, _, err = gainrl(monkeypatch, capsys, "table", "quickstart", "--running-mean", "0")
+    assert (code, err) == (2, "gainrl: --running-mean is 0; at least 1 is needed\n")
+
+
 def test_publish_wants_the_same_seeds_everywhere(folder, monkeypatch, capsys):
     write_runs(folder / "runs", 1)
     write_runs(folder / "runs", 2, {"grpo": [0.3, 0.5]})
