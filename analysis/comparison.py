@@ -1,6 +1,6 @@
 """The comparison of cells: accuracy, cost to each target, differences from the baseline. Pure functions of run folders."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -83,7 +83,7 @@ class Lookup:
 
     def __init__(self, comparison: pd.DataFrame) -> None:
         self.benchmark = headline(comparison)
-        rows = comparison.itertuples(index=False)
+        rows: Iterable[Any] = comparison.itertuples(index=False)
         self._rows = {
             (row.cell, row.benchmark, row.quantity, None if pd.isna(row.target) else row.target): row for row in rows
         }

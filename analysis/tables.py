@@ -165,7 +165,8 @@ def _paper_grid(experiment: Experiment, comparison: pd.DataFrame) -> Grid | None
     if ours.empty:
         return None
     rows = []
-    for row in ours.itertuples(index=False):
+    ours_rows: Iterable[Any] = ours.itertuples(index=False)
+    for row in ours_rows:
         style, signed = PAPER_STYLES[row.quantity]
         target = "" if pd.isna(row.target) else f" {100 * row.target:.0f} %"
         rows.append(

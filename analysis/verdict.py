@@ -44,8 +44,9 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> Ver
     sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
     subject, judged = ("GAIN-RL: ", ours) if ours else ("", compared)
     answer = subject + _answer([directions[cell] for cell in judged])
-    (only,) = found if len(found := {directions[cell] for cell in judged}) == 1 else ("open",)
-    return Verdict(answer, only, list(dict.fromkeys(text for text in sentences if text)))
+    found = {directions[cell] for cell in judged}
+    common: Direction = found.pop() if len(found) == 1 else "open"
+    return Verdict(answer, common, list(dict.fromkeys(text for text in sentences if text)))
 
 
 def _answer(directions: list[Direction]) -> str:
@@ -108,7 +109,7 @@ def _end(experiment: Experiment, table: Lookup, cell: str) -> str:
     gained = table.find(cell, "accuracy gained")
     if gained is None:
         return ""
-    ends = [table.find(name, "accuracy at end") for name in (cell, baseline_of(experiment, cell))]
+    ends: list[Any] = [table.find(name, "accuracy at end") for name in (cell, baseline_of(experiment, cell))]
     mine, base = (f"{100 * row.mean:.1f} %" for row in ends)
     stands_out = ", which stands out" if gained.p_holm < SIGNIFICANT else ", which chance may explain"
     chance = "" if pd.isna(gained.p_holm) else stands_out
