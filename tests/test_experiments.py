@@ -3,7 +3,6 @@
 import inspect
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
@@ -18,7 +17,6 @@ from gainrl.problems import problem_sets
 from gainrl.problems.hub import HUB_SETS
 from gainrl.schedules import SCHEDULES
 from gainrl.train import trl_arguments
-from paper_figures import learning_curves
 from tests.test_train import shrink
 
 ALL = [(name, scale) for name in experiment_names() for scale in scales(name)]
@@ -227,12 +225,3 @@ def test_unknown_names_list_the_valid_ones():
         load_experiment("quickstart", "paper")
     with pytest.raises(InputError, match="unknown cell of quickstart 'x'; valid: adarft, control, gainrl, grpo"):
         load_experiment("quickstart").cell("x")
-
-
-@pytest.mark.parametrize("name", experiment_names())
-def test_the_learning_curves_have_room_for_every_cell(name):
-    plan = load_experiment(name)
-    points = [(panel, x) for panel in ("accuracy", "mu") for x in (0, 1)]
-    rows = [{"panel": p, "schedule": s, "seed": 0, "x": x, "y": x} for s in plan.labels.values() for p, x in points]
-    figure = learning_curves.plot(plan, pd.DataFrame(rows))
-    assert len(figure.axes[0].get_legend().get_texts()) == len(plan.cells)
