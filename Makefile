@@ -45,7 +45,7 @@ test-browser: install
 	@touch $@
 
 test-vllm: .venv-vllm/installed
-	PYTHONPATH=. .venv-vllm/bin/python -m pytest -m vllm
+	PYTHONPATH=. .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
 
 benchmarks: install
 	$(BIN)/python -m speed.step_overhead
