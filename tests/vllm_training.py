@@ -17,7 +17,7 @@ from gainrl.problems import load_problems
 from gainrl.records import RunFolder
 from gainrl.train import train_run
 
-STEPS, TOKENS = 6, 12
+STEPS, TOKENS = 6, 24
 
 
 def config_of(model: Path, generation: str) -> RunConfig:
@@ -33,8 +33,8 @@ def config_of(model: Path, generation: str) -> RunConfig:
 
 
 def brevity(completion_ids, **columns) -> list[float]:
-    """A correctness that soon changes what the model writes."""
-    return [1 - len(ids) / TOKENS for ids in completion_ids]
+    """A correctness that soon changes what the model writes: few tokens, with even numbers."""
+    return [1 - (len(ids) / TOKENS + sum(token % 2 for token in ids) / len(ids)) / 2 for ids in completion_ids]
 
 
 def main(model: Path, out: Path) -> None:
