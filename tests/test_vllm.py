@@ -234,11 +234,9 @@ def test_training_samples_with_vllm_from_the_weights_as_they_are(folder, tmp_pat
     assert drift.median() < 0.2  # not nothing: TRL lets vLLM choose the type, and it takes 16 bits
     assert vllm.metrics().reward.tolist() != plain.metrics().reward.tolist()  # other samples
     start, end = vllm.evals().to_dict("records")
-    alike = ("value", "truncated", "unparseable")
-    assert {name: start[name] for name in alike} == {name: plain.evals().to_dict("records")[0][name] for name in alike}
     by_transformers = json.loads((tmp_path / "transformers_on_the_trained.json").read_text())
-    assert {name: end[name] for name in alike} == pytest.approx(
-        {name: by_transformers[name] for name in alike}, abs=0.05
-    )
+    for mine, theirs in ((start, plain.evals().iloc[0]), (end, by_transformers)):
+        for name in ("value", "truncated", "unparseable"):
+            assert mine[name] == pytest.approx(theirs[name], abs=0.1)  # of 60 answers
     print(f"truncated before and after: {start['truncated']:.2f}, {end['truncated']:.2f}")
     assert start["truncated"] != end["truncated"]  # the weights have changed: the engine has the new ones
