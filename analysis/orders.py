@@ -1,5 +1,6 @@
 """How alike the orders are that a schedule could follow, from the scores that runs share."""
 
+import math
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
         mine = [one for one in scores if made_of.items() <= one.metadata.items()]
         keys = _sort_keys(run, mine)
         for first, second in combinations(keys, 2):
-            value = float(spearmanr(keys[first], keys[second]).statistic)
+            constant = keys[[first, second]].nunique().min() < 2  # the release's scores of short prompts are all NaN
+            value = math.nan if constant else float(spearmanr(keys[first], keys[second]).statistic)
             rows.append([*made_of.values(), first, second, value, len(keys)])
     return pd.DataFrame(rows, columns=COLUMNS)
 
