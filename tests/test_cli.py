@@ -234,3 +234,14 @@ def test_patterns_wants_checkpoints(folder, monkeypatch, capsys):
     code, _, err = gainrl(monkeypatch, capsys, "patterns", "model", "problems.json", "--out", "p")
     assert code == 2
     assert "0 checkpoints named step-N" in err
+
+
+def test_runs_of_two_scales_do_not_meet(monkeypatch, capfd, tmp_path):
+    from gainrl.cli.shared import runs_folder
+
+    assert runs_folder(None) == tmp_path / "runs"
+    assert runs_folder(None, "paper") == tmp_path / "runs" / "paper"
+    assert runs_folder(tmp_path / "mine", "paper") == tmp_path / "mine"
+    code, out, _ = gainrl(monkeypatch, capfd, "reproduce", "ablate_update", "--scale", "paper", "--dry-run")
+    assert code == 0
+    assert "released-verl" in out

@@ -63,7 +63,7 @@ def reproduce(
     from experiments.base import experiment_names, scales
 
     everything = [name for name in experiment_names() if scale in scales(name)]
-    root, where = runs_folder(runs_dir), _launcher(launcher, jobs, slurm)
+    root, where = runs_folder(runs_dir, scale), _launcher(launcher, jobs, slurm)
     failed = 0
     for name in everything if experiment == "all" else [experiment]:
         plan = _with_options(load_plan(name, scale), generation, report_to, slurm if launcher == "slurm" else None)
@@ -116,7 +116,7 @@ def train(
         scale: tiny or paper.
         overwrite: Run it anew if it is finished.
     """
-    plan, root = _with_options(load_plan(experiment, scale), generation, report_to), runs_folder(runs_dir)
+    plan, root = _with_options(load_plan(experiment, scale), generation, report_to), runs_folder(runs_dir, scale)
     plan.cell(cell)
     from gainrl.launch import plan_runs, train_here
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gainrl.cli.shared import Name, RunsDir, app, load_plan, runs_folder
+from gainrl.cli.shared import Name, RunsDir, app, load_plan, of_scale, runs_folder
 from gainrl.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def table(
     """
     if running_mean < 1:
         raise InputError(f"--running-mean is {running_mean}; at least 1 is needed")
-    print(write_table(load_plan(experiment, scale), _root(source, runs_dir), running_mean))
+    print(write_table(load_plan(experiment, scale), _root(source, runs_dir, scale), running_mean))
 
 
 @app.command
@@ -42,7 +42,7 @@ def figure(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_
         experiment: Name of the experiment.
         scale: tiny or paper.
     """
-    print(write_figure(load_plan(experiment, scale), _root(source, runs_dir)))
+    print(write_figure(load_plan(experiment, scale), _root(source, runs_dir, scale)))
 
 
 @app.command
@@ -53,7 +53,7 @@ def report(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_
         experiment: Name of the experiment, or all.
         scale: tiny or paper.
     """
-    root = _root(source, runs_dir)
+    root = _root(source, runs_dir, scale)
     if experiment == "all":
         print(write_report(_all_with_runs(scale, root), root, root / "report.html"))
     else:
@@ -70,8 +70,8 @@ def publish(experiment: Name, scale: str = "tiny", runs_dir: RunsDir = None) -> 
     """
     from analysis.runs import common_seeds, finished_runs
 
-    plan, results = load_plan(experiment, scale), Path("results")
-    runs = finished_runs(plan, runs_folder(runs_dir))
+    plan, results = load_plan(experiment, scale), of_scale(Path("results"), scale)
+    runs = finished_runs(plan, runs_folder(runs_dir, scale))
     if missing := [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]:
         raise InputError(
             f"every cell must have the same seeds to be published; gainrl reproduce first: {', '.join(missing)}"
@@ -79,15 +79,15 @@ def publish(experiment: Name, scale: str = "tiny", runs_dir: RunsDir = None) -> 
     for cell, by_seed in runs.items():
         for seed, run in by_seed.items():
             run.copy_small_files(results / plan.name / cell / f"seed-{seed}")
-    if (orders := runs_folder(runs_dir) / plan.name / "order_correlations.csv").exists():
+    if (orders := runs_folder(runs_dir, scale) / plan.name / "order_correlations.csv").exists():
         shutil.copyfile(orders, results / plan.name / orders.name)
     write_table(plan, results)
     write_report([plan], results, results / plan.name / "report.html")
     print(write_figure(plan, results).parent)
 
 
-def _root(source: str, runs_dir: Path | None) -> Path:
-    return runs_folder(runs_dir) if source == "runs" else Path("results")
+def _root(source: str, runs_dir: Path | None, scale: str) -> Path:
+    return runs_folder(runs_dir, scale) if source == "runs" else of_scale(Path("results"), scale)
 
 
 def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
