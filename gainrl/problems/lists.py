@@ -1,0 +1,213 @@
+"""Generated problems about short lists: the larger number of every pair, the numbers in order, how many are above a limit.
+
+A level is a number of comparisons. What goes wrong is a comparison of two numbers with the same tens digit: the teacher
+does not look at the ones and keeps what came first (`sloppy_solution`). That leaves the smaller number of a pair, a pair in
+the wrong order, or a count that is too small; nothing puts it right later, so the pass rate falls with the level. (The
+largest of a whole list would forgive every mistake but the last.) Where the ones happen to stand right, keeping what came
+first is right too, so that taking the second number is no cure. Wordings differ in length and are drawn independently of
+the level.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice, product
+from typing import NamedTuple
+
+import numpy as np
+
+from gainrl.problems.base import Problem, ProblemSet
+from gainrl.problems.generated import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
+from gainrl.seeding import generator
+
+SAME_TENS = 0.6
+"""How often two numbers that are compared share their tens digit; in half of these cases the ones are in the wrong order."""
+
+Numbers = tuple[int, ...]
+Less = Callable[[int, int], bool]
+"""Whether the first number is seen to be less than the second."""
+
+
+def _pairs(numbers: Numbers) -> list[tuple[int, int]]:
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _larger(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
+    seen = [(first, second, less(first, second)) for first, second in _pairs(numbers)]
+    steps = ", ".join(f"{first} {'<' if smaller else '>'} {second}" for first, second, smaller in seen)
+    return steps, tuple(second if smaller else first for first, second, smaller in seen)
+
+
+def _ordered(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
+    """By tens first; then every number moves to the left while it is seen to be less than the one beside it."""
+    by_tens = sorted(numbers, key=lambda number: number // 10)
+    answer: list[int] = []
+    for number in by_tens:
+        place = len(answer)
+        while place and less(number, answer[place - 1]):
+            place -= 1
+        answer.insert(place, number)
+    return " ".join(map(str, by_tens)), tuple(answer)
+
+
+def _above(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
+    """The limit is the first of the numbers."""
+    limit, *rest = numbers
+    seen = [(number, less(limit, number)) for number in rest]
+    steps = ", ".join(f"{number} {'>' if larger else '<'} {limit}" for number, larger in seen)
+    return steps, (sum(larger for _, larger in seen),)
+
+
+def _or(numbers: Numbers) -> str:
+    return ", ".join(f"{first} or {second}" for first, second in _pairs(numbers))
+
+
+def _list(numbers: Numbers) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _draw_pairs(comparisons: int, rng: np.random.Generator) -> Numbers:
+    firsts = [int(first) for first in rng.integers(10, 100, size=comparisons)]
+    return tuple(number for first in firsts for number in (first, _near(first, (first,), rng)))
+
+
+def _draw_list(comparisons: int, rng: np.random.Generator, beside: int) -> Numbers:
+    """Different numbers, each of them near the first one (``beside`` 0) or the one before it (-1)."""
+    numbers = (int(rng.integers(10, 100)),)
+    for _ in range(comparisons):
+        numbers += (_near(numbers[beside], numbers, rng),)
+    return numbers
+
+
+def _near(number: int, used: Numbers, rng: np.random.Generator) -> int:
+    same = rng.random() < SAME_TENS
+    return int(rng.choice([n for n in range(10, 100) if (n // 10 == number // 10) == same and n not in used]))
+
+
+class Kind(NamedTuple):
+    """One kind of question: its numbers (of so many comparisons), how they are worked out, and its wordings."""
+
+    draw: Callable[[int, np.random.Generator], Numbers]
+    solve: Callable[[Numbers, Less], tuple[str, Numbers]]
+    """The steps that are written down, and the answer."""
+    wordings: tuple[Callable[[Numbers], str], ...]
+
+
+KINDS = {
+    "larger": Kind(
+        _draw_pairs,
+        _larger,
+        (
+            lambda n: f"Which is larger: {_or(n)}?",
+            lambda n: f"Take the larger number of every pair. {_or(n)}",
+            lambda n: f"In every round the larger of two cards wins. The rounds are {_or(n)}. Which cards win?",
+            lambda n: (
+                f"You may keep one of two coupons every day, and of course you want the larger one each time: {_or(n)}."
+            ),
+        ),
+    ),
+    "ordered": Kind(
+        partial(_draw_list, beside=-1),
+        _ordered,
+        (
+            lambda n: f"Sort {_list(n)}.",
+            lambda n: f"Write {_list(n)} in order, smallest first.",
+            lambda n: f"Runners with the numbers {_list(n)} line up, smallest first. How do they stand?",
+            lambda n: (
+                f"Somebody has mixed up the pages of a book, and now they are {_list(n)}. In which order do they belong?"
+            ),
+        ),
+    ),
+    "above": Kind(
+        partial(_draw_list, beside=0),
+        _above,
+        (
+            lambda n: f"How many are above {n[0]}: {_list(n[1:])}?",
+            lambda n: f"Count the numbers above {n[0]} in this list: {_list(n[1:])}.",
+            lambda n: (
+                f"A river floods its meadow above {n[0]}. It stood at {_list(n[1:])}. How often was there a flood?"
+            ),
+            lambda n: (
+                f"To win a prize you need more than {n[0]} points, and the guests have {_list(n[1:])}. "
+                "How many of them may go home with a prize?"
+            ),
+        ),
+    ),
+}
+
+
+def training_problems(seed: int, limit: int | None = None) -> ProblemSet:
+    """Problems to train on: 1,024 unless ``limit`` says otherwise; none of them is held out."""
+    stream = _stream(generator(seed, "lists training"))
+    problems = distinct(stream, limit or TRAINING, _held_out_contents(seed), "list")
+    return ProblemSet("lists", problems, {"generated": "lists", "seed": seed})
+
+
+def held_out_problems(seed: int, limit: int | None = None) -> ProblemSet:
+    """The first ``limit`` of 600 problems that no training or warm-up problem of the same seed repeats."""
+    problems = distinct(_stream(generator(seed, "lists held-out")), HELD_OUT, set(), "list")
+    return ProblemSet("lists-heldout", problems, {"generated": "lists", "seed": seed}).head(limit)
+
+
+def sloppy_examples(seed: int, size: int, forget: float, slip: float) -> list[tuple[Problem, str]]:
+    """Problems with solutions of a teacher who makes mistakes, for warm-up; held-out lists do not occur.
+
+    Args:
+        forget: probability that the teacher does not look at the ones where the tens are the same.
+        slip: probability that a comparison comes out wrong for no reason.
+    """
+    held_out, rng = _held_out_contents(seed), generator(seed, "lists warm-up")
+    problems = (problem for problem in _stream(rng) if content_of(problem) not in held_out)
+    return [(problem, sloppy_solution(problem, rng, forget, slip)) for problem in islice(problems, size)]
+
+
+def sloppy_solution(problem: Problem, rng: np.random.Generator, forget: float = 0.0, slip: float = 0.0) -> str:
+    """A list worked out: ``74 < 78, 35 > 31 \\boxed{(78, 35)}``; with no mistakes by default."""
+
+    def less(number: int, other: int) -> bool:
+        overlooked = number < other and number // 10 == other // 10 and rng.random() < forget
+        return (number < other) != (overlooked or rng.random() < slip)
+
+    kind, *numbers = content_of(problem).split()
+    return _worked(kind, tuple(map(int, numbers)), less)
+
+
+def _worked(kind: str, numbers: Numbers, less: Less) -> str:
+    steps, answer = KINDS[kind].solve(numbers, less)
+    return f"{steps} \\boxed{{{_written(answer)}}}"
+
+
+def _written(answer: Numbers) -> str:
+    return f"({_list(answer)})" if len(answer) > 1 else str(answer[0])
+
+
+def _held_out_contents(seed: int) -> set[str]:
+    return {content_of(problem) for problem in held_out_problems(seed).problems}
+
+
+def _stream(rng: np.random.Generator) -> Iterator[Problem]:
+    every = list(product(KINDS, LEVELS))
+    while True:
+        for row in rng.permutation(len(every)):
+            kind, level = every[row]
+            numbers = KINDS[kind].draw(level, rng)
+            yield _problem(kind, level, numbers, int(rng.integers(len(KINDS[kind].wordings))))
+
+
+def _problem(kind: str, level: int, numbers: Numbers, wording: int) -> Problem:
+    _, answer = KINDS[kind].solve(numbers, int.__lt__)
+    return Problem(
+        problem_id=f"{kind} {' '.join(map(str, numbers))}/{wording}",
+        question=KINDS[kind].wordings[wording](numbers),
+        answer=_written(answer),
+        difficulty=difficulty_of(level),
+        solution=_worked(kind, numbers, int.__lt__),
+    )
+
+
+FAMILY = Family(
+    training_problems,
+    held_out_problems,
+    sloppy_examples,
+    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "< > ( , )"),
+    largest_number=99,
+)
