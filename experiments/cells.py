@@ -37,7 +37,7 @@ SIGMA = {"tiny": 64.0, "paper": base.SIGMA}
 TARGETS = {"tiny": (0.6, 0.7, 0.8), "paper": (0.3, 0.4, 0.5)}
 """The paper's targets are not known; these are ours."""
 TINY_DRAW = 64
-TINY_COMPLETION = {"arithmetic": 26, "lists": 30}
+TINY_COMPLETION = {"arithmetic": 26, "lists": 34}
 """Longest completion in tokens, a little more than the longest worked solution."""
 
 

@@ -19,7 +19,7 @@ from gainrl.problems.base import Problem, ProblemSet
 from gainrl.problems.generated import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
 from gainrl.seeding import generator
 
-SAME_TENS = 0.6
+SAME_TENS = 0.65
 """How often two numbers that are compared share their tens digit; in half of these cases the ones are in the wrong order."""
 
 Numbers = tuple[int, ...]
@@ -32,9 +32,10 @@ def _pairs(numbers: Numbers) -> list[tuple[int, int]]:
 
 
 def _larger(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
-    seen = [(first, second, less(first, second)) for first, second in _pairs(numbers)]
-    steps = ", ".join(f"{first} {'<' if smaller else '>'} {second}" for first, second, smaller in seen)
-    return steps, tuple(second if smaller else first for first, second, smaller in seen)
+    pairs = _pairs(numbers)
+    answer = tuple(second if less(first, second) else first for first, second in pairs)
+    steps = (f"{first} {second}: {larger}" for (first, second), larger in zip(pairs, answer, strict=True))
+    return ", ".join(steps), answer
 
 
 def _ordered(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
@@ -52,9 +53,9 @@ def _ordered(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
 def _above(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
     """The limit is the first of the numbers."""
     limit, *rest = numbers
-    seen = [(number, less(limit, number)) for number in rest]
-    steps = ", ".join(f"{number} {'>' if larger else '<'} {limit}" for number, larger in seen)
-    return steps, (sum(larger for _, larger in seen),)
+    above = [less(limit, number) for number in rest]
+    steps = (f"{limit} {number}: {'yes' if yes else 'no'}" for number, yes in zip(rest, above, strict=True))
+    return ", ".join(steps), (sum(above),)
 
 
 def _or(numbers: Numbers) -> str:
@@ -72,7 +73,7 @@ def _draw_pairs(comparisons: int, rng: np.random.Generator) -> Numbers:
 
 def _draw_list(comparisons: int, rng: np.random.Generator, beside: int) -> Numbers:
     """Different numbers, each of them near the first one (``beside`` 0) or the one before it (-1)."""
-    numbers = (int(rng.integers(10, 100)),)
+    numbers: Numbers = (int(rng.integers(10, 100)),)
     for _ in range(comparisons):
         numbers += (_near(numbers[beside], numbers, rng),)
     return numbers
@@ -100,9 +101,7 @@ KINDS = {
             lambda n: f"Which is larger: {_or(n)}?",
             lambda n: f"Take the larger number of every pair. {_or(n)}",
             lambda n: f"In every round the larger of two cards wins. The rounds are {_or(n)}. Which cards win?",
-            lambda n: (
-                f"You may keep one of two coupons every day, and of course you want the larger one each time: {_or(n)}."
-            ),
+            lambda n: f"Every day you may keep one of two coupons, and of course you want the larger one: {_or(n)}.",
         ),
     ),
     "ordered": Kind(
@@ -112,9 +111,7 @@ KINDS = {
             lambda n: f"Sort {_list(n)}.",
             lambda n: f"Write {_list(n)} in order, smallest first.",
             lambda n: f"Runners with the numbers {_list(n)} line up, smallest first. How do they stand?",
-            lambda n: (
-                f"Somebody has mixed up the pages of a book, and now they are {_list(n)}. In which order do they belong?"
-            ),
+            lambda n: f"The pages of a book were mixed up, and now they are {_list(n)}. In which order do they belong?",
         ),
     ),
     "above": Kind(
@@ -161,7 +158,7 @@ def sloppy_examples(seed: int, size: int, forget: float, slip: float) -> list[tu
 
 
 def sloppy_solution(problem: Problem, rng: np.random.Generator, forget: float = 0.0, slip: float = 0.0) -> str:
-    """A list worked out: ``74 < 78, 35 > 31 \\boxed{(78, 35)}``; with no mistakes by default."""
+    """A list worked out: ``74 78: 78, 35 31: 35 \\boxed{(78, 35)}``; with no mistakes by default."""
 
     def less(number: int, other: int) -> bool:
         overlooked = number < other and number // 10 == other // 10 and rng.random() < forget
@@ -208,6 +205,6 @@ FAMILY = Family(
     training_problems,
     held_out_problems,
     sloppy_examples,
-    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "< > ( , )"),
+    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) : yes no"),
     largest_number=99,
 )
