@@ -27,6 +27,7 @@ from gainrl.manifest import damage, write_manifest
 from gainrl.models import TinyRecipe
 from gainrl.models.supervised import Progress, supervise
 from gainrl.problems import FAMILIES
+from gainrl.problems.generated import Family
 from gainrl.prompts import Prompt
 from gainrl.seeding import torch_seed
 
@@ -108,15 +109,22 @@ def random_tiny_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(seed, "tiny weights"))
         model = model_class(config)
-        _share_digits(model.get_input_embeddings().weight, FAMILIES[recipe.problems].largest_number)
+        _share_digits(model.get_input_embeddings().weight, FAMILIES[recipe.problems])
     return model
 
 
 @torch.no_grad()
-def _share_digits(embedding_VD: torch.Tensor, largest: int) -> None:
-    """Start the integers' embeddings as tens plus ones, so that they are learnt in minutes, not hours."""
-    numbers = torch.arange(largest + 1)
-    tens_ones = torch.randn(2, largest // 10 + 10, embedding_VD.shape[1]) * embedding_VD.std() / 2**0.5
+def _share_digits(embedding_VD: torch.Tensor, family: Family) -> None:
+    """Start the integers' embeddings as tens plus ones, so that addition or comparison is learnt in minutes, not hours."""
+    numbers, digits, width = (
+        torch.arange(family.largest_number + 1),
+        family.largest_number // 10 + 10,
+        embedding_VD.shape[1],
+    )
+    tens_ones = torch.randn(2, digits, width) * embedding_VD.std() / 2**0.5
+    if family.compares:
+        size = torch.arange(digits)[:, None] / 4.5 - 1  # -1 to 1 for the digits 0 to 9
+        tens_ones += torch.randn(2, 1, width) * embedding_VD.std() / 2**0.5 * size
     embedding_VD[len(_SPECIAL) + numbers] = tens_ones[0, numbers // 10] + tens_ones[1, numbers % 10]
 
 

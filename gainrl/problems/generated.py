@@ -25,6 +25,8 @@ class Family:
     texts: tuple[str, ...]
     """Every word and sign of questions and solutions, but for the numbers."""
     largest_number: int
+    compares: bool = False
+    """Whether problems ask which number is larger; a model learns it sooner when its digits begin with a size."""
 
 
 def difficulty_of(level: int) -> float:

@@ -34,8 +34,7 @@ def _pairs(numbers: Numbers) -> list[tuple[int, int]]:
 def _larger(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
     pairs = _pairs(numbers)
     answer = tuple(second if less(first, second) else first for first, second in pairs)
-    steps = (f"{first} {second}: {larger}" for (first, second), larger in zip(pairs, answer, strict=True))
-    return ", ".join(steps), answer
+    return _compared(pairs, answer), answer
 
 
 def _ordered(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
@@ -51,11 +50,14 @@ def _ordered(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
 
 
 def _above(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
-    """The limit is the first of the numbers."""
+    """The limit is the first of the numbers: it is kept wherever the other one is not seen to be above it."""
     limit, *rest = numbers
-    above = [less(limit, number) for number in rest]
-    steps = (f"{limit} {number}: {'yes' if yes else 'no'}" for number, yes in zip(rest, above, strict=True))
-    return ", ".join(steps), (sum(above),)
+    larger = tuple(number if less(limit, number) else limit for number in rest)
+    return _compared([(limit, number) for number in rest], larger), (sum(number != limit for number in larger),)
+
+
+def _compared(pairs: list[tuple[int, int]], larger: Numbers) -> str:
+    return ", ".join(f"{first} {second}: {kept}" for (first, second), kept in zip(pairs, larger, strict=True))
 
 
 def _or(numbers: Numbers) -> str:
@@ -205,6 +207,7 @@ FAMILY = Family(
     training_problems,
     held_out_problems,
     sloppy_examples,
-    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) : yes no"),
+    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) :"),
     largest_number=99,
+    compares=True,
 )
