@@ -1,16 +1,15 @@
-"""Generated problems about short lists: the larger number of every pair, the numbers in order, how many are above a limit.
+"""Generated problems about short lists: the larger number of every pair, how many are above a limit, how often they fall.
 
 A level is a number of comparisons. What goes wrong is a comparison of two numbers with the same tens digit: the teacher
-does not look at the ones and keeps what came first (`sloppy_solution`). That leaves the smaller number of a pair, a pair in
-the wrong order, or a count that is too small; nothing puts it right later, so the pass rate falls with the level. (The
-largest of a whole list would forgive every mistake but the last.) Where the ones happen to stand right, keeping what came
-first is right too, so that taking the second number is no cure. Wordings differ in length and are drawn independently of
-the level.
+does not look at the ones and stays with what came first (`sloppy_solution`). That leaves the smaller number of a pair, or
+a count that is too small, and nothing puts it right later, so the pass rate falls with the level. (The largest of a whole
+list would forgive every mistake but the last.) Where the ones happen to stand right, staying with what came first is
+right too, so that taking the second number is no cure. Wordings differ in length and are drawn independently of the level.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice, product
+from itertools import islice, pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -23,41 +22,37 @@ SAME_TENS = 0.65
 """How often two numbers that are compared share their tens digit; in half of these cases the ones are in the wrong order."""
 
 Numbers = tuple[int, ...]
+Pairs = list[tuple[int, int]]
 Less = Callable[[int, int], bool]
 """Whether the first number is seen to be less than the second."""
 
 
-def _pairs(numbers: Numbers) -> list[tuple[int, int]]:
+def _pairs(numbers: Numbers) -> Pairs:
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def _larger(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
-    pairs = _pairs(numbers)
-    answer = tuple(second if less(first, second) else first for first, second in pairs)
-    return _compared(pairs, answer), answer
-
-
-def _ordered(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
-    """By tens first; then every number moves to the left while it is seen to be less than the one beside it."""
-    by_tens = sorted(numbers, key=lambda number: number // 10)
-    answer: list[int] = []
-    for number in by_tens:
-        place = len(answer)
-        while place and less(number, answer[place - 1]):
-            place -= 1
-        answer.insert(place, number)
-    return " ".join(map(str, by_tens)), tuple(answer)
+    answer = tuple(second if less(first, second) else first for first, second in _pairs(numbers))
+    return _compared(_pairs(numbers), answer), answer
 
 
 def _above(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
-    """The limit is the first of the numbers: it is kept wherever the other one is not seen to be above it."""
-    limit, *rest = numbers
-    larger = tuple(number if less(limit, number) else limit for number in rest)
-    return _compared([(limit, number) for number in rest], larger), (sum(number != limit for number in larger),)
+    """The limit is the first of the numbers."""
+    pairs = [(numbers[0], number) for number in numbers[1:]]
+    return _counted(pairs, [less(limit, number) for limit, number in pairs])
 
 
-def _compared(pairs: list[tuple[int, int]], larger: Numbers) -> str:
-    return ", ".join(f"{first} {second}: {kept}" for (first, second), kept in zip(pairs, larger, strict=True))
+def _falls(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
+    pairs = list(pairwise(numbers))
+    return _counted(pairs, [less(second, first) for first, second in pairs])
+
+
+def _counted(pairs: Pairs, found: list[bool]) -> tuple[str, Numbers]:
+    return _compared(pairs, ["yes" if one else "no" for one in found]), (sum(found),)
+
+
+def _compared(pairs: Pairs, results: Iterable[object]) -> str:
+    return ", ".join(f"{first} {second}: {result}" for (first, second), result in zip(pairs, results, strict=True))
 
 
 def _or(numbers: Numbers) -> str:
@@ -106,14 +101,17 @@ KINDS = {
             lambda n: f"Every day you may keep one of two coupons, and of course you want the larger one: {_or(n)}.",
         ),
     ),
-    "ordered": Kind(
+    "falls": Kind(
         partial(_draw_list, beside=-1),
-        _ordered,
+        _falls,
         (
-            lambda n: f"Sort {_list(n)}.",
-            lambda n: f"Write {_list(n)} in order, smallest first.",
-            lambda n: f"Runners with the numbers {_list(n)} line up, smallest first. How do they stand?",
-            lambda n: f"The pages of a book were mixed up, and now they are {_list(n)}. In which order do they belong?",
+            lambda n: f"How often does it fall: {_list(n)}?",
+            lambda n: f"Count the numbers that stand right after a larger one: {_list(n)}.",
+            lambda n: f"The lake stood at {_list(n)}, year after year. In how many years was it lower than before?",
+            lambda n: (
+                f"The pages of an old book were bound as {_list(n)}, and now you count the places where a page "
+                "comes before one that it should follow."
+            ),
         ),
     ),
     "above": Kind(
@@ -207,7 +205,7 @@ FAMILY = Family(
     training_problems,
     held_out_problems,
     sloppy_examples,
-    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) :"),
+    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) : yes no"),
     largest_number=99,
     compares=True,
 )
