@@ -19,16 +19,19 @@ def parts(problem):
     return kind, tuple(map(int, numbers))
 
 
-def decided_by_the_ones(problem):
-    """How many comparisons the sloppy teacher can get wrong: of numbers of the same ten, whose ones do not stand right."""
+def compared(problem):
+    """The pairs of numbers that a problem compares, by its definition."""
     kind, numbers = parts(problem)
-    if kind == "larger":
-        pairs = zip(numbers[::2], numbers[1::2], strict=True)
-    elif kind == "above":
-        pairs = ((numbers[0], number) for number in numbers[1:])
-    else:
-        pairs = ((later, earlier) for earlier, later in itertools.pairwise(numbers))
-    return sum(low < high and low // 10 == high // 10 for low, high in pairs)
+    if kind == "pairs":
+        return [numbers[i : i + 2] for i in range(0, len(numbers), 2)]
+    if kind == "neighbours":
+        return [numbers[i : i + 2] for i in range(len(numbers) - 1)]
+    return [(numbers[0], number) for number in numbers[1:]]
+
+
+def decided_by_the_ones(problem):
+    """How many comparisons the sloppy teacher can get wrong: of numbers of the same ten, the second one larger."""
+    return sum(first < second and first // 10 == second // 10 for first, second in compared(problem))
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +58,17 @@ def test_there_are_as_many_of_every_level_and_the_first_ones_are_the_same_for_an
     assert {p.problem_id for p in load_problems(family, limit=40, seed=5).problems} <= {p.problem_id for p in problems}
 
 
-def test_answers_are_what_the_question_asks_for(problems):
+def test_answers_are_the_larger_numbers_in_their_order(problems):
     for problem in problems:
-        kind, numbers = parts(problem)
+        _, numbers = parts(problem)
         assert tuple(map(int, re.findall(r"\d+", problem.question))) == numbers
-        answer = tuple(map(int, re.findall(r"\d+", problem.answer)))
-        if kind == "larger":
-            assert answer == tuple(map(max, numbers[::2], numbers[1::2]))
-        elif kind == "above":
-            assert answer == (sum(number > numbers[0] for number in numbers[1:]),)
-        else:
-            assert answer == (sum(later < earlier for earlier, later in itertools.pairwise(numbers)),)
+        assert list(map(int, re.findall(r"\d+", problem.answer))) == [max(pair) for pair in compared(problem)]
         assert problem.gold_completion == problem.solution
         assert grade(problem.solution, problem.answer).correct
 
 
 def test_the_level_is_the_number_of_comparisons(problems):
-    size = {"larger": lambda n: len(n) // 2, "falls": lambda n: len(n) - 1, "above": lambda n: len(n) - 1}
-    for problem in problems:
-        kind, numbers = parts(problem)
-        assert difficulty_of(size[kind](numbers)) == problem.difficulty
+    assert all(problem.difficulty == difficulty_of(len(compared(problem))) for problem in problems)
 
 
 def test_kinds_and_wordings_are_independent_of_the_level(problems):
@@ -126,10 +120,8 @@ def test_the_teacher_errs_in_one_direction(problems):
 
 
 def test_taking_the_second_number_of_the_same_ten_is_no_cure(problems):
-    larger = [parts(p)[1] for p in problems if parts(p)[0] == "larger"]
-    pairs = [pair for numbers in larger for pair in zip(numbers[::2], numbers[1::2], strict=True)]
-    same = [second > first for first, second in pairs if first // 10 == second // 10]
-    assert 0.4 < np.mean(same) < 0.6
+    pairs = [pair for problem in problems for pair in compared(problem)]
+    assert 0.4 < np.mean([first < second for first, second in pairs if first // 10 == second // 10]) < 0.6
 
 
 def test_a_slip_is_a_mistake_where_nobody_forgot_anything():

@@ -1,13 +1,13 @@
-"""Generated problems about short lists: the larger number of every pair, how many are above a limit, how often they fall.
+"""Generated problems about short lists: the larger of every pair, or of two neighbours, or of every number and a floor.
 
 A level is a number of comparisons. What goes wrong is a comparison of two numbers with the same tens digit: the teacher
-does not look at the ones and stays with what came first (`sloppy_solution`). That leaves the smaller number of a pair, or
-a count that is too small, and nothing puts it right later, so the pass rate falls with the level. (The largest of a whole
-list would forgive every mistake but the last.) Where the ones happen to stand right, staying with what came first is
-right too, so that taking the second number is no cure. Wordings differ in length and are drawn independently of the level.
+does not look at the ones and keeps what came first (`sloppy_solution`). An answer is the list of what was kept, so nothing
+puts a mistake right later, and the pass rate falls with the level. (The largest of a whole list would forgive every mistake
+but the last.) Where the ones happen to stand right, keeping what came first is right too, so that taking the second number
+is no cure. Wordings differ in length and are drawn independently of the level.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice, pairwise, product
 from typing import NamedTuple
@@ -31,28 +31,9 @@ def _pairs(numbers: Numbers) -> Pairs:
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _larger(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
-    answer = tuple(second if less(first, second) else first for first, second in _pairs(numbers))
-    return _compared(_pairs(numbers), answer), answer
-
-
-def _above(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
-    """The limit is the first of the numbers."""
-    pairs = [(numbers[0], number) for number in numbers[1:]]
-    return _counted(pairs, [less(limit, number) for limit, number in pairs])
-
-
-def _falls(numbers: Numbers, less: Less) -> tuple[str, Numbers]:
-    pairs = list(pairwise(numbers))
-    return _counted(pairs, [less(second, first) for first, second in pairs])
-
-
-def _counted(pairs: Pairs, found: list[bool]) -> tuple[str, Numbers]:
-    return _compared(pairs, ["yes" if one else "no" for one in found]), (sum(found),)
-
-
-def _compared(pairs: Pairs, results: Iterable[object]) -> str:
-    return ", ".join(f"{first} {second}: {result}" for (first, second), result in zip(pairs, results, strict=True))
+def _with_floor(numbers: Numbers) -> Pairs:
+    """The floor is the first of the numbers."""
+    return [(numbers[0], number) for number in numbers[1:]]
 
 
 def _or(numbers: Numbers) -> str:
@@ -82,18 +63,17 @@ def _near(number: int, used: Numbers, rng: np.random.Generator) -> int:
 
 
 class Kind(NamedTuple):
-    """One kind of question: its numbers (of so many comparisons), how they are worked out, and its wordings."""
+    """One kind of question: its numbers (for so many comparisons), which of them are compared, and its wordings."""
 
     draw: Callable[[int, np.random.Generator], Numbers]
-    solve: Callable[[Numbers, Less], tuple[str, Numbers]]
-    """The steps that are written down, and the answer."""
+    pairs: Callable[[Numbers], Pairs]
     wordings: tuple[Callable[[Numbers], str], ...]
 
 
 KINDS = {
-    "larger": Kind(
+    "pairs": Kind(
         _draw_pairs,
-        _larger,
+        _pairs,
         (
             lambda n: f"Which is larger: {_or(n)}?",
             lambda n: f"Take the larger number of every pair. {_or(n)}",
@@ -101,31 +81,33 @@ KINDS = {
             lambda n: f"Every day you may keep one of two coupons, and of course you want the larger one: {_or(n)}.",
         ),
     ),
-    "falls": Kind(
+    "neighbours": Kind(
         partial(_draw_list, beside=-1),
-        _falls,
+        lambda n: list(pairwise(n)),
         (
-            lambda n: f"How often does it fall: {_list(n)}?",
-            lambda n: f"Count the numbers that stand right after a larger one: {_list(n)}.",
-            lambda n: f"The lake stood at {_list(n)}, year after year. In how many years was it lower than before?",
+            lambda n: f"The larger of neighbours: {_list(n)}.",
+            lambda n: f"For any two numbers that stand side by side, write the larger: {_list(n)}.",
             lambda n: (
-                f"The pages of an old book were bound as {_list(n)}, and now you count the places where a page "
-                "comes before one that it should follow."
+                f"The lake stood at {_list(n)}, month after month. What was the higher level of two months in a row?"
+            ),
+            lambda n: (
+                f"Houses in a street are {_list(n)} feet high. A wire that joins two next to each other hangs from the "
+                "higher one. How high do the wires hang?"
             ),
         ),
     ),
-    "above": Kind(
+    "floor": Kind(
         partial(_draw_list, beside=0),
-        _above,
+        _with_floor,
         (
-            lambda n: f"How many are above {n[0]}: {_list(n[1:])}?",
-            lambda n: f"Count the numbers above {n[0]} in this list: {_list(n[1:])}.",
+            lambda n: f"At least {n[0]}: {_list(n[1:])}.",
+            lambda n: f"Raise to {n[0]} what is below it: {_list(n[1:])}.",
             lambda n: (
-                f"A river floods its meadow above {n[0]}. It stood at {_list(n[1:])}. How often was there a flood?"
+                f"Whoever earns less than {n[0]} a day is paid as much. The guests earn {_list(n[1:])}. What are they paid?"
             ),
             lambda n: (
-                f"To win a prize you need more than {n[0]} points, and the guests have {_list(n[1:])}. "
-                "How many of them may go home with a prize?"
+                f"Nobody may score less than {n[0]} in this game, so that worse results are counted as such. "
+                f"The results are {_list(n[1:])}. How are they counted?"
             ),
         ),
     ),
@@ -165,12 +147,13 @@ def sloppy_solution(problem: Problem, rng: np.random.Generator, forget: float = 
         return (number < other) != (overlooked or rng.random() < slip)
 
     kind, *numbers = content_of(problem).split()
-    return _worked(kind, tuple(map(int, numbers)), less)
+    return _worked(KINDS[kind].pairs(tuple(map(int, numbers))), less)
 
 
-def _worked(kind: str, numbers: Numbers, less: Less) -> str:
-    steps, answer = KINDS[kind].solve(numbers, less)
-    return f"{steps} \\boxed{{{_written(answer)}}}"
+def _worked(pairs: Pairs, less: Less) -> str:
+    kept = tuple(second if less(first, second) else first for first, second in pairs)
+    steps = (f"{first} {second}: {number}" for (first, second), number in zip(pairs, kept, strict=True))
+    return f"{', '.join(steps)} \\boxed{{{_written(kept)}}}"
 
 
 def _written(answer: Numbers) -> str:
@@ -191,13 +174,13 @@ def _stream(rng: np.random.Generator) -> Iterator[Problem]:
 
 
 def _problem(kind: str, level: int, numbers: Numbers, wording: int) -> Problem:
-    _, answer = KINDS[kind].solve(numbers, int.__lt__)
+    pairs = KINDS[kind].pairs(numbers)
     return Problem(
         problem_id=f"{kind} {' '.join(map(str, numbers))}/{wording}",
         question=KINDS[kind].wordings[wording](numbers),
-        answer=_written(answer),
+        answer=_written(tuple(map(max, pairs))),
         difficulty=difficulty_of(level),
-        solution=_worked(kind, numbers, int.__lt__),
+        solution=_worked(pairs, int.__lt__),
     )
 
 
@@ -205,7 +188,7 @@ FAMILY = Family(
     training_problems,
     held_out_problems,
     sloppy_examples,
-    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) : yes no"),
+    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) :"),
     largest_number=99,
     compares=True,
 )
