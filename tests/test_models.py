@@ -191,6 +191,6 @@ def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
         accuracy(ProblemSet("level", tuple(p for p in held_out.problems if p.difficulty == level))) for level in levels
     ]
     assert TINY_RECIPES["tiny"] == TinyRecipe()
-    assert 0.2 <= accuracy(held_out) <= 0.4
+    assert 0.2 <= accuracy(held_out) <= 0.45
     assert all(easier > harder for easier, harder in itertools.pairwise(by_level))
     assert by_level[0] < 1.0
