@@ -66,7 +66,7 @@ TINY_RECIPES: dict[str, TinyRecipe] = {
     "tiny-small": TinyRecipe(hidden_size=48, layers=2, intermediate_size=144),
     "tiny-large": TinyRecipe(hidden_size=96, layers=4, intermediate_size=288, learning_rate=2e-3),
     "tiny-llama": TinyRecipe(architecture="llama"),
-    "tiny-lists": TinyRecipe(problems="lists", forget=0.65),
+    "tiny-lists": TinyRecipe(problems="lists"),
 }
 """The first four stand in for the paper's models: three sizes of one family, and another family. The last knows lists."""
 

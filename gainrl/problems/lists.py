@@ -18,7 +18,7 @@ from gainrl.problems.base import Problem, ProblemSet
 from gainrl.problems.generated import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
 from gainrl.seeding import generator
 
-SAME_TENS = 0.65
+SAME_TENS = 0.75
 """How often two numbers that are compared share their tens digit; in half of these cases the ones are in the wrong order."""
 
 Numbers = tuple[int, ...]
