@@ -2,7 +2,7 @@
 
 Cells that mean the same are equal configs wherever they stand, so that their run is one run.
 
-``tiny``: the suite's own models on generated arithmetic, minutes on a CPU. ``paper``: models and sets of the hub on GPUs.
+``tiny``: the suite's own models on generated problems, minutes on a CPU. ``paper``: models and sets of the hub on GPUs.
 Settings at ``paper`` are those of the release's verl scripts; where there is no script, or it cannot be followed, it is
 said beside the value. Weight decay and AdamW's betas are not among the settings that are known of it: 0, and torch's.
 """
@@ -37,6 +37,8 @@ SIGMA = {"tiny": 64.0, "paper": base.SIGMA}
 TARGETS = {"tiny": (0.6, 0.7, 0.8), "paper": (0.3, 0.4, 0.5)}
 """The paper's targets are not known; these are ours."""
 TINY_DRAW = 64
+TINY_COMPLETION = {"arithmetic": 26, "lists": 34}
+"""Longest completion in tokens, a little more than the longest worked solution."""
 
 
 class Lengths(NamedTuple):
@@ -138,9 +140,9 @@ def _tiny(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
             generations=base.GENERATIONS,
             prompts_per_epoch=TINY_DRAW,
             learning_rate=2e-4,
-            max_completion_tokens=26,
+            max_completion_tokens=TINY_COMPLETION[train],
         ),
-        evaluation=EvaluationConfig(every=5, max_completion_tokens=26),
+        evaluation=EvaluationConfig(every=5, max_completion_tokens=TINY_COMPLETION[train]),
     )
 
 

@@ -13,7 +13,8 @@ from gainrl.config import Experiment
 from gainrl.errors import InputError
 from gainrl.launch import run_experiment
 from gainrl.models import MODELS
-from gainrl.problems import problem_sets
+from gainrl.models.tiny import tiny_tokenizer
+from gainrl.problems import load_problems, problem_sets
 from gainrl.problems.hub import HUB_SETS
 from gainrl.schedules import SCHEDULES
 from gainrl.train import trl_arguments
@@ -38,11 +39,13 @@ COLUMNS = {
 
 def test_every_table_of_the_paper_is_an_experiment():
     assert set(experiment_names()) == {
-        "main_table", "single_dataset", "data_efficiency", "ablate_schedule", "ablate_signal", "ablate_update",
-        "ablate_hyperparameters", "algorithms", "patterns", "angle_gradient", "scoring_cost", "quickstart",
+        "main_table", "single_dataset", "data_efficiency", "ablate_schedule", "ablate_schedule_lists", "ablate_signal",
+        "ablate_update", "ablate_hyperparameters", "algorithms", "patterns", "angle_gradient", "scoring_cost", "quickstart",
     }  # fmt: skip
     assert not NO_EXPERIMENTS & set(experiment_names())
-    assert all(scales(name) == SCALES for name in experiment_names() if name != "quickstart")
+    assert all(
+        scales(name) == SCALES for name in experiment_names() if name not in ("quickstart", "ablate_schedule_lists")
+    )
 
 
 @pytest.mark.parametrize(("name", "scale"), ALL)
@@ -86,10 +89,34 @@ def test_the_quickstart_is_part_of_the_tiny_experiments():
     assert load_experiment("main_table").cells["math-1.5b-gainrl"] == quickstart["gainrl"]
 
 
-@pytest.mark.parametrize("name", ["quickstart", "ablate_schedule", "ablate_signal", "ablate_update"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "ablate_schedule", "ablate_schedule_lists", "ablate_signal", "ablate_update"]
+)
 def test_cells_of_a_schedules_table_differ_by_schedule_alone(name):
     runs = [run.model_dump(exclude={"schedule"}) for run in load_experiment(name).cells.values()]
     assert all(run == runs[0] for run in runs)
+
+
+def test_the_schedules_on_lists_are_those_on_arithmetic():
+    here, there = load_experiment("ablate_schedule_lists"), load_experiment("ablate_schedule")
+    assert {name: run.schedule for name, run in here.cells.items()} == {
+        name: run.schedule for name, run in there.cells.items()
+    }
+    assert (here.labels, here.baseline) == (there.labels, there.baseline)
+    assert {(run.model.name, run.problems.train) for run in here.cells.values()} == {("tiny-lists", "lists")}
+    single = load_experiment("single_dataset").cells
+    assert [single[f"lists-{cell}"] for cell in ("grpo", "gainrl")] == [here.cells[c] for c in ("uniform", "gaussian")]
+
+
+def test_tiny_completions_are_a_little_longer_than_the_longest_worked_solution():
+    for family, room in cells.TINY_COMPLETION.items():
+        tokenizer = tiny_tokenizer(family)
+        longest = max(
+            len(tokenizer(problem.solution)["input_ids"]) + 1  # and the end
+            for seed in range(100, 103)
+            for problem in load_problems(family, seed=seed).problems
+        )
+        assert longest < room <= longest + 8
 
 
 def test_the_control_differs_from_gainrl_by_its_order_alone():

@@ -176,6 +176,21 @@ def test_numbers_are_exact_where_they_are_written_exactly():
     assert {text: number(text) for text in values} == values
     assert [number(text) for text in ("x", "1.2.3", "1/0", "12,34", "\\frac{1}{2}x", "9" * 100)] == [None] * 6
     assert quick_verdict("0.333333", "1/3") is None
+
+
+def test_integers_in_brackets_need_no_algebra_unless_a_comma_may_be_a_thousands():
+    for answer, verdict in {
+        "( 2 , 10 )": True,
+        "(10, 2)": False,
+        "(2, 10, 2)": False,
+        "(2,100)": None,
+        "[2, 10]": None,
+    }.items():
+        assert quick_verdict(answer, "(2, 10)") is verdict
+        assert verdict is None or grade(f"\\boxed{{{answer}}}", "(2,10)").correct is verdict  # which the worker decides
+
+
+def test_what_cleaning_leaves():
     assert clean("\\left( \\dfrac 12,\\, 3{,}000 \\right).") == "( \\frac{1}{2}, 3000 )"
 
 

@@ -11,15 +11,17 @@ from gainrl.models import SHAPES, TINY_RECIPES, TinyRecipe
 from gainrl.models.loading import load_model, load_tokenizer, weights_hash
 from gainrl.models.text import text_model
 from gainrl.models.tiny import make_tiny_model, random_tiny_model, tiny_tokenizer
-from gainrl.problems import load_problems
+from gainrl.problems import FAMILIES, load_problems
 from gainrl.prompts import PLAIN_TEMPLATE, Prompt
 
 
-def test_no_word_of_prompt_problems_or_solutions_is_unknown():
-    tokenizer = tiny_tokenizer()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_word_of_prompt_problems_or_solutions_is_unknown(family):
+    tokenizer = tiny_tokenizer(family)
     texts = [message["content"] for message in Prompt().messages("1")]
-    texts += [p.question for s in range(2) for p in load_problems("arithmetic", seed=s).problems]
-    texts += ["98 + 9 = 107 \\boxed{107}"]
+    texts += [
+        text for s in range(2) for p in load_problems(family, seed=s).problems for text in (p.question, p.solution)
+    ]
     for text in texts:
         assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"], text
 
@@ -147,9 +149,18 @@ def test_a_tiny_model_can_be_a_llama(tiny):
     assert tiny.model.config.model_type == "qwen2"
 
 
-def test_an_architecture_that_was_always_there_changes_no_folder():
-    assert "architecture" not in TinyRecipe().model_dump_json()
+def test_an_architecture_and_a_family_that_were_always_there_change_no_folder():
+    assert not {"architecture", "problems"} & set(TinyRecipe().model_dump())
     assert "llama" in TINY_RECIPES["tiny-llama"].model_dump_json()
+    assert "lists" in TINY_RECIPES["tiny-lists"].model_dump_json()
+
+
+def test_a_model_knows_the_family_it_is_warmed_up_on(small_recipe, tmp_path):
+    recipes = [small_recipe.model_copy(update={"problems": family}) for family in FAMILIES]
+    folders = [make_tiny_model(recipe, 0, tmp_path) for recipe in recipes]
+    assert len(set(folders)) == len(FAMILIES)
+    for family, folder in zip(FAMILIES, folders, strict=True):
+        assert load_tokenizer(folder).get_vocab() == tiny_tokenizer(family).get_vocab()
 
 
 @pytest.mark.parametrize(
@@ -159,14 +170,16 @@ def test_an_architecture_that_was_always_there_changes_no_folder():
 def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
     from pathlib import Path
 
+    from experiments.cells import TINY_COMPLETION
     from gainrl.evaluate import HeldOut
     from gainrl.problems.base import ProblemSet
 
     loaded = load_model(name, cache=Path("runs/shared/models"), seed=0)
-    held_out = load_problems("arithmetic-heldout", seed=0)
+    family = TINY_RECIPES[name].problems
+    held_out = load_problems(f"{family}-heldout", seed=0)
 
     def accuracy(problems: ProblemSet) -> float:
-        settings = {"context": loaded.context, "max_completion_tokens": 26, "batch_size": 600}
+        settings = {"context": loaded.context, "max_completion_tokens": TINY_COMPLETION[family], "batch_size": 600}
         return (
             HeldOut(problems, Prompt(), loaded.tokenizer, **settings)
             .evaluate(generator_of(loaded.model, loaded.tokenizer))
@@ -178,6 +191,6 @@ def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
         accuracy(ProblemSet("level", tuple(p for p in held_out.problems if p.difficulty == level))) for level in levels
     ]
     assert TINY_RECIPES["tiny"] == TinyRecipe()
-    assert 0.2 <= accuracy(held_out) <= 0.4
+    assert 0.2 <= accuracy(held_out) <= 0.45
     assert all(easier > harder for easier, harder in itertools.pairwise(by_level))
     assert by_level[0] < 1.0

@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "olympiadbench": Benchmark("olympiadbench", ("olympiadbench", "olympiad_bench")),
     "minervamath": Benchmark("minervamath", ("minervamath", "minerva_eval")),
     "arithmetic": Benchmark("arithmetic-heldout"),
+    "lists": Benchmark("lists-heldout"),
 }
 
 

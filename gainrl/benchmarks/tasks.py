@@ -28,6 +28,7 @@ gsm8k = partial(_documents, "gsm8k")
 olympiadbench = partial(_documents, "olympiadbench")
 minervamath = partial(_documents, "minervamath")
 arithmetic = partial(_documents, "arithmetic")
+lists = partial(_documents, "lists")
 
 
 def examples() -> list[dict[str, str]]:

@@ -42,7 +42,8 @@ def evaluate(
 
     Args:
         model: Registered name, hub id or folder.
-        tasks: Names with commas between them, or all: math500, aime24, amc23, gsm8k, olympiadbench, minervamath; arithmetic.
+        tasks: Names with commas between them, or all: math500, aime24, amc23, gsm8k, olympiadbench, minervamath;
+            arithmetic, lists.
         out: The folder to write: evals.jsonl, and a row a sample in a Parquet file for each benchmark.
         backend: hf (transformers) or vllm (pip install 'gainrl[vllm]').
         samples: Completions a problem.
@@ -59,7 +60,7 @@ def evaluate(
     """
     from gainrl.benchmarks import BENCHMARKS, load_benchmark
 
-    names = [name for name in BENCHMARKS if name != "arithmetic"] if tasks == "all" else tasks.split(",")
+    names = [name for name, one in BENCHMARKS.items() if one.stems] if tasks == "all" else tasks.split(",")
     problems = {name: load_benchmark(name, data_dir, seed=seed, limit=limit) for name in names}
     out.mkdir(parents=True, exist_ok=True)
 

@@ -84,6 +84,16 @@ def number(text: str) -> Fraction | None:
     return -value if (part["sign"] == "-") != (part["minus"] == "-") else value
 
 
+_INTEGERS_IN_BRACKETS = re.compile(r"\( ?-?\d{1,60}(?: ?, -?\d{1,60})+ ?\)")
+
+
+def integer_tuple(text: str) -> tuple[int, ...] | None:
+    """The integers of ``(3, 10, 2)``; None of anything else (cleaned text). Without the spaces a comma may be a thousands'."""
+    if _INTEGERS_IN_BRACKETS.fullmatch(text) is None:
+        return None
+    return tuple(int(part) for part in text.strip("()").split(","))
+
+
 def quick_verdict(answer: str, gold: str) -> bool | None:
     """Equal or not, where text or exact numbers decide it (cleaned text); None where algebra is needed.
 
@@ -91,6 +101,9 @@ def quick_verdict(answer: str, gold: str) -> bool | None:
     """
     if compact(answer) == compact(gold):
         return True
+    tuples = integer_tuple(answer), integer_tuple(gold)
+    if None not in tuples:
+        return tuples[0] == tuples[1]
     left, right = number(answer), number(gold)
     if left is None or right is None:
         return None

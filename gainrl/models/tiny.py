@@ -1,7 +1,7 @@
 """Tiny models: Qwen2 or Llama architecture and a word-level tokenizer made on the spot, warmed up on a sloppy teacher.
 
-The teacher's mistakes are structured (forgotten carries), so the converged base has a defect that GRPO can mend; a
-warm-up that is only stopped half-way has none, and GRPO goes nowhere from there.
+The teacher's mistakes are structured (carries are forgotten, ones are not looked at), so the converged base has a defect that
+GRPO can mend; a warm-up that is only stopped half-way has none, and GRPO goes nowhere from there.
 """
 
 import hashlib
@@ -26,7 +26,8 @@ from transformers import (
 from gainrl.manifest import damage, write_manifest
 from gainrl.models import TinyRecipe
 from gainrl.models.supervised import Progress, supervise
-from gainrl.problems.arithmetic import LARGEST_TOTAL, WORDINGS, sloppy_examples
+from gainrl.problems import FAMILIES
+from gainrl.problems.generated import Family
 from gainrl.prompts import Prompt
 from gainrl.seeding import torch_seed
 
@@ -45,7 +46,7 @@ def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progre
 
     The cache's key is a hash of recipe, prompt, tokenizer and seed. A damaged folder is rebuilt, and stderr says so.
     """
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer(recipe.problems)
     parts = [recipe.model_dump_json(), Prompt().hash, tokenizer.backend_tokenizer.to_str(), _CHAT_TEMPLATE, str(seed)]
     folder = cache / f"tiny-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
     cache.mkdir(parents=True, exist_ok=True)
@@ -69,12 +70,12 @@ def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progre
     return folder
 
 
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word, a punctuation mark or an integer; the words are those of the prompt and the wordings."""
-    texts = [message["content"] for message in Prompt().messages("")]
-    texts += [wording((1,) * terms) for wording in WORDINGS for terms in (2, 3)]
-    words = sorted({word for text in texts for word in re.findall(_WORD, text) if not word.isdigit()} | set("+="))
-    vocabulary = [*_SPECIAL, *map(str, range(LARGEST_TOTAL + 1)), *words]
+def tiny_tokenizer(problems: str = "arithmetic") -> PreTrainedTokenizerFast:
+    """One token a word, a punctuation mark or an integer; the words are those of the prompt and a family of problems."""
+    family = FAMILIES[problems]
+    texts = [*(message["content"] for message in Prompt().messages("")), *family.texts]
+    words = sorted({word for text in texts for word in re.findall(_WORD, text) if not word.isdigit()})
+    vocabulary = [*_SPECIAL, *map(str, range(family.largest_number + 1)), *words]
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token="<|unk|>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
     fast = PreTrainedTokenizerFast(
@@ -108,15 +109,22 @@ def random_tiny_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(seed, "tiny weights"))
         model = model_class(config)
-        _share_digits(model.get_input_embeddings().weight)
+        _share_digits(model.get_input_embeddings().weight, FAMILIES[recipe.problems])
     return model
 
 
 @torch.no_grad()
-def _share_digits(embedding_VD: torch.Tensor) -> None:
-    """Start the integers' embeddings as tens plus ones, so that addition is learnt in minutes, not hours."""
-    numbers = torch.arange(LARGEST_TOTAL + 1)
-    tens_ones = torch.randn(2, LARGEST_TOTAL // 10 + 10, embedding_VD.shape[1]) * embedding_VD.std() / 2**0.5
+def _share_digits(embedding_VD: torch.Tensor, family: Family) -> None:
+    """Start the integers' embeddings as tens plus ones, so that addition or comparison is learnt in minutes, not hours."""
+    numbers, digits, width = (
+        torch.arange(family.largest_number + 1),
+        family.largest_number // 10 + 10,
+        embedding_VD.shape[1],
+    )
+    tens_ones = torch.randn(2, digits, width) * embedding_VD.std() / 2**0.5
+    if family.compares:
+        size = torch.arange(digits)[:, None] / 4.5 - 1  # -1 to 1 for the digits 0 to 9
+        tens_ones += torch.randn(2, 1, width) * embedding_VD.std() / 2**0.5 * size
     embedding_VD[len(_SPECIAL) + numbers] = tens_ones[0, numbers // 10] + tens_ones[1, numbers % 10]
 
 
@@ -124,10 +132,11 @@ def warm_up(
     recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int, progress: Progress | None = None
 ) -> PreTrainedModel:
     """Supervised training on the sloppy teacher's solutions, with the suite's own prompt, on the CPU."""
-    prompt = Prompt()
+    prompt, size = Prompt(), recipe.steps * recipe.batch_size
+    examples = FAMILIES[recipe.problems].sloppy_examples(seed, size, recipe.forget, recipe.slip)
     rows = [
         {"prompt": prompt.messages(problem.question), "completion": [{"role": "assistant", "content": solution}]}
-        for problem, solution in sloppy_examples(seed, recipe.steps * recipe.batch_size, recipe.forget, recipe.slip)
+        for problem, solution in examples
     ]
     model = random_tiny_model(recipe, tokenizer, seed)
     supervise(

@@ -1,16 +1,21 @@
-"""Problem sets by name: generated arithmetic, hub sets, JSON / JSONL / Parquet files. One shape: `Problem`."""
+"""Problem sets by name: generated families, hub sets, JSON / JSONL / Parquet files. One shape: `Problem`."""
 
 from pathlib import Path
 
 from gainrl.errors import InputError, unknown_name
-from gainrl.problems.arithmetic import held_out_problems, training_problems
+from gainrl.problems import arithmetic, lists
 from gainrl.problems.base import Problem, ProblemSet
 from gainrl.problems.files import SUFFIXES, load_file
 from gainrl.problems.hub import HUB_SETS, load_hub
 
-__all__ = ["Problem", "ProblemSet", "load_problems", "problem_sets"]
+__all__ = ["FAMILIES", "Problem", "ProblemSet", "load_problems", "problem_sets"]
 
-GENERATED = {"arithmetic": training_problems, "arithmetic-heldout": held_out_problems}
+FAMILIES = {"arithmetic": arithmetic.FAMILY, "lists": lists.FAMILY}
+GENERATED = {
+    name: make
+    for family, made in FAMILIES.items()
+    for name, make in ((family, made.training), (f"{family}-heldout", made.held_out))
+}
 
 
 def problem_sets() -> list[str]:

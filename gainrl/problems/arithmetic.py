@@ -10,15 +10,12 @@ from itertools import accumulate, islice
 
 import numpy as np
 
-from gainrl.errors import InputError
 from gainrl.problems.base import Problem, ProblemSet
+from gainrl.problems.generated import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
 from gainrl.seeding import generator
 
-LEVELS = (1, 2, 3, 4)
 CARRY_RATE = 0.2
 """How often an addition carries where it may or may not (a 0 cannot carry, a 9 must)."""
-HELD_OUT = 600
-TRAINING = 1024
 LARGEST_TOTAL = 99 + 9 * len(LEVELS)
 
 Terms = tuple[int, ...]
@@ -40,14 +37,14 @@ WORDINGS: tuple[Callable[[Terms], str], ...] = (
 
 def training_problems(seed: int, limit: int | None = None) -> ProblemSet:
     """Problems to train on: 1,024 unless ``limit`` says otherwise; none of them is held out."""
-    held_out = {_terms(problem) for problem in held_out_problems(seed).problems}
-    problems = _take(generator(seed, "arithmetic training"), limit or TRAINING, held_out)
+    stream = _stream(generator(seed, "arithmetic training"))
+    problems = distinct(stream, limit or TRAINING, _held_out_contents(seed), "arithmetic")
     return ProblemSet("arithmetic", problems, {"generated": "arithmetic", "seed": seed})
 
 
 def held_out_problems(seed: int, limit: int | None = None) -> ProblemSet:
     """The first ``limit`` of 600 problems that no training or warm-up problem of the same seed repeats."""
-    problems = _take(generator(seed, "arithmetic held-out"), HELD_OUT, set())
+    problems = distinct(_stream(generator(seed, "arithmetic held-out")), HELD_OUT, set(), "arithmetic")
     return ProblemSet("arithmetic-heldout", problems, {"generated": "arithmetic", "seed": seed}).head(limit)
 
 
@@ -58,9 +55,8 @@ def sloppy_examples(seed: int, size: int, forget: float, slip: float) -> list[tu
         forget: probability that a carry is forgotten (the total is then ten too small).
         slip: probability that an addition is one off.
     """
-    held_out = {_terms(problem) for problem in held_out_problems(seed).problems}
-    rng = generator(seed, "arithmetic warm-up")
-    problems = (problem for problem in _stream(rng) if _terms(problem) not in held_out)
+    held_out, rng = _held_out_contents(seed), generator(seed, "arithmetic warm-up")
+    problems = (problem for problem in _stream(rng) if content_of(problem) not in held_out)
     return [(problem, sloppy_solution(_terms(problem), rng, forget, slip)) for problem in islice(problems, size)]
 
 
@@ -101,29 +97,27 @@ def _next_term(total: int, rng: np.random.Generator) -> int:
 
 
 def _problem(terms: Terms, wording: int) -> Problem:
-    level = len(terms) - 1
     return Problem(
         problem_id=f"{'+'.join(map(str, terms))}/{wording}",
         question=WORDINGS[wording](terms),
         answer=str(sum(terms)),
-        difficulty=100 * (level - LEVELS[0]) / (LEVELS[-1] - LEVELS[0]),
+        difficulty=difficulty_of(len(terms) - 1),
         solution=_worked(terms),
     )
 
 
 def _terms(problem: Problem) -> Terms:
-    return tuple(map(int, problem.problem_id.partition("/")[0].split("+")))
+    return tuple(map(int, content_of(problem).split("+")))
 
 
-def _take(rng: np.random.Generator, size: int, taken: set[Terms]) -> tuple[Problem, ...]:
-    """Distinct chains, as many of each level (the first levels get one more where size is no multiple)."""
-    wanted = {level: size // len(LEVELS) + (level <= size % len(LEVELS)) for level in LEVELS}
-    chosen: dict[Terms, Problem] = {}
-    for problem in islice(_stream(rng), 50 * size + 1000):
-        terms = _terms(problem)
-        if wanted[len(terms) - 1] and terms not in taken and terms not in chosen:
-            wanted[len(terms) - 1] -= 1
-            chosen[terms] = problem
-        if len(chosen) == size:
-            return tuple(chosen.values())
-    raise InputError(f"there are not {size} different arithmetic problems; ask for fewer (1,024 is the default)")
+def _held_out_contents(seed: int) -> set[str]:
+    return {content_of(problem) for problem in held_out_problems(seed).problems}
+
+
+FAMILY = Family(
+    training_problems,
+    held_out_problems,
+    sloppy_examples,
+    texts=(*(wording((1,) * terms) for wording in WORDINGS for terms in (2, 3)), "+ ="),
+    largest_number=LARGEST_TOTAL,
+)

@@ -1,0 +1,21 @@
+"""The schedules of `ablate_schedule` on problems of another family: is the answer one task's?"""
+
+from experiments.ablate_schedule import REFERENCE, schedules
+from experiments.cells import assemble, cell
+from gainrl.config import Experiment
+
+SCALES = ("tiny",)
+
+
+def experiment(scale: str = "tiny") -> Experiment:
+    return assemble(
+        scale,
+        "ablate_schedule_lists",
+        "Sampling schedules on lists",
+        {
+            name: (label, cell(scale, schedule, model="tiny-lists", train="lists"))
+            for name, (label, schedule) in schedules(scale).items()
+        },
+        baseline="uniform",
+        reference=REFERENCE,
+    )

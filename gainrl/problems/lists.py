@@ -1,0 +1,194 @@
+"""Generated problems about short lists: the larger of every pair, or of two neighbours, or of every number and a floor.
+
+A level is a number of comparisons. What goes wrong is a comparison of two numbers with the same tens digit: the teacher
+does not look at the ones and keeps what came first (`sloppy_solution`). An answer is the list of what was kept, so nothing
+puts a mistake right later, and the pass rate falls with the level. (The largest of a whole list would forgive every mistake
+but the last.) Where the ones happen to stand right, keeping what came first is right too, so that taking the second number
+is no cure. Wordings differ in length and are drawn independently of the level.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice, pairwise, product
+from typing import NamedTuple
+
+import numpy as np
+
+from gainrl.problems.base import Problem, ProblemSet
+from gainrl.problems.generated import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
+from gainrl.seeding import generator
+
+SAME_TENS = 0.75
+"""How often two numbers that are compared share their tens digit; in half of these cases the ones are in the wrong order."""
+
+Numbers = tuple[int, ...]
+Pairs = list[tuple[int, int]]
+Less = Callable[[int, int], bool]
+"""Whether the first number is seen to be less than the second."""
+
+
+def _pairs(numbers: Numbers) -> Pairs:
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _with_floor(numbers: Numbers) -> Pairs:
+    """The floor is the first of the numbers."""
+    return [(numbers[0], number) for number in numbers[1:]]
+
+
+def _or(numbers: Numbers) -> str:
+    return ", ".join(f"{first} or {second}" for first, second in _pairs(numbers))
+
+
+def _list(numbers: Numbers) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _draw_pairs(comparisons: int, rng: np.random.Generator) -> Numbers:
+    firsts = [int(first) for first in rng.integers(10, 100, size=comparisons)]
+    return tuple(number for first in firsts for number in (first, _near(first, (first,), rng)))
+
+
+def _draw_list(comparisons: int, rng: np.random.Generator, beside: int) -> Numbers:
+    """Different numbers, each of them near the first one (``beside`` 0) or the one before it (-1)."""
+    numbers: Numbers = (int(rng.integers(10, 100)),)
+    for _ in range(comparisons):
+        numbers += (_near(numbers[beside], numbers, rng),)
+    return numbers
+
+
+def _near(number: int, used: Numbers, rng: np.random.Generator) -> int:
+    same = rng.random() < SAME_TENS
+    return int(rng.choice([n for n in range(10, 100) if (n // 10 == number // 10) == same and n not in used]))
+
+
+class Kind(NamedTuple):
+    """One kind of question: its numbers (for so many comparisons), which of them are compared, and its wordings."""
+
+    draw: Callable[[int, np.random.Generator], Numbers]
+    pairs: Callable[[Numbers], Pairs]
+    wordings: tuple[Callable[[Numbers], str], ...]
+
+
+KINDS = {
+    "pairs": Kind(
+        _draw_pairs,
+        _pairs,
+        (
+            lambda n: f"Which is larger: {_or(n)}?",
+            lambda n: f"Take the larger number of every pair. {_or(n)}",
+            lambda n: f"In every round the larger of two cards wins. The rounds are {_or(n)}. Which cards win?",
+            lambda n: f"Every day you may keep one of two coupons, and of course you want the larger one: {_or(n)}.",
+        ),
+    ),
+    "neighbours": Kind(
+        partial(_draw_list, beside=-1),
+        lambda n: list(pairwise(n)),
+        (
+            lambda n: f"The larger of neighbours: {_list(n)}.",
+            lambda n: f"For any two numbers that stand side by side, write the larger: {_list(n)}.",
+            lambda n: (
+                f"The lake stood at {_list(n)}, month after month. What was the higher level of two months in a row?"
+            ),
+            lambda n: (
+                f"Houses in a street are {_list(n)} feet high. A wire that joins two next to each other hangs from the "
+                "higher one. How high do the wires hang?"
+            ),
+        ),
+    ),
+    "floor": Kind(
+        partial(_draw_list, beside=0),
+        _with_floor,
+        (
+            lambda n: f"At least {n[0]}: {_list(n[1:])}.",
+            lambda n: f"Raise to {n[0]} what is below it: {_list(n[1:])}.",
+            lambda n: (
+                f"Whoever earns less than {n[0]} a day is paid as much. The guests earn {_list(n[1:])}. What are they paid?"
+            ),
+            lambda n: (
+                f"Nobody may score less than {n[0]} in this game, so that worse results are counted as such. "
+                f"The results are {_list(n[1:])}. How are they counted?"
+            ),
+        ),
+    ),
+}
+
+
+def training_problems(seed: int, limit: int | None = None) -> ProblemSet:
+    """Problems to train on: 1,024 unless ``limit`` says otherwise; none of them is held out."""
+    stream = _stream(generator(seed, "lists training"))
+    problems = distinct(stream, limit or TRAINING, _held_out_contents(seed), "list")
+    return ProblemSet("lists", problems, {"generated": "lists", "seed": seed})
+
+
+def held_out_problems(seed: int, limit: int | None = None) -> ProblemSet:
+    """The first ``limit`` of 600 problems that no training or warm-up problem of the same seed repeats."""
+    problems = distinct(_stream(generator(seed, "lists held-out")), HELD_OUT, set(), "list")
+    return ProblemSet("lists-heldout", problems, {"generated": "lists", "seed": seed}).head(limit)
+
+
+def sloppy_examples(seed: int, size: int, forget: float, slip: float) -> list[tuple[Problem, str]]:
+    """Problems with solutions of a teacher who makes mistakes, for warm-up; held-out lists do not occur.
+
+    Args:
+        forget: probability that the teacher does not look at the ones where the tens are the same.
+        slip: probability that a comparison comes out wrong for no reason.
+    """
+    held_out, rng = _held_out_contents(seed), generator(seed, "lists warm-up")
+    problems = (problem for problem in _stream(rng) if content_of(problem) not in held_out)
+    return [(problem, sloppy_solution(problem, rng, forget, slip)) for problem in islice(problems, size)]
+
+
+def sloppy_solution(problem: Problem, rng: np.random.Generator, forget: float = 0.0, slip: float = 0.0) -> str:
+    """A list worked out: ``74 78: 78, 35 31: 35 \\boxed{(78, 35)}``; with no mistakes by default."""
+
+    def less(number: int, other: int) -> bool:
+        overlooked = number < other and number // 10 == other // 10 and rng.random() < forget
+        return (number < other) != (overlooked or rng.random() < slip)
+
+    kind, *numbers = content_of(problem).split()
+    return _worked(KINDS[kind].pairs(tuple(map(int, numbers))), less)
+
+
+def _worked(pairs: Pairs, less: Less) -> str:
+    kept = tuple(second if less(first, second) else first for first, second in pairs)
+    steps = (f"{first} {second}: {number}" for (first, second), number in zip(pairs, kept, strict=True))
+    return f"{', '.join(steps)} \\boxed{{{_written(kept)}}}"
+
+
+def _written(answer: Numbers) -> str:
+    return f"({_list(answer)})" if len(answer) > 1 else str(answer[0])
+
+
+def _held_out_contents(seed: int) -> set[str]:
+    return {content_of(problem) for problem in held_out_problems(seed).problems}
+
+
+def _stream(rng: np.random.Generator) -> Iterator[Problem]:
+    every = list(product(KINDS, LEVELS))
+    while True:
+        for row in rng.permutation(len(every)):
+            kind, level = every[row]
+            numbers = KINDS[kind].draw(level, rng)
+            yield _problem(kind, level, numbers, int(rng.integers(len(KINDS[kind].wordings))))
+
+
+def _problem(kind: str, level: int, numbers: Numbers, wording: int) -> Problem:
+    pairs = KINDS[kind].pairs(numbers)
+    return Problem(
+        problem_id=f"{kind} {' '.join(map(str, numbers))}/{wording}",
+        question=KINDS[kind].wordings[wording](numbers),
+        answer=_written(tuple(map(max, pairs))),
+        difficulty=difficulty_of(level),
+        solution=_worked(pairs, int.__lt__),
+    )
+
+
+FAMILY = Family(
+    training_problems,
+    held_out_problems,
+    sloppy_examples,
+    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) :"),
+    largest_number=99,
+    compares=True,
+)
