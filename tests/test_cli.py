@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import time
@@ -110,9 +111,12 @@ def test_report_writes_one_page_about_one_experiment_or_all(folder, monkeypatch,
     write_runs(folder / "runs", 1)
     code, out, _ = gainrl(monkeypatch, capsys, "report", "quickstart")
     assert (code, out.strip()) == (0, f"{folder}/runs/quickstart/report.html")
+    rising = dict.fromkeys(["all-grpo", "all-gainrl", "half-grpo", "half-gainrl"], [0.3, 0.9])
+    write_runs(folder / "runs", 1, rising, name="data_efficiency")
     code, out, _ = gainrl(monkeypatch, capsys, "report", "all")
     assert (code, out.strip()) == (0, f"{folder}/runs/report.html")
-    assert 'id="quickstart"' in (folder / "runs" / "report.html").read_text()
+    sections = re.findall(r'<section id="(\w+)" class="experiment"', (folder / "runs" / "report.html").read_text())
+    assert sections == ["data_efficiency", "quickstart"]
     code, _, err = gainrl(monkeypatch, capsys, "report", "all", "--from", "results")
     assert (code, err) == (2, "gainrl: no experiment has a finished run under results; gainrl reproduce makes them\n")
 

@@ -21,12 +21,12 @@ CURVES = {
 }
 
 
-def write_runs(root, seeds, curves=CURVES, benchmarks=("b",)):
+def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart"):
     """Runs whose accuracy is the curve plus a hundredth of the seed (a benchmark named second has half of it)."""
-    experiment = load_experiment("quickstart")
+    experiment = load_experiment(name)
     for cell, accuracy in curves.items():
         for seed in range(seeds):
-            folder = RunFolder(root / "quickstart" / cell / f"seed-{seed}")
+            folder = RunFolder(root / name / cell / f"seed-{seed}")
             folder.start(experiment.cells[cell].with_seed(seed))
             for number, value in enumerate(accuracy):
                 for place, benchmark in enumerate(benchmarks):

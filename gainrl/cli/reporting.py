@@ -1,6 +1,10 @@
 """Commands that make tables, figures and what is published from run folders."""
 
+import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +16,7 @@ from gainrl.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.report import Section
     from analysis.runs import Runs
     from gainrl.config import Experiment
 
@@ -136,18 +141,26 @@ def kept_correlations(plan: "Experiment", runs: "Runs", root: Path) -> "pd.DataF
 
 
 def write_report(plans: "list[Experiment]", root: Path, path: Path) -> Path:
-    """The page about the experiments, from their finished runs under ``root``."""
-    from analysis.report import page, section
-    from analysis.runs import finished_runs, unfinished_runs
+    """The page about the experiments, from their finished runs under ``root``; each section in a process of its own."""
+    from analysis.report import page
     from gainrl.records import write_atomically
 
-    sections = []
-    for plan in plans:
-        runs = finished_runs(plan, root)
-        sections.append(section(plan, runs, kept_correlations(plan, runs, root), unfinished_runs(plan, root)))
+    if len(plans) > 1:  # spawned, since a copy of a process with threads may hang
+        with ProcessPoolExecutor(min(len(plans), os.cpu_count() or 1), get_context("spawn")) as pool:
+            sections = list(pool.map(partial(_section, root=root), plans))
+    else:
+        sections = [_section(plan, root) for plan in plans]
     text = page(sections)
     write_atomically(path, lambda file: file.write_text(text))
     return path
+
+
+def _section(plan: "Experiment", root: Path) -> "Section":
+    from analysis.report import section
+    from analysis.runs import finished_runs, unfinished_runs
+
+    runs = finished_runs(plan, root)
+    return section(plan, runs, kept_correlations(plan, runs, root), unfinished_runs(plan, root))
 
 
 def _all_with_runs(scale: str, root: Path) -> "list[Experiment]":
