@@ -1,6 +1,8 @@
 # make quickstart: from nothing to a table and a picture.   make test: what must pass before a commit.
 PYTHON ?= python3
 BIN := .venv/bin
+# A worker a core, each with one thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
 export GAINRL_SLURM ?= /tmp/gainrl-slurm
 
 .PHONY: install quickstart test test-browser test-slow test-slurm test-vllm benchmarks clean
@@ -22,11 +24,11 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(PYTEST) --dist worksteal
 
 # Needs the tiny model that quickstart warms up (and makes it, if it is not there).
 test-slow: install
-	$(BIN)/pytest -m "slow and not slurm"
+	$(PYTEST) --dist loadfile -m "slow and not slurm"
 
 # Starts a Slurm of one node on this machine (as root; Debian's packages are installed if they are absent).
 test-slurm: export SLURM_CONF = $(GAINRL_SLURM)/slurm.conf
