@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.comparison import MISSING, Lookup, headline
+from analysis.control import against_control
 from analysis.paper import against_paper, departures, differences, paper, settings
 from analysis.runs import MEAN, Runs, baseline_of
 from gainrl.config import Experiment
@@ -65,6 +66,7 @@ FURTHER_NOTE = (
     "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within the steps that both had. "
     "Probability of improvement: that a run ends higher than one of the baseline."
 )
+ORDER_NOTE = "The same schedule in all rows; paired over seeds, adjusted for these cells alone."
 PAPER_STYLES = {
     "accuracy at end": ("percent", "points"),
     "steps to target": ("whole", "signed"),
@@ -74,7 +76,8 @@ PAPER_STYLES = {
 
 
 def grids(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[Grid]:
-    """Accuracies; steps and speed-ups; other costs; medians where runs are censored; each benchmark; paper; settings."""
+    """Accuracies; steps and speed-ups; the order alone; other costs; medians where runs are censored; each benchmark; paper;
+    settings."""
     targets = experiment.targets
 
     rows = Lookup(comparison)
@@ -85,6 +88,7 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[
     result = [
         grid("Accuracy", ACCURACY),
         grid("Steps to target", _by_target(targets, STEPS)),
+        *_order_grids(experiment, runs),
         grid("Other costs of a target", _by_target(targets, OTHER_COSTS)),
         grid("Further statistics", _by_target(targets, FURTHER) | ENDS, FURTHER_NOTE),
         *_each_benchmark(grid, experiment, comparison),
@@ -157,6 +161,19 @@ def _each_benchmark(grid: Callable[..., Grid], experiment: Experiment, compariso
     for target in experiment.targets:
         result.append(grid(f"Steps to {100 * target:.0f} %, by benchmark", columns("steps to target", target, "whole")))
         result.append(grid(f"Speed-up to {100 * target:.0f} %, by benchmark", columns("speed-up", target, "times")))
+    return result
+
+
+def _order_grids(experiment: Experiment, runs: Runs) -> list[Grid]:
+    result = []
+    for direct, comparison in against_control(experiment, runs):
+        columns = _by_target(experiment.targets, {"speed-up to": STEPS["speed-up to"]})
+        table = _grid(
+            direct, Lookup(comparison), columns | {"gained, points": ACCURACY["gained over baseline, points"]}
+        )
+        control = direct.labels[direct.baseline]
+        title = f"What the order adds: against {control}"
+        result.append(Grid(title, table[table.cell != control].reset_index(drop=True), ORDER_NOTE))
     return result
 
 

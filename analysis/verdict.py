@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.comparison import Lookup, compare
+from analysis.comparison import Lookup
+from analysis.control import against_control
 from analysis.paper import is_gain_rl, paper
 from analysis.runs import Runs, baseline_of
 from analysis.tables import SIGNIFICANT, show
@@ -40,7 +41,7 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> Ver
     directions = {cell: direction(experiment, table, cell) for cell in compared}
     sentences = [_speed(experiment, table, cell, directions[cell]) for cell in ours]
     sentences += [text for cell in ours for text in (_paper(experiment, table, cell), _end(experiment, table, cell))]
-    sentences += [_control(experiment, runs, cell) for cell in ours]
+    sentences += [text for control in against_control(experiment, runs) for text in _orders(*control)]
     sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
     subject, judged = ("GAIN-RL: ", ours) if ours else ("", compared)
     answer = subject + _answer([directions[cell] for cell in judged])
@@ -116,24 +117,28 @@ def _end(experiment: Experiment, table: Lookup, cell: str) -> str:
     return f"{experiment.labels[cell]} ends at {mine}, its baseline at {base}: {show(gained, 'points')} points{chance}."
 
 
-def _control(experiment: Experiment, runs: Runs, cell: str) -> str:
-    """The same schedule over a random order: what it shares with GAIN-RL is not owed to the angle."""
-    own = experiment.cells[cell]
-    random = own.schedule.model_copy(update={"order": "random"})
-    controls = [name for name, run in experiment.cells.items() if run == own.model_copy(update={"schedule": random})]
-    if not controls or not runs[controls[0]]:
-        return ""
-    pair = {"cells": {name: experiment.cells[name] for name in (controls[0], cell)}, "baseline": controls[0]}
-    direct = experiment.model_copy(update=pair)
-    table = Lookup(compare(direct, runs.only(pair["cells"])))
-    which = direction(direct, table, cell)
+def _orders(direct: Experiment, comparison: pd.DataFrame) -> list[str]:
+    """What GAIN-RL shares with the same schedule over a random order is not owed to the angle; then the other orders."""
+    table = Lookup(comparison)
+    told = {cell: direction(direct, table, cell) for cell in direct.cells if cell != direct.baseline}
     words = {
         "faster": "The angle's order is faster than the same Gaussian over a random order",
         "slower": "The angle's order is slower than the same Gaussian over a random order",
         "open": "Nothing tells the angle's order from a random one under the same Gaussian",
         "few": "Too few seeds tell the angle's order from a random one under the same Gaussian",
-    }[which]
-    return f"{words}: speed-up {_ratios(direct, table, cell)}."
+    }
+    sentences = [
+        f"{words[told.pop(cell)]}: speed-up {_ratios(direct, table, cell)}."
+        for cell, run in direct.cells.items()
+        if is_gain_rl(run)
+    ]
+    others = {"faster": "faster than", "slower": "slower than", "open": "not told apart from"}
+    named = [
+        f"{text} it: {', '.join(direct.labels[cell] for cell in told if told[cell] == which)}"
+        for which, text in others.items()
+        if which in told.values()
+    ]
+    return [*sentences, *([f"Against that control, {'; '.join(named)}."] if named else [])]
 
 
 def _others(experiment: Experiment, directions: dict[str, Direction], cells: list[str]) -> str:

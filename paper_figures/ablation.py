@@ -12,7 +12,7 @@ from analysis.runs import baseline_of
 from gainrl.config import Experiment
 from paper_figures import style
 
-PANELS = {"speed-up": "speed-up over the baseline", "accuracy gained": "accuracy gained at the end (points)"}
+PANELS = {"speed-up": "speed-up over the baseline", "accuracy gained": "points gained at the end"}
 MARKS = {">": ">", "<": "<", "~": "x"}
 """Bound of a ratio -> its marker."""
 

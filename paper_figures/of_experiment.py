@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.control import against_control
 from analysis.runs import Runs
 from gainrl.config import Experiment
 from paper_figures import ablation, drawn_ranks, learning_curves, order_correlations, steps_to_target
@@ -12,6 +13,8 @@ CAPTIONS = {
     "schedule slides, mu against epoch.",
     "steps_to_target": "Optimizer steps until held-out accuracy first reaches each target.",
     "ablation": "Every cell against its baseline, paired over seeds.",
+    "order_adds": "Every order against a random one under the same schedule, paired over seeds: what is left of the cells' "
+    "differences from their baseline is owed to the schedule and not to the order.",
     "drawn_ranks": "Which part of its order a schedule trained when.",
     "order_correlations": "Rank correlations between the orders that a schedule could follow.",
 }
@@ -27,6 +30,8 @@ def figures(
     }
     if len(against := ablation.data(experiment, comparison)):
         result["ablation"] = ablation.plot(experiment, against)
+    for direct, table in against_control(experiment, runs):
+        result["order_adds"] = ablation.plot(direct, ablation.data(direct, table))
     if len(ranks := drawn_ranks.data(experiment, runs)):
         result["drawn_ranks"] = drawn_ranks.plot(experiment, ranks)
     if len(correlations):

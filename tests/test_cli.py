@@ -111,7 +111,7 @@ def test_report_writes_one_page_about_one_experiment_or_all(folder, monkeypatch,
     write_runs(folder / "runs", 1)
     code, out, _ = gainrl(monkeypatch, capsys, "report", "quickstart")
     assert (code, out.strip()) == (0, f"{folder}/runs/quickstart/report.html")
-    rising = dict.fromkeys(["all-grpo", "all-gainrl", "half-grpo", "half-gainrl"], [0.3, 0.9])
+    rising = {cell: [0.3, 0.9] for cell in ("all-grpo", "all-gainrl", "half-grpo", "half-gainrl")}
     write_runs(folder / "runs", 1, rising, name="data_efficiency")
     code, out, _ = gainrl(monkeypatch, capsys, "report", "all")
     assert (code, out.strip()) == (0, f"{folder}/runs/report.html")

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.comparison import Lookup, compare, headline
+from analysis.control import against_control
 from analysis.paper import against_paper, paper
 from analysis.rendering import latex, markdown
 from analysis.runs import MEAN, Runs, baseline_of, finished_runs, shares_problems
@@ -226,3 +227,21 @@ def test_the_latex_tables_compile(tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-2000:]
     assert (tmp_path / "all.pdf").stat().st_size > 10_000
+
+
+def test_what_the_order_adds_is_told_against_the_same_schedule_over_a_random_order(tmp_path):
+    curves = CURVES | {"gainrl": [0.3, 0.85, 0.9, 0.9]}  # 60 % at step 10, the control at step 20, whatever the seed
+    experiment = write_runs(tmp_path, 8, curves)
+    runs = finished_runs(experiment, tmp_path)
+    ((direct, comparison),) = against_control(experiment, runs)
+    assert (direct.baseline, list(direct.cells)) == ("control", ["gainrl", "control"])
+    found = Lookup(comparison).find("gainrl", "speed-up", 0.6)
+    assert (found.mean, found.low, found.high, found.seeds) == (2, 2, 2, 8)
+    assert found.p_holm == found.p < 0.05  # of one comparison, though the table has three cells against uniform
+    (grid,) = [one for one in grids(experiment, compare(experiment, runs), runs) if "What the order adds" in one.title]
+    assert grid.table.cell.tolist() == [experiment.labels["gainrl"]]
+    assert grid.table["speed-up to 60 %"].tolist() == ["2.00x [2.00x, 2.00x]*"]
+    without = experiment.model_copy(
+        update={"cells": {name: run for name, run in experiment.cells.items() if name != "control"}}
+    )
+    assert against_control(without, finished_runs(without, tmp_path)) == []

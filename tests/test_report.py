@@ -56,7 +56,7 @@ def test_the_page_holds_everything_and_fetches_nothing(tmp_path):
     text = page_of(tmp_path)
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']+""", text)
     assert "url(" not in text
-    assert text.count('<img src="data:image/svg+xml;base64,') == 3
+    assert text.count('<img src="data:image/svg+xml;base64,') == 4
     assert "gainrl seed 9 (failed: no room &lt;/script&gt;)" in text
     (details,) = re.findall(r'<script type="application/json" id="runs-quickstart">(.*?)</script>', text, re.DOTALL)
     data = json.loads(details)
