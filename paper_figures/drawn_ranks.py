@@ -40,7 +40,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     figure, axes = style.panels(len(cells), height=1.7, limits=limits, words="epoch")
     for ax, cell in zip(axes, cells, strict=True):
         _ribbons(ax, frame[frame.cell == cell])
-        ax.set_title(experiment.labels[cell], loc="left", fontsize=7.5)
+        style.panel_title(ax, experiment.labels[cell])
     figure.supylabel("rank of drawn problems", fontsize=8)
     seeds = style.count(int(frame.seeds.min()), int(frame.seeds.max()))
     figure.suptitle(f"What was trained when ({seeds})", x=0.01, ha="left", fontsize=9)

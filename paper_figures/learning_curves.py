@@ -78,7 +78,7 @@ def _panels(experiment: Experiment, frame: pd.DataFrame) -> Figure:
                 ax.fill_between(curve.index, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
                 ax.plot(curve.index, curve["mean"], color=colour)
         _targets(experiment, ax)
-        ax.set_title(experiment.labels[cell], loc="left", fontsize=7.5)
+        style.panel_title(ax, experiment.labels[cell])
     figure.supylabel("held-out accuracy (%)", fontsize=8)
     figure.suptitle(f"{style.title(experiment, frame)}; grey: baseline", x=0.01, ha="left", fontsize=9)
     return figure

@@ -5,6 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from analysis.comparison import MISSING
 from paper_figures import style
 
 
@@ -16,7 +17,10 @@ def data(correlations: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(frame: pd.DataFrame) -> Figure:
-    """The lower triangle; under each mean the range over models and problem sets, where there are several."""
+    """The lower triangle; under each mean the range over models and problem sets, where there are several.
+
+    An order that is constant (the release's scores of short prompts are all NaN) has an en dash.
+    """
     style.use()
     names = list(dict.fromkeys([*frame["first"], *frame["second"]]))
     wide = frame.pivot_table(index="second", columns="first", values="correlation")
@@ -27,7 +31,8 @@ def plot(frame: pd.DataFrame) -> Figure:
         place = names.index(row.first) + 0.5, names.index(row.second) - 0.5
         spread = f"\n{row.lowest:.2f} to {row.highest:.2f}" if row.sets > 1 else ""
         colour = "white" if abs(row.correlation) > 0.6 else "black"
-        ax.text(*place, f"{row.correlation:.2f}{spread}", ha="center", va="center", fontsize=6, color=colour)
+        text = f"{row.correlation:.2f}{spread}" if pd.notna(row.correlation) else MISSING
+        ax.text(*place, text, ha="center", va="center", fontsize=6, color=colour)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(labelsize=7, length=0, rotation=0)
     ax.tick_params(axis="x", rotation=45)

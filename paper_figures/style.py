@@ -1,5 +1,6 @@
 """One look for every figure: column width, a palette that colour-blind readers can tell apart, no clutter."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -55,6 +56,11 @@ def panels(number: int, *, height: float, limits: Limits, words: str) -> tuple[F
         ax.tick_params(labelleft=place % columns == 0, labelbottom=lowest)
         ax.set_xlabel(words if lowest else "")
     return figure, list(axes.flat[:number])
+
+
+def panel_title(ax: Axes, text: str) -> None:
+    """Above a panel, in as many lines as a third of a column's width needs."""
+    ax.set_title(textwrap.fill(text, 28), loc="left", fontsize=7.5)
 
 
 def band(values: Sequence[float]) -> tuple[float, float]:
