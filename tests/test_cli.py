@@ -6,7 +6,9 @@ import time
 
 import pytest
 
+from experiments.base import load_experiment
 from gainrl.cli import main
+from gainrl.cli.experiments import Changes
 from gainrl.probe import Scores
 from tests.test_comparison import write_runs
 
@@ -119,6 +121,20 @@ def test_report_writes_one_page_about_one_experiment_or_all(folder, monkeypatch,
     assert sections == ["data_efficiency", "quickstart"]
     code, _, err = gainrl(monkeypatch, capsys, "report", "all", "--from", "results")
     assert (code, err) == (2, "gainrl: no experiment has a finished run under results; gainrl reproduce makes them\n")
+
+
+def test_a_vllm_server_is_for_one_run_that_samples_with_vllm(folder, monkeypatch, capsys):
+    server = ("--vllm-server", "http://here:8000")
+    code, _, err = gainrl(monkeypatch, capsys, "train", "quickstart", "--cell", "grpo", *server)
+    needs = "cells of quickstart sample with transformers; --vllm-server needs --generation vllm"
+    assert (code, err) == (2, f"gainrl: {needs}\n")
+    several = ("reproduce", "quickstart", "--generation", "vllm", "--launcher", "local", "--jobs", "2", *server)
+    code, _, err = gainrl(monkeypatch, capsys, *several)
+    assert (code, err.startswith("gainrl: a vLLM server has the weights of one run at a time")) == (2, True)
+    changes = Changes(generation="vllm", vllm_server="http://here:8000")
+    execution = changes.of(load_experiment("quickstart")).execution_of("grpo")
+    assert (execution.vllm_mode, execution.vllm_server) == ("server", "http://here:8000")
+    assert changes.arguments() == ["--generation", "vllm", *server]
 
 
 def test_targets_can_be_reached_by_a_running_mean(folder, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,14 +17,54 @@ if TYPE_CHECKING:
     from gainrl.config import Experiment
     from gainrl.launch import Launcher
 
-Generation = Annotated[
-    Literal["transformers", "vllm"] | None,
-    tyro.conf.arg(help="Engine that samples completions, instead of the cells' own. Part of what a run is."),
-]
-Trackers = Annotated[
-    tuple[str, ...], tyro.conf.arg(help="TRL's trackers, if any: trackio, tensorboard, wandb. None is needed.")
-]
 
+@dataclass(frozen=True)
+class Changes:
+    """What the command line changes in every cell of an experiment."""
+
+    generation: Annotated[
+        Literal["transformers", "vllm"] | None,
+        tyro.conf.arg(help="Engine that samples completions, instead of the cells' own. Part of what a run is."),
+    ] = None
+    vllm_server: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="Address of a running `trl vllm-serve` that samples instead, http://host:port; one run at a time."
+        ),
+    ] = None
+    report_to: Annotated[
+        tuple[str, ...], tyro.conf.arg(help="TRL's trackers, if any: trackio, tensorboard, wandb. None is needed.")
+    ] = ()
+
+    def of(self, plan: "Experiment", gpus: int | None = None) -> "Experiment":
+        """The experiment with them; ``gpus`` a run, where the command line says so too."""
+        cells = plan.cells
+        if self.generation is not None:
+            cells = {
+                name: cell.model_copy(
+                    update={"training": cell.training.model_copy(update={"generation": self.generation})}
+                )
+                for name, cell in cells.items()
+            }
+        if self.vllm_server is not None and any(cell.training.generation != "vllm" for cell in cells.values()):
+            raise InputError(f"cells of {plan.name} sample with transformers; --vllm-server needs --generation vllm")
+        changes = {
+            **({"report_to": self.report_to} if self.report_to else {}),
+            **({"vllm_mode": "server", "vllm_server": self.vllm_server} if self.vllm_server is not None else {}),
+            **({"gpus": gpus} if gpus is not None else {}),
+        }
+        execution = {name: plan.execution_of(name).model_copy(update=changes) for name in cells}
+        return plan.model_copy(update={"cells": cells, "execution": execution})
+
+    def arguments(self) -> list[str]:
+        """The same changes for another command."""
+        arguments = [] if self.generation is None else ["--generation", self.generation]
+        arguments += [] if self.vllm_server is None else ["--vllm-server", self.vllm_server]
+        return arguments + (["--report-to", *self.report_to] if self.report_to else [])
+
+
+NONE = Changes()
+ChangesArg = Annotated[Changes, tyro.conf.arg(name="")]
 DEFAULT_SLURM = SlurmOptions()
 
 
@@ -37,8 +78,7 @@ def reproduce(
     jobs: int = 1,
     slurm: SlurmOptions = DEFAULT_SLURM,
     dry_run: bool = False,
-    generation: Generation = None,
-    report_to: Trackers = (),
+    changes: ChangesArg = NONE,
     overwrite: bool = False,
 ) -> None:
     """Run every cell of an experiment, then write and print its table and figure.
@@ -60,14 +100,18 @@ def reproduce(
         raise InputError(f"--seeds is {seeds}; at least 1 is needed")
     if jobs < 1:
         raise InputError(f"--jobs is {jobs}; at least 1 is needed")
+    if changes.vllm_server is not None and (launcher == "slurm" or (launcher == "local" and jobs > 1)):
+        raise InputError(
+            "a vLLM server has the weights of one run at a time; use --launcher debug, or no --vllm-server"
+        )
     from experiments.base import experiment_names, scales
 
     everything = [name for name in experiment_names() if scale in scales(name)]
     root, where = runs_folder(runs_dir, scale), _launcher(launcher, jobs, slurm)
     failed = 0
     for name in everything if experiment == "all" else [experiment]:
-        plan = _with_options(load_plan(name, scale), generation, report_to, slurm if launcher == "slurm" else None)
-        arguments = _arguments(scale, root, generation, report_to)
+        plan = changes.of(load_plan(name, scale), slurm.gpus if launcher == "slurm" else None)
+        arguments = ["--scale", scale, "--runs-dir", str(root), *changes.arguments()]
         failed += _reproduce(plan, root, seeds, where, arguments, dry_run, overwrite)
     if failed:
         print(f"gainrl: {failed} runs failed, as told above; the same command tries them again", file=sys.stderr)
@@ -103,8 +147,7 @@ def train(
     seed: int = 0,
     scale: str = "tiny",
     runs_dir: RunsDir = None,
-    generation: Generation = None,
-    report_to: Trackers = (),
+    changes: ChangesArg = NONE,
     overwrite: bool = False,
 ) -> None:
     """Train one run of an experiment in this process, or in as many as it has GPUs.
@@ -116,11 +159,11 @@ def train(
         scale: tiny or paper.
         overwrite: Run it anew if it is finished.
     """
-    plan, root = _with_options(load_plan(experiment, scale), generation, report_to), runs_folder(runs_dir, scale)
+    plan, root = changes.of(load_plan(experiment, scale)), runs_folder(runs_dir, scale)
     plan.cell(cell)
     from gainrl.launch import plan_runs, train_here
 
-    arguments = _arguments(scale, root, generation, report_to)
+    arguments = ["--scale", scale, "--runs-dir", str(root), *changes.arguments()]
     (run,) = plan_runs(plan, cells=[cell], seeds=[seed], runs_dir=root, arguments=arguments)
     train_here(run, overwrite, worker=int(os.environ.get("RANK", "0")) > 0)
     print(run.path)
@@ -131,30 +174,6 @@ def _launcher(name: str, jobs: int, slurm: SlurmOptions) -> "Launcher":
 
     launchers: dict[str, Launcher] = {"debug": Debug(), "local": Local(jobs), "slurm": Slurm(slurm)}
     return launchers[name]
-
-
-def _with_options(
-    plan: "Experiment", generation: str | None, report_to: tuple[str, ...], slurm: SlurmOptions | None = None
-) -> "Experiment":
-    """The experiment as the command line changes it, for all cells alike."""
-    cells, execution = plan.cells, {name: plan.execution_of(name) for name in plan.cells}
-    if generation is not None:
-        cells = {
-            name: cell.model_copy(update={"training": cell.training.model_copy(update={"generation": generation})})
-            for name, cell in cells.items()
-        }
-    changes = ({"report_to": report_to} if report_to else {}) | (
-        {"gpus": slurm.gpus} if slurm is not None and slurm.gpus is not None else {}
-    )
-    execution = {name: one.model_copy(update=changes) for name, one in execution.items()}
-    return plan.model_copy(update={"cells": cells, "execution": execution})
-
-
-def _arguments(scale: str, root: Path, generation: str | None, report_to: tuple[str, ...]) -> list[str]:
-    """What `gainrl train` needs beside experiment, cell and seed to train the same run."""
-    arguments = ["--scale", scale, "--runs-dir", str(root)]
-    arguments += [] if generation is None else ["--generation", generation]
-    return arguments + (["--report-to", *report_to] if report_to else [])
 
 
 @app.command(name="list")
