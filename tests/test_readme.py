@@ -54,3 +54,13 @@ def test_commands_are_those_there_are():
     commands = set(re.findall(r"^    gainrl ([\w-]+)", README, re.MULTILINE))
     assert commands
     assert all(hasattr(cli, name.replace("-", "_")) or name == "list" for name in commands)
+
+
+def test_numbers_of_the_result_are_those_that_are_published():
+    def rows(text):
+        return {re.sub(r"[\s:-]+", " ", line) for line in text.splitlines() if line.startswith("|")}
+
+    published = (Path(__file__).parents[1] / "results").glob("*/table.md")
+    shown = rows(README.split("## What comes out")[1].split("\n## ")[0])
+    assert len(shown) > 4
+    assert shown <= set.union(*(rows(table.read_text()) for table in published))
