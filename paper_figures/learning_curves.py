@@ -10,7 +10,7 @@ from analysis.runs import Runs, baseline_of
 from gainrl.config import Experiment
 from paper_figures import style
 
-MOST_TOGETHER = 6
+MOST_TOGETHER = 4
 """More cells than that are drawn in panels of their own, each over its baseline."""
 
 

@@ -60,7 +60,7 @@ def panels(number: int, *, height: float, limits: Limits, words: str) -> tuple[F
 
 def panel_title(ax: Axes, text: str) -> None:
     """Above a panel, in as many lines as a third of a column's width needs."""
-    ax.set_title(textwrap.fill(text, 28), loc="left", fontsize=7.5)
+    ax.set_title(textwrap.fill(text, 26), loc="left", fontsize=7.5)
 
 
 def band(values: Sequence[float]) -> tuple[float, float]:

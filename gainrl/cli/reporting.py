@@ -1,7 +1,6 @@
 """Commands that make tables, figures and what is published from run folders."""
 
 import os
-import shutil
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -84,8 +83,8 @@ def publish(experiment: Name, scale: str = "tiny", runs_dir: RunsDir = None) -> 
     for cell, by_seed in runs.items():
         for seed, run in by_seed.items():
             run.copy_small_files(results / plan.name / cell / f"seed-{seed}")
-    if (orders := runs_folder(runs_dir, scale) / plan.name / "order_correlations.csv").exists():
-        shutil.copyfile(orders, results / plan.name / orders.name)
+    if len(orders := kept_correlations(plan, runs, runs_folder(runs_dir, scale))):
+        orders.to_csv(results / plan.name / "order_correlations.csv", index=False)
     write_table(plan, results)
     write_report([plan], results, results / plan.name / "report.html")
     print(write_figure(plan, results).parent)
