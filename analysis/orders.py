@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from analysis.runs import Runs, read_json
 from gainrl.errors import InputError
 from gainrl.records import RunFolder
+from gainrl.schedules import ORDERS
 
 COLUMNS = ["model", "problem_set", "first", "second", "correlation", "problems"]
 
@@ -43,7 +44,7 @@ def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
 
 
 def _sort_keys(run: RunFolder, scores: list[Any]) -> pd.DataFrame:
-    """A row a problem, a column an order: what a schedule would sort by."""
+    """A row a problem, a column an order (in the order of `ORDERS`): what a schedule would sort by."""
     columns: dict[str, Any] = {}
     for one in scores:
         definition = one.metadata["definition"]
@@ -54,7 +55,8 @@ def _sort_keys(run: RunFolder, scores: list[Any]) -> pd.DataFrame:
         return pd.DataFrame()
     keys = pd.DataFrame(columns, index=list(scores[0].table.problem_id))
     difficulty = _difficulties(run).reindex(keys.index)
-    return keys if difficulty.isna().any() else keys.assign(difficulty=difficulty)
+    keys = keys if difficulty.isna().any() else keys.assign(difficulty=difficulty)
+    return keys[[order for order in ORDERS if order in keys]]
 
 
 def _difficulties(run: RunFolder) -> "pd.Series[float]":

@@ -10,6 +10,7 @@ from gainrl.probe import Scores
 from gainrl.probe.scores import COLUMNS
 from gainrl.problems import load_problems
 from gainrl.records import RunFolder
+from gainrl.schedules import ORDERS
 from paper_figures import ablation, drawn_ranks, learning_curves, of_experiment, steps_to_target, style
 from paper_figures import order_correlations as order_figure
 from tests.test_comparison import CURVES, cell_of, table_of, write_runs
@@ -134,9 +135,11 @@ def test_orders_are_compared_where_runs_share_their_scores(tmp_path):
         by_seed[0].record_inputs(model="m", train={"fingerprint": problems.fingerprint})
     shared_scores(tmp_path, problems, model="m")
     shared_scores(tmp_path, problems, model="m", definition="released", sign=-1.0)
+    shared_scores(tmp_path, problems, model="m", definition="off-diagonal")  # its file comes before the paper's
     shared_scores(tmp_path, problems, model="other")
     found = order_correlations(runs, tmp_path / "shared")
     pairs = {(row.first, row.second): row.correlation for row in found.itertuples()}
+    assert all(list(ORDERS).index(first) < list(ORDERS).index(second) for first, second in pairs)
     assert pairs["angle", "length"] == pytest.approx(1)
     assert pairs["angle", "released"] == pytest.approx(-1)
     assert abs(pairs["angle", "difficulty"]) < 0.5  # the rows are in no order of difficulty
