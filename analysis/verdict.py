@@ -17,7 +17,7 @@ Direction = Literal["faster", "slower", "open", "few"]
 ANSWERS: dict[Direction, str] = {
     "faster": "faster than the baseline",
     "slower": "slower than the baseline",
-    "open": "no difference from the baseline shown",
+    "open": "no difference in speed from the baseline shown",
     "few": "too few seeds to tell",
 }
 
@@ -142,14 +142,12 @@ def _orders(direct: Experiment, comparison: pd.DataFrame) -> list[str]:
 
 
 def _others(experiment: Experiment, directions: dict[str, Direction], cells: list[str]) -> str:
-    words = {
-        "faster": "faster than the baseline",
-        "slower": "slower than the baseline",
-        "open": "not told apart from it",
-    }
+    words = {"faster": "faster", "slower": "slower", "open": "not told apart"}
     told = [
         f"{text}: {', '.join(experiment.labels[cell] for cell in cells if directions[cell] == which)}"
         for which, text in words.items()
         if which in {directions[cell] for cell in cells}
     ]
-    return f"Of the other cells, {'; '.join(told)}." if told else ""
+    baselines = {experiment.labels[baseline_of(experiment, cell)] for cell in cells}
+    against = baselines.pop() if len(baselines) == 1 else "their baselines"
+    return f"Speed of the other cells against {against}: {'; '.join(told)}." if told else ""

@@ -36,7 +36,7 @@ def test_the_verdict_is_no_more_than_the_seeds_say(tmp_path):
     few = verdict_of(tmp_path / "few", 2, CURVES)
     assert (few.answer, few.direction) == ("GAIN-RL: too few seeds to tell", "few")
     same = verdict_of(tmp_path / "same", 3, CURVES | {"gainrl": CURVES["grpo"]})
-    assert (same.answer, same.direction) == ("GAIN-RL: no difference from the baseline shown", "open")
+    assert (same.answer, same.direction) == ("GAIN-RL: no difference in speed from the baseline shown", "open")
     assert "1.00x [1.00x, 1.00x] to 60 %" in same.sentences[0]
 
 
