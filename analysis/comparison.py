@@ -48,8 +48,8 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
     - ``accuracy at start``, ``accuracy at end`` (interval over seeds and problems), ``interquartile mean of accuracy at end``
     - ``seconds a step`` (benchmark is empty)
     - for each target ``steps to target``, and problems, completion tokens and seconds; ``median steps to target``
-    - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's) and ``steps saved``
-      for each target, ``accuracy gained`` at the end, ``probability of improvement`` at the end
+    - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's), ``steps saved`` and
+      ``speed-up in tokens`` for each target, ``accuracy gained`` at the end, ``probability of improvement`` at the end
 
     With several benchmarks there is one more, `MEAN`. p is of no difference from the baseline; p_holm is adjusted for the
     cells that are compared in the same benchmark, quantity and target.
@@ -140,9 +140,13 @@ def _against(
     if cell == baseline or not seeds:
         return
     for target in experiment.targets:
-        sides = [[when_reached(curve, "steps", target, window) for curve in side] for side in (theirs, ours)]
-        yield cell, benchmark, "speed-up", target, speed_up(*sides)
-        yield cell, benchmark, "steps saved", target, saved(*sides)
+        steps, tokens = (
+            [[when_reached(curve, cost, target, window) for curve in side] for side in (theirs, ours)]
+            for cost in ("steps", "completion tokens")
+        )
+        yield cell, benchmark, "speed-up", target, speed_up(*steps)
+        yield cell, benchmark, "steps saved", target, saved(*steps)
+        yield cell, benchmark, "speed-up in tokens", target, speed_up(*tokens)
     ends = [[curve["accuracy"][-1] for curve in side] for side in (ours, theirs)]
     gained = [end - base for end, base in zip(*ends, strict=True)]
     yield cell, benchmark, "accuracy gained", None, replace(summarize(gained), p=paired_p(gained))

@@ -52,11 +52,15 @@ ACCURACY = {
     "seconds a step": Column("seconds a step", None, "seconds"),
 }
 STEPS = {"steps to": ("steps to target", "whole"), "speed-up to": ("speed-up", "times")}
+TOKENS = {
+    "tokens to": ("completion tokens to target", "whole"),
+    "speed-up in tokens to": ("speed-up in tokens", "times"),
+}
 OTHER_COSTS = {
     "problems to": ("problems to target", "whole"),
-    "tokens to": ("completion tokens to target", "whole"),
     "seconds to": ("seconds to target", "seconds"),
 }
+SPEED_UPS = ("speed-up to", "speed-up in tokens to")
 FURTHER = {"median steps to": ("median steps to target", "whole"), "steps saved to": ("steps saved", "signed")}
 ENDS = {
     "interquartile mean at end, %": Column("interquartile mean of accuracy at end", None, "percent"),
@@ -76,8 +80,7 @@ PAPER_STYLES = {
 
 
 def grids(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[Grid]:
-    """Accuracies; steps and speed-ups; the order alone; other costs; medians where runs are censored; each benchmark; paper;
-    settings."""
+    """Accuracies; steps and speed-ups; what the order adds; tokens; other costs; medians; each benchmark; paper; settings."""
     targets = experiment.targets
 
     rows = Lookup(comparison)
@@ -89,6 +92,7 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[
         grid("Accuracy", ACCURACY),
         grid("Steps to target", _by_target(targets, STEPS)),
         *_order_grids(experiment, runs),
+        grid("Completion tokens to target", _by_target(targets, TOKENS)),
         grid("Other costs of a target", _by_target(targets, OTHER_COSTS)),
         grid("Further statistics", _by_target(targets, FURTHER) | ENDS, FURTHER_NOTE),
         *_each_benchmark(grid, experiment, comparison),
@@ -167,7 +171,7 @@ def _each_benchmark(grid: Callable[..., Grid], experiment: Experiment, compariso
 def _order_grids(experiment: Experiment, runs: Runs) -> list[Grid]:
     result = []
     for direct, comparison in against_control(experiment, runs):
-        columns = _by_target(experiment.targets, {"speed-up to": STEPS["speed-up to"]})
+        columns = _by_target(experiment.targets, {kind: (STEPS | TOKENS)[kind] for kind in SPEED_UPS})
         table = _grid(
             direct, Lookup(comparison), columns | {"gained, points": ACCURACY["gained over baseline, points"]}
         )

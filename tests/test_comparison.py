@@ -237,6 +237,7 @@ def test_what_the_order_adds_is_told_against_the_same_schedule_over_a_random_ord
     assert (direct.baseline, list(direct.cells)) == ("control", ["gainrl", "control"])
     found = Lookup(comparison).find("gainrl", "speed-up", 0.6)
     assert (found.mean, found.low, found.high, found.seeds) == (2, 2, 2, 8)
+    assert Lookup(comparison).find("gainrl", "speed-up in tokens", 0.6).mean == 2  # 1,000 tokens a step in all runs
     assert found.p_holm == found.p < 0.05  # of one comparison, though the table has three cells against uniform
     (grid,) = [one for one in grids(experiment, compare(experiment, runs), runs) if "What the order adds" in one.title]
     assert grid.table.cell.tolist() == [experiment.labels["gainrl"]]
