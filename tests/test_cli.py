@@ -86,7 +86,7 @@ def test_reproduce_prints_the_table_and_skips_what_is_finished(folder, monkeypat
     assert "| GAIN-RL (angle)" in out
     assert "4 of 4 runs are finished already" in err
     files = {path.name for path in (folder / "runs" / "quickstart").iterdir() if path.is_file()}
-    figures = ("learning_curves", "steps_to_target", "ablation")
+    figures = ("learning_curves", "steps_to_target", "ablation", "order_adds")
     tables = {"table.md", "table.tex", "table.csv"}
     assert files == tables | {f"{name}.{suffix}" for name in figures for suffix in ("png", "svg", "pdf")}
 
