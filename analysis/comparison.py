@@ -63,7 +63,7 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
         for benchmark in benchmarks:
             rows += _own(experiment, runs[cell], curves, cell, benchmark, window)
             rows += _against(experiment, runs, curves, cell, benchmark, window)
-        rows += _across(experiment, runs, curves, cell, MEAN if MEAN in benchmarks else benchmarks[0])
+        rows += _across(experiment, runs, curves, cell)
     named = [
         {"cell": cell, "benchmark": benchmark, "quantity": quantity, "target": target, **asdict(summary)}
         for cell, benchmark, quantity, target, summary in rows
@@ -72,25 +72,25 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
     return _adjusted(pd.DataFrame(named))
 
 
-def headline(comparison: pd.DataFrame) -> str:
-    """The benchmark to look at first: the mean of several, or the only one."""
-    names = [name for name in comparison.benchmark.unique() if name]
-    return MEAN if MEAN in names else names[0]
+def headlines(comparison: pd.DataFrame) -> dict[str, str]:
+    """Cell -> the benchmark to look at first: the mean of several, or the only one. Training sets may have their own."""
+    named = comparison[comparison.benchmark != ""]
+    return {str(cell): MEAN if MEAN in set(of) else of.iloc[0] for cell, of in named.groupby("cell").benchmark}
 
 
 class Lookup:
     """The rows of a comparison (named tuples of its columns) by what they are about."""
 
     def __init__(self, comparison: pd.DataFrame) -> None:
-        self.benchmark = headline(comparison)
+        self._headlines = headlines(comparison)
         rows: Iterable[Any] = comparison.itertuples(index=False)
         self._rows = {
             (row.cell, row.benchmark, row.quantity, None if pd.isna(row.target) else row.target): row for row in rows
         }
 
     def find(self, cell: str, quantity: str, target: float | None = None, benchmark: str | None = None) -> Any | None:
-        """The row (of `headline`, where no benchmark is named), or None."""
-        places = (benchmark or self.benchmark, "")
+        """The row (of `headlines`, where no benchmark is named), or None."""
+        places = (benchmark or self._headlines.get(cell, ""), "")
         return next((self._rows[key] for name in places if (key := (cell, name, quantity, target)) in self._rows), None)
 
 
@@ -152,9 +152,13 @@ def _against(
     yield cell, benchmark, "accuracy gained", None, replace(summarize(gained), p=paired_p(gained))
 
 
-def _across(experiment: Experiment, runs: Runs, curves: Curves, cell: str, benchmark: str) -> Iterator[Row]:
-    """What takes the scores of all benchmarks together."""
-    names = [name for name in dict.fromkeys(key[2] for key in curves) if name != MEAN]
+def _across(experiment: Experiment, runs: Runs, curves: Curves, cell: str) -> Iterator[Row]:
+    """What takes the scores of all the cell's benchmarks together."""
+    every = list(dict.fromkeys(benchmark for name, _, benchmark in curves if name == cell))
+    names = [name for name in every if name != MEAN]
+    if not names:
+        return
+    benchmark = MEAN if MEAN in every else names[0]
 
     def ends(of: str, seeds: list[int]) -> list[list[float]]:
         return [[curves[of, seed, name]["accuracy"][-1] for name in names] for seed in seeds]

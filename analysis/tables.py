@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.comparison import MISSING, Lookup, headline
+from analysis.comparison import MISSING, Lookup, headlines
 from analysis.control import against_control
 from analysis.paper import against_paper, departures, differences, paper, settings
 from analysis.runs import MEAN, Runs, baseline_of
@@ -154,7 +154,7 @@ def _by_target(targets: Iterable[float], kinds: dict[str, tuple[str, str]]) -> d
 
 
 def _each_benchmark(grid: Callable[..., Grid], experiment: Experiment, comparison: pd.DataFrame) -> list[Grid]:
-    if headline(comparison) != MEAN:
+    if MEAN not in set(comparison.benchmark):
         return []
     names = [name for name in comparison.benchmark.unique() if name]
 
@@ -185,7 +185,7 @@ def _paper_grid(experiment: Experiment, comparison: pd.DataFrame) -> Grid | None
     ours = against_paper(experiment, comparison).dropna(subset="paper")
     if ours.empty:
         return None
-    rows = []
+    rows, first = [], headlines(comparison)
     ours_rows: Iterable[Any] = ours.itertuples(index=False)
     for row in ours_rows:
         style, signed = PAPER_STYLES[row.quantity]
@@ -193,8 +193,7 @@ def _paper_grid(experiment: Experiment, comparison: pd.DataFrame) -> Grid | None
         rows.append(
             {
                 "cell": experiment.labels[row.cell],
-                "what": f"{row.quantity}{target}"
-                + (f", {row.benchmark}" if row.benchmark != headline(comparison) else ""),
+                "what": f"{row.quantity}{target}" + (f", {row.benchmark}" if row.benchmark != first[row.cell] else ""),
                 "paper": f"{row.paper_bound}{STYLES[style](row.paper)} ({row.paper_source})",
                 "ours": show(row, style),
                 "difference": STYLES[signed](row.difference),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from analysis.comparison import headline
+from analysis.comparison import headlines
 from analysis.runs import baseline_of
 from gainrl.config import Experiment
 from paper_figures import style
@@ -19,7 +19,7 @@ MARKS = {">": ">", "<": "<", "~": "x"}
 
 def data(experiment: Experiment, comparison: pd.DataFrame) -> pd.DataFrame:
     """Columns panel (`PANELS`), cell, schedule (its label), target, value, low, high, bound, seeds, standout."""
-    where = comparison.quantity.isin(PANELS) & (comparison.benchmark == headline(comparison))
+    where = comparison.quantity.isin(PANELS) & (comparison.benchmark == comparison.cell.map(headlines(comparison)))
     frame = comparison[where].rename(columns={"quantity": "panel", "mean": "value"})
     points = (frame.panel == "accuracy gained").map({True: 100.0, False: 1.0})
     frame = frame.assign(schedule=frame.cell.map(experiment.labels), standout=frame.p_holm < 0.05)
