@@ -40,6 +40,7 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> Ver
     table = Lookup(comparison)
     directions = {cell: direction(experiment, table, cell) for cell in compared}
     sentences = [_speed(experiment, table, cell, directions[cell]) for cell in ours]
+    sentences += [_tokens(experiment, table, cell) for cell in ours]
     sentences += [text for cell in ours for text in (_paper(experiment, table, cell), _end(experiment, table, cell))]
     sentences += [text for control in against_control(experiment, runs) for text in _orders(*control)]
     sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
@@ -82,9 +83,19 @@ def _speed(experiment: Experiment, table: Lookup, cell: str, which: Direction) -
     return f"{text}."
 
 
-def _ratios(experiment: Experiment, table: Lookup, cell: str) -> str:
-    told = {target: show(table.find(cell, "speed-up", target), "times") for target in experiment.targets}
+def _ratios(experiment: Experiment, table: Lookup, cell: str, quantity: str = "speed-up") -> str:
+    told = {target: show(table.find(cell, quantity, target), "times") for target in experiment.targets}
     return ", ".join(f"{ratio} to {100 * target:.0f} %" for target, ratio in told.items())
+
+
+def _tokens(experiment: Experiment, table: Lookup, cell: str) -> str:
+    """Completion tokens are told where they stand out, since an order may change how long completions are."""
+    rows = [table.find(cell, "speed-up in tokens", target) for target in experiment.targets]
+    if not any(row is not None and row.p_holm < SIGNIFICANT for row in rows):
+        return ""
+    ratios = _ratios(experiment, table, cell, "speed-up in tokens")
+    baseline = experiment.labels[baseline_of(experiment, cell)]
+    return f"In completion tokens it stands out: {experiment.labels[cell]} against {baseline}: {ratios}."
 
 
 def _speed_ups(experiment: Experiment, table: Lookup, cell: str) -> list[Any]:
@@ -127,11 +138,9 @@ def _orders(direct: Experiment, comparison: pd.DataFrame) -> list[str]:
         "open": "Nothing tells the angle's order from a random one under the same Gaussian",
         "few": "Too few seeds tell the angle's order from a random one under the same Gaussian",
     }
-    sentences = [
-        f"{words[told.pop(cell)]}: speed-up {_ratios(direct, table, cell)}."
-        for cell, run in direct.cells.items()
-        if is_gain_rl(run)
-    ]
+    ours = [cell for cell, run in direct.cells.items() if is_gain_rl(run)]
+    sentences = [f"{words[told.pop(cell)]}: speed-up {_ratios(direct, table, cell)}." for cell in ours]
+    sentences += [text for cell in ours if (text := _tokens(direct, table, cell))]
     others = {"faster": "faster than", "slower": "slower than", "open": "not told apart from"}
     named = [
         f"{text} it: {', '.join(direct.labels[cell] for cell in told if told[cell] == which)}"

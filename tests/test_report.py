@@ -48,6 +48,10 @@ def test_the_verdict_says_faster_where_it_stands_out(tmp_path):
         "GAIN-RL (angle) reaches targets in fewer steps than GRPO (uniform): speed-up 2.00x"
     )
     assert any("faster than the same Gaussian over a random order" in sentence for sentence in found.sentences)
+    tokens = (
+        "In completion tokens it stands out: GAIN-RL (angle) against control (random): 2.00x [2.00x, 2.00x]* to 60 %"
+    )
+    assert any(sentence.startswith(tokens) for sentence in found.sentences)
     assert any("more than 2.5x (abstract" in sentence for sentence in found.sentences)
 
 
