@@ -47,13 +47,13 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
 
-    def start(self, config: RunConfig) -> None:
+    def start(self, config: RunConfig, command: str | None = None) -> None:
         """Begin anew: remove what an earlier, unfinished attempt left, then write config, environment and status."""
         if self.path.exists():
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True)
         self._write_json("config.json", config.model_dump(mode="json"))
-        self._write_json("environment.json", environment())
+        self._write_json("environment.json", environment(command))
         self._write_status("running")
 
     def is_broken_off(self, config: RunConfig) -> bool:
@@ -64,11 +64,11 @@ class RunFolder:
             return False
         return self.status()[0] not in (None, "finished") and there == config.model_dump(mode="json")
 
-    def resume(self) -> None:
+    def resume(self, command: str | None = None) -> None:
         """Go on with what lies here; environment.json says so."""
         path = self.path / "environment.json"
         there = json.loads(path.read_text())
-        self._write_json(path.name, {**there, "resumed": [*there.get("resumed", []), environment()]})
+        self._write_json(path.name, {**there, "resumed": [*there.get("resumed", []), environment(command)]})
         self._write_status("running")
 
     def cut_back(self, step: int, epochs: int) -> None:
@@ -186,8 +186,12 @@ def _differences(one: Any, other: Any, prefix: str = "") -> list[str]:
     return [] if one == other else [prefix]
 
 
-def environment() -> dict[str, Any]:
-    """What a run depends on beside its config. Names no host and no user."""
+def environment(command: str | None = None) -> dict[str, Any]:
+    """What a run depends on beside its config. Names no host and no user.
+
+    Args:
+        command: What repeats the run, where it is not this process's own command line: in a launcher's job.
+    """
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -197,7 +201,7 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": _torch_threads(),
         "accelerator": _accelerator(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 
 

@@ -129,6 +129,7 @@ def test_local_jobs_give_the_runs_that_this_process_gives(experiment, tmp_path):
         assert a.draws().equals(b.draws())
         environment = json.loads((other.home / "environment.json").read_text())
         assert environment["threads"] == Local(jobs=2).threads
+        assert environment["command"] == f"gainrl train small --cell {other.cell} --seed 0"  # no folder of this machine
 
 
 def test_ctrl_c_ends_local_jobs_after_a_checkpoint_and_the_same_command_goes_on(tiny, tmp_path):
@@ -176,7 +177,8 @@ def test_accelerate_starts_the_command_that_trains_this_run(experiment, tmp_path
     text = " ".join(command)
     assert command[0] == sys.executable
     assert "experiments/accelerate/fsdp.yaml --num_processes 4" in text
-    assert text.endswith("-m gainrl.cli train small --cell grpo --seed 0 --scale paper")
+    again = f"-m gainrl.cli train small --cell grpo --seed 0 --scale paper --runs-dir {tmp_path / 'runs'}"
+    assert text.endswith(again)
 
 
 def test_the_dry_run_estimates_from_finished_runs_with_the_same_model(experiment, tmp_path):

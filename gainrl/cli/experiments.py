@@ -111,7 +111,7 @@ def reproduce(
     failed = 0
     for name in everything if experiment == "all" else [experiment]:
         plan = changes.of(load_plan(name, scale), slurm.gpus if launcher == "slurm" else None)
-        arguments = ["--scale", scale, "--runs-dir", str(root), *changes.arguments()]
+        arguments = ["--scale", scale, *changes.arguments()]
         failed += _reproduce(plan, root, seeds, where, arguments, dry_run, overwrite)
     if failed:
         print(f"gainrl: {failed} runs failed, as told above; the same command tries them again", file=sys.stderr)
@@ -163,7 +163,7 @@ def train(
     plan.cell(cell)
     from gainrl.launch import plan_runs, train_here
 
-    arguments = ["--scale", scale, "--runs-dir", str(root), *changes.arguments()]
+    arguments = ["--scale", scale, *changes.arguments()]
     (run,) = plan_runs(plan, cells=[cell], seeds=[seed], runs_dir=root, arguments=arguments)
     train_here(run, overwrite, worker=int(os.environ.get("RANK", "0")) > 0)
     print(run.path)

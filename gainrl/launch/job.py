@@ -60,7 +60,7 @@ class Job:
                 self.tick()
 
         run = self.run
-        train_run(run.config, run.home, run.runs_dir / "shared", report, execution=run.execution)
+        train_run(run.config, run.home, run.runs_dir / "shared", report, execution=run.execution, command=run.record)
 
 
 def train_with_accelerate(run: Run) -> None:

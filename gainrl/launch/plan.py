@@ -52,11 +52,20 @@ class Run:
     @property
     def train_arguments(self) -> list[str]:
         """The command line that trains this run in one process, after `gainrl`."""
+        return [*self._named, "--runs-dir", str(self.runs_dir)]
+
+    @property
+    def _named(self) -> list[str]:
         return ["train", self.experiment, "--cell", self.cell, "--seed", str(self.seed), *self.arguments]
 
     @property
     def command(self) -> str:
         return shlex.join(["gainrl", *self.train_arguments])
+
+    @property
+    def record(self) -> str:
+        """The same command without the folder, which is this machine's: for environment.json, whoever starts the job."""
+        return shlex.join(["gainrl", *self._named])
 
     def is_finished(self) -> bool:
         """Raises InputError: a finished run of another config is in the way."""

@@ -51,12 +51,14 @@ def train_run(
     *,
     execution: Execution | None = None,
     overwrite: bool = False,
+    command: str | None = None,
 ) -> None:
     """Train one run into the folder ``path``, from its newest checkpoint if it was broken off, else from the beginning.
 
     Args:
         shared: folder of what runs share: warmed-up models and scores.
         overwrite: begin anew, whatever is there.
+        command: what repeats the run, for its record; this process's command line, where it is not given.
 
     Raises:
         InputError: what the config names cannot be used, or another process trains this run.
@@ -69,9 +71,9 @@ def train_run(
     path.parent.mkdir(parents=True, exist_ok=True)
     with _only_here(path), _signals() as stop:
         if folder.is_broken_off(config) and not overwrite:
-            folder.resume()
+            folder.resume(command)
         else:
-            folder.start(config)
+            folder.start(config, command)
         try:
             _train(config, folder, shared, report, execution, stop)
         except BaseException as error:
