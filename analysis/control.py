@@ -6,9 +6,12 @@ from analysis.comparison import compare
 from analysis.runs import Runs
 from gainrl.config import Experiment, RunConfig
 
+Controls = list[tuple[Experiment, pd.DataFrame]]
+"""For each control the experiment of it (the baseline) and its like, and their comparison"""
 
-def against_control(experiment: Experiment, runs: Runs) -> list[tuple[Experiment, pd.DataFrame]]:
-    """For each control with finished runs, the experiment of it (the baseline) and its like, and their comparison.
+
+def against_control(experiment: Experiment, runs: Runs) -> Controls:
+    """For each control with finished runs, the comparison with it.
 
     Alike are cells that differ from the control by the order alone. Holm's adjustment is over these cells.
     """

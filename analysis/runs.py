@@ -60,6 +60,7 @@ class Runs(dict[str, dict[int, RunFolder]]):
         some = Runs({cell: self[cell] for cell in cells})
         some.evaluations = self.evaluations[self.evaluations.cell.isin(cells)]
         some.training = self.training[self.training.cell.isin(cells)]
+        some.accuracy = self.accuracy[self.accuracy.cell.isin(cells)]
         return some
 
     def _stack(self, read: Callable[[RunFolder], pd.DataFrame]) -> pd.DataFrame:

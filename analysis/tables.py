@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.comparison import MISSING, Lookup, headlines
-from analysis.control import against_control
+from analysis.control import Controls
 from analysis.paper import against_paper, departures, differences, paper, settings
 from analysis.runs import MEAN, Runs, baseline_of
 from gainrl.config import Experiment
@@ -79,7 +79,7 @@ PAPER_STYLES = {
 """Quantity -> how its value and a difference of it are printed."""
 
 
-def grids(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[Grid]:
+def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, runs: Runs) -> list[Grid]:
     """Accuracies; steps and speed-ups; what the order adds; tokens; other costs; medians; each benchmark; paper; settings."""
     targets = experiment.targets
 
@@ -91,7 +91,7 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[
     result = [
         grid("Accuracy", ACCURACY),
         grid("Steps to target", _by_target(targets, STEPS)),
-        *_order_grids(experiment, runs),
+        *_order_grids(controls),
         grid("Completion tokens to target", _by_target(targets, TOKENS)),
         grid("Other costs of a target", _by_target(targets, OTHER_COSTS)),
         grid("Further statistics", _by_target(targets, FURTHER) | ENDS, FURTHER_NOTE),
@@ -168,10 +168,10 @@ def _each_benchmark(grid: Callable[..., Grid], experiment: Experiment, compariso
     return result
 
 
-def _order_grids(experiment: Experiment, runs: Runs) -> list[Grid]:
+def _order_grids(controls: Controls) -> list[Grid]:
     result = []
-    for direct, comparison in against_control(experiment, runs):
-        columns = _by_target(experiment.targets, {kind: (STEPS | TOKENS)[kind] for kind in SPEED_UPS})
+    for direct, comparison in controls:
+        columns = _by_target(direct.targets, {kind: (STEPS | TOKENS)[kind] for kind in SPEED_UPS})
         table = _grid(
             direct, Lookup(comparison), columns | {"gained, points": ACCURACY["gained over baseline, points"]}
         )

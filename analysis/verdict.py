@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from analysis.comparison import Lookup
-from analysis.control import against_control
+from analysis.control import Controls
 from analysis.paper import is_gain_rl, paper
 from analysis.runs import Runs, baseline_of
 from analysis.tables import SIGNIFICANT, show
@@ -31,7 +31,7 @@ class Verdict:
     sentences: list[str]
 
 
-def verdict(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> Verdict:
+def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, runs: Runs) -> Verdict:
     """On GAIN-RL's cells; on all cells, where an experiment has none beside its baseline."""
     compared = [cell for cell in runs if runs[cell] and baseline_of(experiment, cell) != cell]
     ours = [cell for cell in compared if is_gain_rl(experiment.cells[cell])]
@@ -42,7 +42,7 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> Ver
     sentences = [_speed(experiment, table, cell, directions[cell]) for cell in ours]
     sentences += [_tokens(experiment, table, cell) for cell in ours]
     sentences += [text for cell in ours for text in (_paper(experiment, table, cell), _end(experiment, table, cell))]
-    sentences += [text for control in against_control(experiment, runs) for text in _orders(*control)]
+    sentences += [text for control in controls for text in _orders(*control)]
     sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
     subject, judged = ("GAIN-RL: ", ours) if ours else ("", compared)
     answer = subject + _answer([directions[cell] for cell in judged])

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.control import against_control
+from analysis.control import Controls
 from analysis.runs import Runs
 from gainrl.config import Experiment
 from paper_figures import ablation, drawn_ranks, learning_curves, order_correlations, steps_to_target
@@ -21,19 +21,28 @@ CAPTIONS = {
 
 
 def figures(
-    experiment: Experiment, runs: Runs, comparison: pd.DataFrame, correlations: pd.DataFrame
+    experiment: Experiment, runs: Runs, comparison: pd.DataFrame, controls: Controls, correlations: pd.DataFrame
 ) -> dict[str, Figure]:
-    """Those that there are data for: of the runs, their comparison, and how alike their orders are (may be empty)."""
+    """Those that there are data for: of the runs, their comparisons, and how alike their orders are (may be empty).
+
+    Where an experiment has several controls, there is a figure ``order_adds-CONTROL`` for each.
+    """
     result = {
         "learning_curves": learning_curves.plot(experiment, learning_curves.data(experiment, runs)),
         "steps_to_target": steps_to_target.plot(experiment, steps_to_target.data(experiment, runs)),
     }
     if len(against := ablation.data(experiment, comparison)):
         result["ablation"] = ablation.plot(experiment, against)
-    for direct, table in against_control(experiment, runs):
-        result["order_adds"] = ablation.plot(direct, ablation.data(direct, table))
+    for direct, table in controls:
+        name = "order_adds" if len(controls) == 1 else f"order_adds-{direct.baseline}"
+        result[name] = ablation.plot(direct, ablation.data(direct, table))
     if len(ranks := drawn_ranks.data(experiment, runs)):
         result["drawn_ranks"] = drawn_ranks.plot(experiment, ranks)
     if len(correlations):
         result["order_correlations"] = order_correlations.plot(order_correlations.data(correlations))
     return result
+
+
+def caption(name: str) -> str:
+    """Of a figure in `figures`."""
+    return CAPTIONS[name.partition("-")[0]]

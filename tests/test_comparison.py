@@ -52,7 +52,7 @@ def table_of(experiment, root, **options):
 def text_of(experiment, root):
     runs = finished_runs(experiment, root)
     table = compare(experiment, runs)
-    return markdown(experiment, table, grids(experiment, table, runs))
+    return markdown(experiment, table, grids(experiment, table, against_control(experiment, runs), runs))
 
 
 def cell_of(table, cell, quantity, target=None):
@@ -232,7 +232,8 @@ def test_the_latex_tables_compile(tmp_path):
     experiment = write_runs(tmp_path, 3, benchmarks=("math500", "some_set & more"))
     runs = finished_runs(experiment, tmp_path)
     table = compare(experiment, runs)
-    (tmp_path / "table.tex").write_text(latex(experiment, table, grids(experiment, table, runs)))
+    tables = grids(experiment, table, against_control(experiment, runs), runs)
+    (tmp_path / "table.tex").write_text(latex(experiment, table, tables))
     packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx}"
     (tmp_path / "all.tex").write_text(
         rf"\documentclass{{article}}{packages}\begin{{document}}\input{{table}}\end{{document}}"
@@ -247,13 +248,14 @@ def test_what_the_order_adds_is_told_against_the_same_schedule_over_a_random_ord
     curves = CURVES | {"gainrl": [0.3, 0.85, 0.9, 0.9]}  # 60 % at step 10, the control at step 20, whatever the seed
     experiment = write_runs(tmp_path, 8, curves)
     runs = finished_runs(experiment, tmp_path)
-    ((direct, comparison),) = against_control(experiment, runs)
+    ((direct, comparison),) = controls = against_control(experiment, runs)
     assert (direct.baseline, list(direct.cells)) == ("control", ["gainrl", "control"])
     found = Lookup(comparison).find("gainrl", "speed-up", 0.6)
     assert (found.mean, found.low, found.high, found.seeds) == (2, 2, 2, 8)
     assert Lookup(comparison).find("gainrl", "speed-up in tokens", 0.6).mean == 2  # 1,000 tokens a step in all runs
     assert found.p_holm == found.p < 0.05  # of one comparison, though the table has three cells against uniform
-    (grid,) = [one for one in grids(experiment, compare(experiment, runs), runs) if "What the order adds" in one.title]
+    tables = grids(experiment, compare(experiment, runs), controls, runs)
+    (grid,) = [one for one in tables if "What the order adds" in one.title]
     assert grid.table.cell.tolist() == [experiment.labels["gainrl"]]
     assert grid.table["speed-up to 60 %"].tolist() == ["2.00x [2.00x, 2.00x]*"]
     without = experiment.model_copy(

@@ -1,9 +1,12 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
 
 from analysis.comparison import compare
+from analysis.control import against_control
 from analysis.orders import order_correlations
 from analysis.runs import finished_runs
 from gainrl.probe import Scores
@@ -151,6 +154,21 @@ def test_orders_are_compared_where_runs_share_their_scores(tmp_path):
 def test_an_experiment_has_the_figures_that_it_has_data_for(tmp_path):
     experiment = write_runs(tmp_path, 1, {"grpo": CURVES["grpo"]})
     runs = finished_runs(experiment, tmp_path)
-    figures = of_experiment.figures(experiment, runs, compare(experiment, runs), pd.DataFrame())
+    figures = of_experiment.figures(experiment, runs, compare(experiment, runs), [], pd.DataFrame())
     assert set(figures) == {"learning_curves", "steps_to_target"}
-    assert set(figures) <= set(of_experiment.CAPTIONS)
+    assert all(of_experiment.caption(name) for name in figures)
+
+
+def test_every_control_has_a_figure_of_its_own(tmp_path):
+    one = write_runs(tmp_path, 3)
+    cells = {
+        f"other-{name}": run.model_copy(update={"model": run.model.model_copy(update={"name": "other"})})
+        for name, run in one.cells.items()
+    }
+    both = one.model_copy(update={"cells": one.cells | cells, "labels": {name: name for name in [*one.cells, *cells]}})
+    for name in cells:
+        shutil.copytree(tmp_path / one.name / name.removeprefix("other-"), tmp_path / one.name / name)
+    runs = finished_runs(both, tmp_path)
+    figures = of_experiment.figures(both, runs, compare(both, runs), against_control(both, runs), pd.DataFrame())
+    assert {"order_adds-control", "order_adds-other-control"} <= set(figures)
+    assert of_experiment.caption("order_adds-control") == of_experiment.caption("order_adds")

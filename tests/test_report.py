@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.comparison import compare
+from analysis.control import against_control
 from analysis.report import page, section
 from analysis.runs import finished_runs, unfinished_runs
 from analysis.tables import grids
@@ -21,7 +22,7 @@ PAGE = "results/quickstart/report.html"
 def verdict_of(root, seeds, curves):
     experiment = write_runs(root, seeds, curves)
     runs = finished_runs(experiment, root)
-    return verdict(experiment, compare(experiment, runs), runs)
+    return verdict(experiment, compare(experiment, runs), against_control(experiment, runs), runs)
 
 
 def page_of(root, seeds=3, curves=CURVES):
@@ -74,7 +75,7 @@ def test_every_table_is_on_the_page(tmp_path):
     text = page_of(tmp_path)
     experiment = write_runs(tmp_path, 3)
     runs = finished_runs(experiment, tmp_path)
-    for grid in grids(experiment, compare(experiment, runs), runs):
+    for grid in grids(experiment, compare(experiment, runs), against_control(experiment, runs), runs):
         assert f"<h3>{grid.title.replace(chr(39), '&#39;')}</h3>" in text
     assert "Paper against release" in text
 

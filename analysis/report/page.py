@@ -13,6 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis.comparison import compare
+from analysis.control import against_control
 from analysis.report import release
 from analysis.report.run_details import run_details
 from analysis.runs import Runs
@@ -47,14 +48,14 @@ class Section:
 
 def section(experiment: Experiment, runs: Runs, correlations: pd.DataFrame, unfinished: list[str]) -> Section:
     """Everything about one experiment, from its finished runs and how alike their orders are (may be empty)."""
-    comparison = compare(experiment, runs)
-    figures = of_experiment.figures(experiment, runs, comparison, correlations)
+    comparison, controls = compare(experiment, runs), against_control(experiment, runs)
+    figures = of_experiment.figures(experiment, runs, comparison, controls, correlations)
     return Section(
         experiment,
-        verdict(experiment, comparison, runs),
+        verdict(experiment, comparison, controls, runs),
         seeds_and_marks(comparison),
-        [Picture(name, of_experiment.CAPTIONS[name], _data_url(figure)) for name, figure in figures.items()],
-        grids(experiment, comparison, runs),
+        [Picture(name, of_experiment.caption(name), _data_url(figure)) for name, figure in figures.items()],
+        grids(experiment, comparison, controls, runs),
         run_details(experiment, runs),
         unfinished,
     )

@@ -97,6 +97,7 @@ def _root(source: str, runs_dir: Path | None, scale: str) -> Path:
 def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
     """table.md, table.tex and table.csv beside the runs; returns the first's text."""
     from analysis.comparison import compare
+    from analysis.control import against_control
     from analysis.paper import against_paper
     from analysis.rendering import latex, markdown
     from analysis.runs import finished_runs
@@ -105,7 +106,7 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
 
     runs = finished_runs(plan, root)
     comparison = compare(plan, runs, window=window)
-    tables = grids(plan, comparison, runs)
+    tables = grids(plan, comparison, against_control(plan, runs), runs)
     text, folder = markdown(plan, comparison, tables), root / plan.name
     whole = against_paper(plan, comparison)
     write_atomically(folder / "table.csv", lambda path: whole.to_csv(path, index=False))
@@ -117,11 +118,13 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
 def write_figure(plan: "Experiment", root: Path) -> Path:
     """Every figure that there are data for, beside the runs; returns the first's PNG."""
     from analysis.comparison import compare
+    from analysis.control import against_control
     from analysis.runs import finished_runs
     from paper_figures import of_experiment, style
 
     runs = finished_runs(plan, root)
-    figures = of_experiment.figures(plan, runs, compare(plan, runs), kept_correlations(plan, runs, root))
+    correlations = kept_correlations(plan, runs, root)
+    figures = of_experiment.figures(plan, runs, compare(plan, runs), against_control(plan, runs), correlations)
     paths = [style.save_all(figure, root / plan.name / name) for name, figure in figures.items()]
     return paths[0]
 

@@ -113,10 +113,15 @@ def resamples(size: int, seed: int) -> NDArray[np.int64]:
 
 def interval(statistic_R: Floats, size: int, confidence: float = 0.95) -> tuple[float, float]:
     """Percentile interval of a bootstrapped statistic of ``size`` values, at the expanded level."""
-    tail = (1 - confidence) / 2
-    expanded = norm.cdf((size / (size - 1)) ** 0.5 * t.ppf(tail, size - 1))
+    expanded = _expanded(size, (1 - confidence) / 2)
     low, high = np.quantile(statistic_R, [expanded, 1 - expanded], method="inverted_cdf")
     return float(low), float(high)
+
+
+@cache
+def _expanded(size: int, tail: float) -> float:
+    """The level to take a percentile at, so that the interval of normal data would be Student's."""
+    return float(norm.cdf((size / (size - 1)) ** 0.5 * t.ppf(tail, size - 1)))
 
 
 def _over_runs(statistic: Callable[[NDArray[np.int64]], Floats], size: int, seed: int) -> Summary:
