@@ -1,6 +1,6 @@
 """What training does: the concentration of all problems over the steps, and which problems are learnt when.
 
-The frame that goes in has a row a (step, problem_id): step, problem_id, c_intra, c_inter, angle, correct (0 or 1, greedy).
+The frame that goes in is that of `gainrl.patterns.trace`: a row a (step, problem_id), correct is 0 or 1.
 """
 
 import matplotlib.pyplot as plt
@@ -14,34 +14,45 @@ from gainrl.stats import summarize
 from paper_figures import style
 
 QUARTERS = ("highest quarter", "second quarter", "third quarter", "lowest quarter")
-PARTS = {"c_intra": "C_intra", "c_inter": "C_inter"}
+PARTS = {"c_intra": "C_intra", "c_inter": "C_inter", "neuron_agreement": "neuron agreement"}
+ENDS = {True: "solved at the end", False: "wrong at the end"}
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns panel (c_intra | c_inter | accuracy), step, problem_id, quarter (of the angle at the first step), y."""
+    """Columns panel (`PARTS` | accuracy), step, problem_id, quarter (of the angle at the first step), end (`ENDS`), y."""
     long = frame.rename(columns={"correct": "accuracy"}).melt(
         ["step", "problem_id"], [*PARTS, "accuracy"], var_name="panel", value_name="y"
     )
     long["y"] = long.y.astype(float) * np.where(long.panel == "accuracy", 100, 1)
     quarter = _quarters(initial_angle(frame))
-    return long.assign(quarter=long.problem_id.map(quarter)).dropna(subset="y")[
-        ["panel", "step", "problem_id", "quarter", "y"]
-    ]
+    last = frame[frame.step == frame.step.max()].set_index("problem_id")
+    end = last.correct.dropna().astype(bool).map(ENDS)
+    long = long.assign(quarter=long.problem_id.map(quarter), end=long.problem_id.map(end))
+    return long.dropna(subset="y")[["panel", "step", "problem_id", "quarter", "end", "y"]]
 
 
 def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> Figure:
-    """Means with 95 % bootstrap intervals over problems; the two concentrations have scales of their own."""
+    """Means with 95 % bootstrap intervals over problems; every panel has a scale of its own."""
     style.use()
     figure, axes = plt.subplot_mosaic(
-        [["c_intra", "accuracy"], ["c_inter", "accuracy"]], figsize=(style.COLUMN_INCHES, 3.3), layout="constrained"
+        [[part, "accuracy"] for part in PARTS], figsize=(style.COLUMN_INCHES, 4.4), layout="constrained"
     )
-    parts = style.colours(list(PARTS))
+    colours = style.colours([*PARTS, *ENDS.values()])
     common = {"x": "step", "y": "y", "errorbar": ("ci", 95), "seed": 0, "marker": "o", "ms": 3, "markeredgewidth": 0}
     for part, words in PARTS.items():
-        sns.lineplot(frame[frame.panel == part], **common, color=parts[part], ax=axes[part])
+        split = {
+            "hue": "end",
+            "hue_order": ENDS.values(),
+            "palette": colours,
+            "style": "end",
+            "style_order": ENDS.values(),
+        }
+        how = split if part == "neuron_agreement" else {"color": colours[part]}
+        sns.lineplot(frame[frame.panel == part], **common, **how, ax=axes[part])
         axes[part].set(xlabel="", ylabel=f"mean {words}")
-    axes["c_intra"].tick_params(labelbottom=False)
-    axes["c_inter"].sharex(axes["c_intra"])
+        axes[part].tick_params(labelbottom=part == "neuron_agreement")
+    axes["neuron_agreement"].set_xlabel("optimizer step")
+    axes["neuron_agreement"].legend(title=None, fontsize=7)
     accuracy = frame[frame.panel == "accuracy"].dropna(subset="quarter")
     sns.lineplot(
         accuracy,
@@ -52,7 +63,6 @@ def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> F
         ax=axes["accuracy"],
     )
     axes["accuracy"].set(xlabel="optimizer step", ylabel="accuracy, greedy (%)")
-    axes["c_inter"].set_xlabel("optimizer step")
     handles, labels = axes["accuracy"].get_legend_handles_labels()
     axes["accuracy"].get_legend().remove()
     figure.legend(
@@ -71,8 +81,10 @@ def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> F
 def summary(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Columns quantity, value, low, high, n: what `words` says, with 95 % bootstrap intervals over problems.
 
-    - ``rise of c_intra``, ``rise of c_inter``: mean over problems of last step minus first step, paired
+    - ``rise of c_intra``, ``rise of c_inter``, ``rise of neuron_agreement``: mean over problems of last step minus first
+      step, paired
     - ``angle and step solved``: Spearman of the angle at the first step with `solved_for_good`
+    - ``neuron_agreement and step solved``: Spearman of the agreement at the last step with it
 
     A quantity that cannot be had (one step, under ten problems, all solved at the same step) has no row.
     """
@@ -81,11 +93,13 @@ def summary(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         wide = frame.pivot_table(index="problem_id", columns="step", values=part)
         rise = (wide.iloc[:, -1] - wide.iloc[:, 0]).dropna().tolist()
         if wide.shape[1] > 1 and len(rise) >= FEWEST:
-            mean = summarize(rise, seed=seed)
+            mean = summarize(_jackknifed(rise) if part == "neuron_agreement" else rise, seed=seed)
             rows.append((f"rise of {part}", mean.mean, mean.low, mean.high, mean.seeds))
-    pair = pd.DataFrame({"angle": initial_angle(frame), "solved": solved_for_good(frame)})
-    for found in spearman(pair.sort_index(), seed=seed).itertuples():
-        rows.append(("angle and step solved", found.value, found.low, found.high, found.n))
+    agreement = frame[frame.step == frame.step.max()].set_index("problem_id").neuron_agreement.dropna()
+    for name, values in {"angle": initial_angle(frame), "neuron_agreement": agreement}.items():
+        pair = pd.DataFrame({"angle": values, "solved": solved_for_good(frame)}).dropna()
+        for found in spearman(pair.sort_index(), seed=seed).itertuples():
+            rows.append((f"{name} and step solved", found.value, found.low, found.high, found.n))
     return pd.DataFrame(rows, columns=["quantity", "value", "low", "high", "n"])
 
 
@@ -98,13 +112,25 @@ def words(summary: pd.DataFrame) -> str:
             moves = {1: "rises", -1: "falls", 0: "cannot be told to move"}[rise.sign]
             interval = f"{rise.value:+.2g} [{rise.low:+.2g}, {rise.high:+.2g}]"
             clauses.append(f"{name} {moves} from the first step to the last ({interval}, {rise.n:,} problems)")
-    if order := found.get("angle and step solved"):
-        when = {-1: "earlier", 1: "later", 0: "neither earlier nor later, as far as can be told"}[order.sign]
-        clauses.append(
-            f"problems of higher angle at the first step are solved for good {when} "
-            f"(rank correlation of angle and step {order}, {order.n:,} problems)"
-        )
+    subjects = {
+        "angle": "higher angle at the first step",
+        "neuron_agreement": "higher neuron agreement at the last step",
+    }
+    for name, which in subjects.items():
+        if order := found.get(f"{name} and step solved"):
+            when = {-1: "earlier", 1: "later", 0: "neither earlier nor later, as far as can be told"}[order.sign]
+            clauses.append(
+                f"problems of {which} are solved for good {when} "
+                f"(rank correlation of {which.split(' at ')[0].removeprefix('higher ')} and step {order}, {order.n:,} problems)"
+            )
     return "; ".join(clauses) + "." if clauses else "Nothing can be said."
+
+
+def _jackknifed(agreement: list[float]) -> list[float]:
+    """Pseudo-values of a mean over pairs of problems from each problem's mean over its pairs: the mean is the same, their
+    spread is that of the pairs' mean, in which every problem counts twice (Hoeffding 1948, Ann. Math. Stat. 19:293)."""
+    values = np.asarray(agreement)
+    return (2 * values - values.mean()).tolist()
 
 
 def solved_for_good(frame: pd.DataFrame) -> pd.Series:

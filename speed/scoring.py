@@ -23,7 +23,7 @@ from gainrl.errors import InputError
 from gainrl.models import SHAPES, Shape
 from gainrl.models.text import bpe_tokenizer, random_model
 from gainrl.probe import capture, score_problems
-from gainrl.probe.engine import BATCH_TOKENS
+from gainrl.probe.batching import BATCH_TOKENS
 from gainrl.problems import Problem, ProblemSet, load_problems
 from gainrl.prompts import EncodedPrompt, Example, Prompt, encode_prompts
 from gainrl.seeding import generator

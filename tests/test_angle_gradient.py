@@ -380,7 +380,10 @@ def test_layers_are_chosen_evenly_with_both_ends(number, chosen):
 
 
 def train(n=80, steps=(0, 10, 20, 30), *, rise=0.1, earlier=1.0):
-    """A training in which c_intra rises, c_inter stays, and problems of high angle are solved earlier (or later)."""
+    """A training in which c_intra rises, c_inter stays, and problems of high angle are solved earlier (or later).
+
+    The neurons of problems that are solved early grow like the others'.
+    """
     rng = np.random.default_rng(0)
     c_intra, c_inter = rng.normal(0.5, 0.05, n), rng.normal(0.3, 0.001, n)
     solved = (-earlier * (c_intra - 0.5) / 0.05 + 0.3 * rng.normal(size=n)) * 10 + 15
@@ -388,7 +391,7 @@ def train(n=80, steps=(0, 10, 20, 30), *, rise=0.1, earlier=1.0):
         pd.DataFrame({
             "step": step, "problem_id": [f"p{i:03d}" for i in range(n)], "c_intra": c_intra + rise * step / 30,
             "c_inter": c_inter + rng.normal(0, 0.01, n), "angle": c_intra + c_inter + rise * step / 30,
-            "correct": (solved <= step).astype(int),
+            "correct": (solved <= step).astype(int), "neuron_agreement": 0.5 - step / 30 * 0.001 * (solved - 40),
         })
         for step in steps
     ]  # fmt: skip
@@ -414,11 +417,17 @@ def test_the_summary_of_a_training_and_its_words():
     start = frame[frame.step == 0].set_index("problem_id").angle
     expected = scipy_stats.spearmanr(start, training_patterns.solved_for_good(frame)[start.index]).statistic
     assert table.value["angle and step solved"] == pytest.approx(expected)
+    last = frame[frame.step == 30].set_index("problem_id").neuron_agreement
+    expected = scipy_stats.spearmanr(last, training_patterns.solved_for_good(frame)[last.index]).statistic
+    assert table.value["neuron_agreement and step solved"] == pytest.approx(expected)
+    assert table.value["rise of neuron_agreement"] == pytest.approx((last - 0.5).mean())
     assert set(table.n) == {80}
     text = training_patterns.words(table.reset_index())
     assert "C_intra rises" in text
     assert "C_inter cannot be told to move" in text
-    assert "solved for good earlier" in text
+    assert "neuron agreement rises" in text
+    assert "higher angle at the first step are solved for good earlier" in text
+    assert "higher neuron agreement at the last step are solved for good earlier" in text
 
     opposite = training_patterns.words(training_patterns.summary(train(rise=-0.1, earlier=-1.0)))
     assert "C_intra falls" in opposite
@@ -437,9 +446,28 @@ def test_the_figure_of_a_training(tmp_path):
     assert sorted(top) == sorted(first.nlargest(20).index)
     figure = training_patterns.plot(data)
     by_label = {ax.get_ylabel(): ax for ax in figure.axes}
-    assert set(by_label) == {"mean C_intra", "mean C_inter", "accuracy, greedy (%)"}
+    assert set(by_label) == {"mean C_intra", "mean C_inter", "mean neuron agreement", "accuracy, greedy (%)"}
+    solved = frame[(frame.step == 30) & (frame.correct == 1)].problem_id
+    assert set(data[data.end == "solved at the end"].problem_id) == set(solved)
+    neurons = by_label["mean neuron agreement"].get_legend().get_texts()
+    assert [text.get_text() for text in neurons] == ["solved at the end", "wrong at the end"]
     assert len(by_label["accuracy, greedy (%)"].collections) == 4
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(training_patterns.QUARTERS)
     assert "80 problems" in figure.get_suptitle()
     style.save(figure, tmp_path / "training.png")
     assert (tmp_path / "training.png").stat().st_size > 10_000
+
+
+def test_the_interval_of_a_mean_over_pairs_is_that_of_resampled_problems():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.5, 1, (120, 1))  # the pairs' mean is one of products
+    pairs = values @ values.T
+
+    def mean_over_pairs(rows):
+        return (pairs[np.ix_(rows, rows)].sum() - pairs[rows, rows].sum()) / (120 * 119)
+
+    resampled = [mean_over_pairs(rng.integers(120, size=120)) for _ in range(4000)]
+    each = (pairs.sum(1) - pairs.diagonal()) / 119
+    pseudo = np.array(training_patterns._jackknifed(each.tolist()))
+    assert pseudo.mean() == pytest.approx(mean_over_pairs(np.arange(120)))
+    assert pseudo.std() / 120**0.5 == pytest.approx(np.std(resampled), rel=0.1)

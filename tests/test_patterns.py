@@ -41,11 +41,22 @@ def test_every_checkpoint_is_traced_once_on_the_same_problems(kept, problems, tm
     assert frame.groupby("step").problem_id.apply(list).tolist() == [problems.ids] * 3
     assert frame.groupby("step").weights.first().nunique() == 2
     assert frame.groupby("problem_id")["angle"].nunique().max() == 2
+    assert frame.groupby("step").neuron_agreement.nunique().min() > 1
     monkeypatch.setattr(patterns, "load_model", None)
     again = patterns.trace(folders, problems, tmp_path / "out", max_completion_tokens=4, report=silent)
     pd.testing.assert_frame_equal(frame, again)
     summary = training_patterns.summary(frame)
+    assert "rise of neuron_agreement" in set(summary.quantity)
     assert {"rise of c_intra", "rise of c_inter"} <= set(summary.quantity)
+
+
+def test_a_table_of_an_earlier_version_is_made_again(kept, problems, tmp_path):
+    folders = patterns.checkpoints(kept)
+    frame = patterns.trace(folders, problems, tmp_path / "out", max_completion_tokens=4, report=silent)
+    path = tmp_path / "out" / "step-2.parquet"
+    pd.read_parquet(path).drop(columns="neuron_agreement").to_parquet(path)
+    again = patterns.trace(folders, problems, tmp_path / "out", max_completion_tokens=4, report=silent)
+    pd.testing.assert_frame_equal(frame, again)
 
 
 def test_a_folder_without_checkpoints_is_named(tmp_path):

@@ -191,11 +191,12 @@ def random_model(family: str, vocabulary: int, tied: bool) -> PreTrainedModel:
 def test_every_family_scores_as_a_forward_pass_over_the_whole_prompt(tiny, problems, family, tied):
     model = random_model(family, len(tiny.tokenizer), tied)
     encoded = encode_prompts(tiny.tokenizer, [Prompt().messages(p.question) for p in problems.problems], problems.ids)
-    signals = [SignalConfig(), SignalConfig(site="residual", layer=0), SignalConfig(site="final_norm")]
+    signals = [SignalConfig(), *(SignalConfig(site=site) for site in ("residual", "neurons", "final_norm"))]
+    signals.append(SignalConfig(site="residual", layer=0))
     if family == "opt":  # it has no module for the whole MLP
         with pytest.raises(InputError, match="OPTForCausalLM has no site mlp_input: its OPTDecoderLayer has no mlp"):
             score_problems(model, tiny.tokenizer, problems)
-        signals = signals[1:]
+        signals = [signal for signal in signals if signal.site in ("residual", "final_norm")]
     for signal in signals:
         scores = score_problems(model, tiny.tokenizer, problems, signal=signal)
         for one, angle in zip(encoded, scores.table["angle"], strict=True):

@@ -14,7 +14,7 @@ def correlate(
     model: Name,
     data: Name,
     out: Path,
-    site: Literal["mlp_input", "residual", "final_norm"] = "mlp_input",
+    site: Literal["mlp_input", "neurons", "residual", "final_norm"] = "mlp_input",
     layer: int = -1,
     samples: int = 8,
     temperature: float = 1.0,
@@ -39,7 +39,8 @@ def correlate(
         model: Registered name, hub id or folder.
         data: Registered problem set, or a JSON, JSONL or Parquet file with problem (or question) and answer.
         out: The folder to write.
-        site: Where hidden states are read: the MLP's input, the residual stream, or after the final norm.
+        site: Where hidden states are read: the MLP's input, its neurons (hidden units), the residual stream, or after the
+            final norm.
         layer: The layer that tables and verdict are about; -1 is the last. All are measured (final_norm: the last).
         samples: Completions a problem for the GRPO loss and the pass rate; 0 leaves both out.
         temperature: Of these completions.
@@ -82,7 +83,7 @@ def patterns(
     checkpoints: tyro.conf.Positional[Path],
     data: Name,
     out: Path,
-    site: Literal["mlp_input", "residual", "final_norm"] = "mlp_input",
+    site: Literal["mlp_input", "neurons", "residual", "final_norm"] = "mlp_input",
     layer: int = -1,
     max_completion_tokens: int = 256,
     limit: int | None = None,

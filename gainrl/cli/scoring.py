@@ -14,7 +14,7 @@ def score(
     data: Name,
     out: Path,
     definition: Literal["paper", "off-diagonal", "released"] = "paper",
-    site: Literal["mlp_input", "residual", "final_norm"] = "mlp_input",
+    site: Literal["mlp_input", "neurons", "residual", "final_norm"] = "mlp_input",
     layer: int = -1,
     layers: str | None = None,
     limit: int | None = None,
@@ -36,7 +36,8 @@ def score(
         data: Registered problem set, or a JSON, JSONL or Parquet file with problem (or question) and answer.
         out: The scores file to write.
         definition: paper counts i = j in c_intra; off-diagonal leaves it out; released is what the authors' script computes.
-        site: Where hidden states are read: the MLP's input, the residual stream, or after the final norm.
+        site: Where hidden states are read: the MLP's input, its neurons (hidden units), the residual stream, or after the
+            final norm.
         layer: Index of the layer; -1 is the last.
         layers: Several layers in one pass, a row a (problem, layer): all, or numbers such as 0,5,-1.
         limit: Score the first so many problems only.

@@ -12,7 +12,7 @@ from gainrl.prompts import Prompt
 from gainrl.schedules import ORDERS, SCHEDULES, Schedule
 
 Definition = Literal["paper", "off-diagonal", "released"]
-Site = Literal["mlp_input", "residual", "final_norm"]
+Site = Literal["mlp_input", "neurons", "residual", "final_norm"]
 
 
 class Frozen(BaseModel):

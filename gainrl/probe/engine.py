@@ -1,8 +1,7 @@
 """The prefill: the prefix once, its keys and values reused; questions by length; nothing after the last probed site."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -10,23 +9,21 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from gainrl.config import SignalConfig
 from gainrl.errors import InputError
 from gainrl.models.loading import weights_hash
 from gainrl.models.supervised import Progress
+from gainrl.probe.batching import batch_tokens_of, batches, evaluating, pad
 from gainrl.probe.scores import Scores, signal_metadata
 from gainrl.probe.sites import layer_count, prefill_to_sites
 from gainrl.probe.unfinished import Unfinished
 from gainrl.problems import ProblemSet
-from gainrl.prompts import EncodedPrompt, Ids, Prompt, encode_prompts, require_fit, too_long
+from gainrl.prompts import EncodedPrompt, Prompt, encode_prompts, require_fit, too_long
 from gainrl.schedules import Floats
 from gainrl.signal import concentration, released_concentration, unit_mean
-
-BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
-"""By device. On a CPU larger batches fall out of its caches (measured: `speed.scoring`); on a GPU they fill it."""
 
 
 def score_problems(
@@ -71,10 +68,10 @@ def score_problems(
     metadata = signal_metadata(model_version or weights_hash(model), str(model.dtype), problems, prompt, signal)
     metadata |= {"layer": ", ".join(map(str, chosen))}
     scored = Unfinished(unfinished, metadata, (len(problems), len(chosen)))
-    most_tokens = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cpu"])
-    with _evaluating(model):
+    most_tokens = batch_tokens or batch_tokens_of(model)
+    with evaluating(model):
         scorer = _Scorer(model, signal, chosen, encoded[0])
-        for rows in _batches([len(one.ids) - one.prefix_tokens for one in encoded], most_tokens):
+        for rows in batches([len(one.ids) - one.prefix_tokens for one in encoded], most_tokens):
             if todo := scored.missing(rows):
                 scored.add(todo, *scorer.score([encoded[row] for row in todo], [problems.ids[row] for row in todo]))
             if progress is not None:
@@ -160,7 +157,7 @@ class _Scorer:
     def _score(self, prompts: Sequence[EncodedPrompt], names: Sequence[str]) -> tuple[Floats, Floats]:
         to_end = self.signal.definition == "released"
         questions = [one.ids[self.prefix_tokens : None if to_end else one.question_end] for one in prompts]
-        ids_BQ, length_B = _pad(questions, self.model.device)
+        ids_BQ, length_B = pad(questions, self.model.device)
         results: dict[int, Tensor] = {}
 
         def receive(layer: int, hidden_BQD: Tensor) -> None:
@@ -203,29 +200,3 @@ class _Scorer:
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows by falling length, so that padding is small and a batch that does not fit memory comes first."""
-    rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    while rows:
-        size = max(1, batch_tokens // lengths[rows[0]])
-        yield rows[:size]
-        rows = rows[size:]
-
-
-def _pad(questions: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids (B, Q) padded on the right, and lengths (B,). No mask: no token of a causal model sees what is after it."""
-    tensors = [torch.as_tensor(question, dtype=torch.long) for question in questions]
-    lengths = torch.tensor([len(question) for question in questions])
-    return nn.utils.rnn.pad_sequence(tensors, batch_first=True).to(device), lengths.to(device)

@@ -13,6 +13,7 @@ from gainrl.errors import InputError
 from gainrl.prompts import EncodedPrompt
 
 _MLPS = ("mlp", "feed_forward", "ffn")
+_LAST_PROJECTIONS = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2")
 _FINAL_NORMS = ("norm", "final_layer_norm", "ln_f", "final_norm", "norm_f")
 
 
@@ -87,18 +88,37 @@ def probed_module(model: PreTrainedModel, signal: SignalConfig) -> tuple[nn.Modu
     layers = decoder_layers(model)
     if not -len(layers) <= signal.layer < len(layers):
         raise InputError(f"layer {signal.layer} is out of range; valid: {-len(layers)} to {len(layers) - 1}")
+    layer = layers[signal.layer]
+    mlp = _child(layer, _MLPS)
     if signal.site == "residual":
-        return layers[signal.layer], False
+        return layer, False
     if signal.site == "final_norm" and signal.layer not in (-1, len(layers) - 1):
         raise InputError(f"site final_norm lies after the last layer; layer is {signal.layer}, valid: -1")
-    is_mlp = signal.site == "mlp_input"
-    parent, names = (layers[signal.layer], _MLPS) if is_mlp else (cast(nn.Module, model.get_decoder()), _FINAL_NORMS)
-    for name in names:
-        if isinstance(module := getattr(parent, name, None), nn.Module):
-            return module, is_mlp
+    parent, names = {
+        "mlp_input": (layer, _MLPS),
+        "neurons": (mlp, _LAST_PROJECTIONS) if mlp else (layer, _MLPS),
+        "final_norm": (cast(nn.Module, model.get_decoder()), _FINAL_NORMS),
+    }[signal.site]
+    if module := _child(parent, names):
+        return module, signal.site != "final_norm"
     raise InputError(
         f"{type(model).__name__} has no site {signal.site}: its {type(parent).__name__} has no {names[0]}; try residual"
     )
+
+
+def has_site(model: PreTrainedModel, signal: SignalConfig) -> bool:
+    """Whether `probed_module` finds one."""
+    try:
+        probed_module(model, signal)
+    except InputError:
+        return False
+    return True
+
+
+def _child(parent: nn.Module, names: Sequence[str]) -> nn.Module | None:
+    """The first of these submodules that there is."""
+    found = (getattr(parent, name, None) for name in names)
+    return next((module for module in found if isinstance(module, nn.Module)), None)
 
 
 def reading_modules(model: PreTrainedModel, signal: SignalConfig) -> list[str]:
