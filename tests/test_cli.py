@@ -3,6 +3,8 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -265,3 +267,17 @@ def test_runs_of_two_scales_do_not_meet(monkeypatch, capfd, tmp_path):
     code, out, _ = gainrl(monkeypatch, capfd, "reproduce", "ablate_update", "--scale", "paper", "--dry-run")
     assert code == 0
     assert "released-verl" in out
+
+
+def test_the_version_is_the_packages_and_the_citations(monkeypatch, capsys):
+    code, out, _ = gainrl(monkeypatch, capsys, "--version")
+    assert (code, out) == (0, f"gainrl {version('gainrl')}\n")
+    assert f"version: {version('gainrl')}\n" in (Path(__file__).parents[1] / "CITATION.cff").read_text()
+
+
+def test_a_reader_who_has_seen_enough_is_no_mistake():
+    command = [sys.executable, "-m", "gainrl.cli", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1

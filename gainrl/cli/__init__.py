@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from importlib.metadata import version
 
 from pydantic import ValidationError
 
@@ -32,6 +33,8 @@ __all__ = [
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    if sys.argv[1:] == ["--version"]:
+        return print(f"gainrl {version('gainrl')}")
     os.environ.setdefault("TQDM_DISABLE", "1")  # the suite draws its own progress bars
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
@@ -42,6 +45,9 @@ def main() -> None:
         _fail(f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}")
     except InputError as error:
         _fail(str(error))
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         _fail(f"{error.filename or 'file system'}: {error.strerror or error}")
     except KeyboardInterrupt:
