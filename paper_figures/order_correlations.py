@@ -6,6 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from analysis.comparison import MISSING
+from gainrl.schedules import ORDERS
 from paper_figures import style
 
 
@@ -22,7 +23,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     An order that is constant (the release's scores of short prompts are all NaN) has an en dash.
     """
     style.use()
-    names = list(dict.fromkeys([*frame["first"], *frame["second"]]))
+    names = [order for order in ORDERS if order in {*frame["first"], *frame["second"]}]
     wide = frame.pivot_table(index="second", columns="first", values="correlation")
     wide = wide.reindex(index=names[1:], columns=names[:-1])
     figure, ax = plt.subplots(figsize=(style.COLUMN_INCHES, 1.0 + 0.42 * len(names)), layout="constrained")
@@ -36,6 +37,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     ax.set(xlabel="", ylabel="")
     ax.tick_params(labelsize=7, length=0, rotation=0)
     ax.tick_params(axis="x", rotation=45)
-    sets = int(frame.sets.max())
-    figure.suptitle(f"How alike the orders are ({sets} model{'s' if sets > 1 else ''})", x=0.01, ha="left", fontsize=9)
+    least, most = int(frame.sets.min()), int(frame.sets.max())
+    models = f"{most} model{'s' if most > 1 else ''}" if least == most else f"{least} to {most} models a pair"
+    figure.suptitle(f"How alike the orders are ({models})", x=0.01, ha="left", fontsize=9)
     return figure

@@ -151,6 +151,18 @@ def test_orders_are_compared_where_runs_share_their_scores(tmp_path):
     assert len(figure.axes[0].texts) == len(pairs)
 
 
+def test_the_matrix_of_orders_is_a_triangle_whatever_was_scored_first():
+    pairs = [("angle", "c_intra", "m"), ("angle", "length", "m"), ("c_intra", "length", "m"), ("angle", "c_intra", "n")]
+    late = [(first, second, "n") for first, second in (("angle", "off-diagonal"), ("off-diagonal", "c_intra"))]
+    columns = ["first", "second", "model"]
+    frame = pd.DataFrame([*pairs, *late], columns=columns).assign(problem_set="p", correlation=0.5, problems=9)
+    figure = order_figure.plot(order_figure.data(frame))
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["angle", "off-diagonal", "c_intra"]
+    assert all(text.get_position()[0] <= text.get_position()[1] for text in ax.texts)
+    assert "1 to 2 models a pair" in figure.get_suptitle()
+
+
 def test_an_experiment_has_the_figures_that_it_has_data_for(tmp_path):
     experiment = write_runs(tmp_path, 1, {"grpo": CURVES["grpo"]})
     runs = finished_runs(experiment, tmp_path)
