@@ -3,11 +3,13 @@
 import inspect
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
 from experiments import ablate_update, cells
 from experiments.base import NO_EXPERIMENTS, SCALES, experiment_names, follow_up, load_experiment, scales
+from experiments.patterns import over_seeds
 from gainrl.benchmarks import BENCHMARKS
 from gainrl.config import Experiment
 from gainrl.errors import InputError
@@ -221,7 +223,8 @@ FILES = {
         f"patterns/{cell}-seed-0/{file}"
         for cell in ("grpo", "gainrl")
         for file in ("report.md", "patterns.parquet", "training_patterns.png", "cosine_layers_step-4.png")
-    },
+    }
+    | {"patterns/summary.md"},
     "angle_gradient": {f"gradients/grpo-seed-0-step-{step}/report.md" for step in (0, 4)} | {"gradients/summary.md"},
     "scoring_cost": {"scoring.csv", "scoring.md"},
 }
@@ -239,6 +242,16 @@ def test_a_follow_up_leaves_its_files_and_keeps_what_is_there(name, small, tmp_p
     assert measure(plan, tmp_path, lambda what, done, of: told.append(what)) == said
     assert not told
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_patterns_are_summarized_over_seeds(tmp_path):
+    for seed, value in enumerate((0.1, 0.2, 0.6)):
+        (tmp_path / f"grpo-seed-{seed}").mkdir()
+        table = pd.DataFrame({"quantity": ["rise of c_intra"], "value": [value], "low": [0], "high": [1], "n": [9]})
+        table.to_csv(tmp_path / f"grpo-seed-{seed}" / "summary.csv", index=False)
+    (row,) = [line for line in over_seeds(load_experiment("patterns"), tmp_path).splitlines() if "rise" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["GRPO (uniform)", "rise of c_intra", "+0.3 [+0.1, +0.6]", "+0.1, +0.2, +0.6"]
 
 
 def test_most_experiments_are_their_runs_alone():

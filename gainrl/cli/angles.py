@@ -93,7 +93,7 @@ def patterns(
     dtype: Dtype = "auto",
     drop_null_answers: bool = False,
 ) -> None:
-    """Along a training run: do C_intra and C_inter rise, and are problems of high angle learnt first?
+    """Along a training run: do C_intra and C_inter rise, are problems of high angle learnt first, do neurons grow alike?
 
     Checkpoints that are finished in the folder are kept; the same command goes on from there.
 
