@@ -49,10 +49,12 @@ def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> F
         }
         how = split if part == "neuron_agreement" else {"color": colours[part]}
         sns.lineplot(frame[frame.panel == part], **common, **how, ax=axes[part])
-        axes[part].set(xlabel="", ylabel=f"mean {words}")
+        axes[part].set(xlabel="", ylabel=words.replace(" ", "\n"))
         axes[part].tick_params(labelbottom=part == "neuron_agreement")
     axes["neuron_agreement"].set_xlabel("optimizer step")
-    axes["neuron_agreement"].legend(title=None, fontsize=7)
+    axes["neuron_agreement"].legend(
+        title=None, fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), borderaxespad=0
+    )
     accuracy = frame[frame.panel == "accuracy"].dropna(subset="quarter")
     sns.lineplot(
         accuracy,
@@ -71,7 +73,7 @@ def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> F
         loc="outside lower center",
         ncols=4,
         fontsize=7.5,
-        title="problems by their angle at the first step; bands: 95 % bootstrap intervals over problems",
+        title="means; problems by their angle at the first step; bands: 95 % bootstrap intervals over problems",
         title_fontsize=7.5,
     )
     figure.suptitle(f"{title} ({frame.problem_id.nunique():,} problems)", x=0.01, ha="left", fontsize=10)

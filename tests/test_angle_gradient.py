@@ -446,10 +446,10 @@ def test_the_figure_of_a_training(tmp_path):
     assert sorted(top) == sorted(first.nlargest(20).index)
     figure = training_patterns.plot(data)
     by_label = {ax.get_ylabel(): ax for ax in figure.axes}
-    assert set(by_label) == {"mean C_intra", "mean C_inter", "mean neuron agreement", "accuracy, greedy (%)"}
+    assert set(by_label) == {"C_intra", "C_inter", "neuron\nagreement", "accuracy, greedy (%)"}
     solved = frame[(frame.step == 30) & (frame.correct == 1)].problem_id
     assert set(data[data.end == "solved at the end"].problem_id) == set(solved)
-    neurons = by_label["mean neuron agreement"].get_legend().get_texts()
+    neurons = by_label["neuron\nagreement"].get_legend().get_texts()
     assert [text.get_text() for text in neurons] == ["solved at the end", "wrong at the end"]
     assert len(by_label["accuracy, greedy (%)"].collections) == 4
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(training_patterns.QUARTERS)
