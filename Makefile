@@ -34,7 +34,7 @@ test-slow: install
 test-slurm: export SLURM_CONF = $(GAINRL_SLURM)/slurm.conf
 test-slurm: install
 	tests/slurm/start.sh
-	$(BIN)/pytest -m "slurm and not slow"
+	$(PYTEST) -m "slurm and not slow"
 
 # The report page in Chromium (Debian: chromium, chromium-driver).
 test-browser: install

@@ -11,7 +11,6 @@ import pytest
 from gainrl.config import SlurmOptions
 from gainrl.launch import Slurm, plan_runs, run_all
 from gainrl.launch.progress import read_progress
-from gainrl.launch.slurm import squeue
 from gainrl.records import RunFolder
 from tests.launching import small_experiment
 
@@ -30,13 +29,13 @@ def through_slurm(runs) -> list[RunFolder]:
 
 
 def in_the_middle(run, command: Callable[[str], list[str]]) -> None:
-    """Once, when the run has come some way: the command, given the id of the one job that runs."""
+    """Once, when the run has come some way: the command, given the id of its job."""
 
     def wait() -> None:
         while read_progress(run.home).state != "training" or read_progress(run.home).done < 20:
             time.sleep(0.05)
-        (job_id,) = (job_id for job_id, state in squeue().items() if state == "RUNNING")
-        subprocess.run(command(job_id), check=True)
+        (record,) = (run.runs_dir / "shared" / "jobs").glob("*.json")
+        subprocess.run(command(json.loads(record.read_text())["job"]), check=True)
 
     threading.Thread(target=wait, daemon=True).start()
 
