@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.comparison import Lookup
 from analysis.control import Controls
-from analysis.paper import is_gain_rl, paper
+from analysis.paper import is_compared_with_vanilla, is_gain_rl, paper
 from analysis.runs import Runs, baseline_of
 from analysis.tables import SIGNIFICANT, show
 from gainrl.config import Experiment
@@ -32,9 +32,11 @@ class Verdict:
 
 
 def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, runs: Runs) -> Verdict:
-    """On GAIN-RL's cells; on all cells, where an experiment has none beside its baseline."""
+    """On GAIN-RL's cells against uniform sampling; on all cells, where an experiment has none of them."""
     compared = [cell for cell in runs if runs[cell] and baseline_of(experiment, cell) != cell]
-    ours = [cell for cell in compared if is_gain_rl(experiment.cells[cell])]
+    ours = [
+        cell for cell in compared if is_gain_rl(experiment.cells[cell]) and is_compared_with_vanilla(experiment, cell)
+    ]
     if not compared:
         return Verdict("nothing to compare", "few", ["There are finished runs of one cell only."])
     table = Lookup(comparison)

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.comparison import compare
 from analysis.control import against_control
+from analysis.paper import against_paper
 from analysis.report import page, section
 from analysis.runs import finished_runs, unfinished_runs
 from analysis.tables import grids
@@ -69,6 +70,18 @@ def test_the_page_holds_everything_and_fetches_nothing(tmp_path):
     assert len(data["configs"]) == 4
     assert data["runs"][0]["evaluations"]["b"][0] == [0, 30.0]
     assert max(len(curve) for run in data["runs"] for curve in run["training"].values()) <= 60
+
+
+def test_the_papers_speed_up_is_told_of_comparisons_with_uniform_sampling_alone(tmp_path):
+    curves = {"paper": [0.3, 0.5, 0.6, 0.9], "sigma-16": [0.3, 0.4, 0.5, 0.7], "n-16": [0.3, 0.4, 0.5, 0.7]}
+    experiment = write_runs(tmp_path, 8, curves, name="ablate_hyperparameters")  # GAIN-RL against GAIN-RL
+    runs = finished_runs(experiment, tmp_path)
+    comparison = compare(experiment, runs)
+    said = verdict(experiment, comparison, against_control(experiment, runs), runs)
+    assert not any("The paper says" in text for text in said.sentences)
+    assert not said.answer.startswith("GAIN-RL")
+    assert "slower: n = 16, sigma = 16" in " ".join(said.sentences)
+    assert against_paper(experiment, comparison).paper.isna().all()
 
 
 def test_every_table_is_on_the_page(tmp_path):
