@@ -31,6 +31,7 @@ def experiment(scale: str = "tiny") -> Experiment:
 
 def follow_up(plan: Experiment, runs_dir: Path, report: "Report") -> str:
     """The patterns of every finished run, in <experiment>/patterns/<cell>-seed-<k>/, and summary.md over seeds beside them."""
+    from analysis.patterns import over_seeds
     from experiments.measurements import DEVICE, each_run, first_problems, load_of_run, write_patterns
     from gainrl.patterns import checkpoints, trace
     from gainrl.records import write_atomically
@@ -58,29 +59,8 @@ def follow_up(plan: Experiment, runs_dir: Path, report: "Report") -> str:
             write_patterns(out, frame, config.seed)
         lines.append(f"- {name}: {(out / 'report.md').read_text().splitlines()[0]} ({out / 'report.md'})")
     summary = runs_dir / plan.name / "patterns" / "summary.md"
-    write_atomically(summary, lambda path: path.write_text(over_seeds(plan, summary.parent)))
+    write_atomically(summary, lambda path: path.write_text(over_seeds(summary.parent, plan.labels)))
     return "\n".join(["Patterns along training:", "", *lines, "", summary.read_text(), str(summary)])
-
-
-def over_seeds(plan: Experiment, folder: Path) -> str:
-    """What the summaries in <cell>-seed-<k>/ of a folder say together: a row a (cell, quantity), in Markdown."""
-    import pandas as pd
-
-    from gainrl.stats import summarize
-
-    rows = []
-    for name, label in plan.labels.items():
-        paths = sorted(
-            folder.glob(f"{name}-seed-*/summary.csv"), key=lambda path: int(path.parent.name.rpartition("-")[2])
-        )
-        found = pd.concat([pd.read_csv(path) for path in paths]) if paths else pd.DataFrame(columns=["quantity"])
-        for quantity, group in found.groupby("quantity", sort=False):
-            mean = summarize(group.value.tolist())
-            interval = "" if mean.low is None else f" [{mean.low:+.2g}, {mean.high:+.2g}]"
-            single = ", ".join(f"{value:+.2g}" for value in group.value)
-            rows.append((label, quantity, f"{mean.mean:+.2g}{interval}", single))
-    table = pd.DataFrame(rows, columns=["cell", "quantity", "mean [95 % bootstrap interval over seeds]", "seeds"])
-    return f"# Along training, over seeds\n\n{table.to_markdown(index=False, disable_numparse=True)}\n"
 
 
 def _draw_layers(config: "RunConfig", folder: Path, stem: Path) -> None:

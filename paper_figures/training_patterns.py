@@ -34,27 +34,24 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> Figure:
     """Means with 95 % bootstrap intervals over problems; every panel has a scale of its own."""
     style.use()
+    parts = [part for part in PARTS if (frame.panel == part).any()]  # a model may have no neurons that can be read
     figure, axes = plt.subplot_mosaic(
-        [[part, "accuracy"] for part in PARTS], figsize=(style.COLUMN_INCHES, 4.4), layout="constrained"
+        [[part, "accuracy"] for part in parts], figsize=(style.COLUMN_INCHES, 4.4), layout="constrained"
     )
     colours = style.colours([*PARTS, *ENDS.values()])
     common = {"x": "step", "y": "y", "errorbar": ("ci", 95), "seed": 0, "marker": "o", "ms": 3, "markeredgewidth": 0}
-    for part, words in PARTS.items():
-        split = {
-            "hue": "end",
-            "hue_order": ENDS.values(),
-            "palette": colours,
-            "style": "end",
-            "style_order": ENDS.values(),
-        }
+    ends = [*ENDS.values()]
+    split = {"hue": "end", "hue_order": ends, "palette": colours, "style": "end", "style_order": ends}
+    for part in parts:
         how = split if part == "neuron_agreement" else {"color": colours[part]}
         sns.lineplot(frame[frame.panel == part], **common, **how, ax=axes[part])
-        axes[part].set(xlabel="", ylabel=words.replace(" ", "\n"))
-        axes[part].tick_params(labelbottom=part == "neuron_agreement")
-    axes["neuron_agreement"].set_xlabel("optimizer step")
-    axes["neuron_agreement"].legend(
-        title=None, fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), borderaxespad=0
-    )
+        axes[part].set(xlabel="", ylabel=PARTS[part].replace(" ", "\n"))
+        axes[part].tick_params(labelbottom=part == parts[-1])
+    axes[parts[-1]].set_xlabel("optimizer step")
+    if "neuron_agreement" in parts:
+        axes["neuron_agreement"].legend(
+            title=None, fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), borderaxespad=0
+        )
     accuracy = frame[frame.panel == "accuracy"].dropna(subset="quarter")
     sns.lineplot(
         accuracy,
@@ -88,13 +85,13 @@ def summary(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     - ``angle and step solved``: Spearman of the angle at the first step with `solved_for_good`
     - ``neuron_agreement and step solved``: Spearman of the agreement at the last step with it
 
-    A quantity that cannot be had (one step, under ten problems, all solved at the same step) has no row.
+    A quantity that cannot be had (one step, under ten problems, all solved at the same step, no neurons) has no row.
     """
     rows = []
     for part in PARTS:
         wide = frame.pivot_table(index="problem_id", columns="step", values=part)
-        rise = (wide.iloc[:, -1] - wide.iloc[:, 0]).dropna().tolist()
-        if wide.shape[1] > 1 and len(rise) >= FEWEST:
+        rise = (wide.iloc[:, -1] - wide.iloc[:, 0]).dropna().tolist() if wide.shape[1] > 1 else []
+        if len(rise) >= FEWEST:
             mean = summarize(_jackknifed(rise) if part == "neuron_agreement" else rise, seed=seed)
             rows.append((f"rise of {part}", mean.mean, mean.low, mean.high, mean.seeds))
     agreement = frame[frame.step == frame.step.max()].set_index("problem_id").neuron_agreement.dropna()
@@ -114,16 +111,12 @@ def words(summary: pd.DataFrame) -> str:
             moves = {1: "rises", -1: "falls", 0: "cannot be told to move"}[rise.sign]
             interval = f"{rise.value:+.2g} [{rise.low:+.2g}, {rise.high:+.2g}]"
             clauses.append(f"{name} {moves} from the first step to the last ({interval}, {rise.n:,} problems)")
-    subjects = {
-        "angle": "higher angle at the first step",
-        "neuron_agreement": "higher neuron agreement at the last step",
-    }
-    for name, which in subjects.items():
+    for name, what, step in (("angle", "angle", "first"), ("neuron_agreement", "neuron agreement", "last")):
         if order := found.get(f"{name} and step solved"):
             when = {-1: "earlier", 1: "later", 0: "neither earlier nor later, as far as can be told"}[order.sign]
             clauses.append(
-                f"problems of {which} are solved for good {when} "
-                f"(rank correlation of {which.split(' at ')[0].removeprefix('higher ')} and step {order}, {order.n:,} problems)"
+                f"problems of higher {what} at the {step} step are solved for good {when} "
+                f"(rank correlation of {what} and step {order}, {order.n:,} problems)"
             )
     return "; ".join(clauses) + "." if clauses else "Nothing can be said."
 

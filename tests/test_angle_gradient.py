@@ -471,3 +471,11 @@ def test_the_interval_of_a_mean_over_pairs_is_that_of_resampled_problems():
     pseudo = np.array(training_patterns._jackknifed(each.tolist()))
     assert pseudo.mean() == pytest.approx(mean_over_pairs(np.arange(120)))
     assert pseudo.std() / 120**0.5 == pytest.approx(np.std(resampled), rel=0.1)
+
+
+def test_a_training_of_a_model_without_neurons_has_all_the_rest():
+    frame = train().assign(neuron_agreement=np.nan)
+    quantities = ["rise of c_intra", "rise of c_inter", "angle and step solved"]
+    assert training_patterns.summary(frame).quantity.tolist() == quantities
+    figure = training_patterns.plot(training_patterns.data(frame))
+    assert {ax.get_ylabel() for ax in figure.axes} == {"C_intra", "C_inter", "accuracy, greedy (%)"}

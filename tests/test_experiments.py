@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
+from analysis.patterns import over_seeds
 from experiments import ablate_update, cells
 from experiments.base import NO_EXPERIMENTS, SCALES, experiment_names, follow_up, load_experiment, scales
-from experiments.patterns import over_seeds
 from gainrl.benchmarks import BENCHMARKS
 from gainrl.config import Experiment
 from gainrl.errors import InputError
@@ -249,7 +249,7 @@ def test_patterns_are_summarized_over_seeds(tmp_path):
         (tmp_path / f"grpo-seed-{seed}").mkdir()
         table = pd.DataFrame({"quantity": ["rise of c_intra"], "value": [value], "low": [0], "high": [1], "n": [9]})
         table.to_csv(tmp_path / f"grpo-seed-{seed}" / "summary.csv", index=False)
-    (row,) = [line for line in over_seeds(load_experiment("patterns"), tmp_path).splitlines() if "rise" in line]
+    (row,) = [line for line in over_seeds(tmp_path, load_experiment("patterns").labels).splitlines() if "rise" in line]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["GRPO (uniform)", "rise of c_intra", "+0.3 [+0.1, +0.6]", "+0.1, +0.2, +0.6"]
 
