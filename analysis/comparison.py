@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.runs import MEAN, Runs, baseline_of, shares_problems
-from gainrl.config import Experiment
-from gainrl.stats import (
+from gainrl.runs.experiment import Experiment
+from gainrl.statistics import (
     Reached,
     Summary,
     holm,

@@ -4,7 +4,8 @@ import pandas as pd
 
 from analysis.comparison import compare
 from analysis.runs import Runs
-from gainrl.config import Experiment, RunConfig
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Experiment
 
 Controls = list[tuple[Experiment, pd.DataFrame]]
 """For each control the experiment of it (the baseline) and its like, and their comparison"""

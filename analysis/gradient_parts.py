@@ -1,10 +1,10 @@
-"""What makes one gradient larger than another: the parts of `gainrl.gradients.decompose`, in a table and in words."""
+"""What makes one gradient larger than another: the parts of `gainrl.studies.gradients.decompose`, in a table and in words."""
 
 import numpy as np
 import pandas as pd
 
-from gainrl.gradients import variance_shares
-from gainrl.seeding import generator
+from gainrl.rng import generator
+from gainrl.studies.gradients import variance_shares
 
 FEWEST = 10
 """No share is computed from fewer problems."""

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from analysis.runs import Runs, read_json
 from gainrl.errors import InputError
-from gainrl.records import RunFolder
+from gainrl.runs.records import RunFolder
 from gainrl.schedules import ORDERS
 
 COLUMNS = ["model", "problem_set", "first", "second", "correlation", "problems"]
@@ -24,7 +24,7 @@ def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
     """
     if not (files := sorted((shared / "scores").glob("*.parquet"))):
         return pd.DataFrame(columns=COLUMNS)
-    from gainrl.probe import Scores
+    from gainrl.scoring import Scores
 
     scores = [Scores.load(path) for path in files]
     rows, seen = [], set()

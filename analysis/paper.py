@@ -7,15 +7,16 @@ from typing import Any
 import pandas as pd
 
 from analysis.runs import Runs, baseline_of, read_json
-from gainrl.config import Experiment, RunConfig
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Experiment
 
-FILE = Path(__file__).parents[1] / "results" / "paper.json"
+FILE = Path(__file__).parent / "paper.json"
 GAIN_RL = {"alpha": 2.0, "beta": 0.5, "accuracy_term": True, "angle_term": True, "update": "paper"}
 """Options of the paper's method, whatever sigma and amplitude are; what a version of the suite lacks is not asked."""
 
 
 def paper() -> dict[str, Any]:
-    """results/paper.json: ``numbers``, ``sources``, and ``settings`` (config key -> the values in the release's scripts)."""
+    """analysis/paper.json: ``numbers``, ``sources``, and ``settings`` (config key -> the values in the release's scripts)."""
     content: dict[str, Any] = json.loads(FILE.read_text())
     return content
 
@@ -81,6 +82,19 @@ def departures(configs: dict[str, dict[str, Any]]) -> pd.DataFrame:
             row = {"setting": _name(key), "here": " or ".join(dict.fromkeys(map(_value, here)))}
             rows.append({**row, "release's scripts": " or ".join(map(_value, there))})
     return pd.DataFrame(rows, columns=["setting", "here", "release's scripts"])
+
+
+def beside_paper(run: RunConfig) -> str:
+    """A line a setting of a run: its value, and the release's where it is known; departures are marked with ``!``."""
+    known, lines = paper()["settings"], []
+    for key, value in _flat(run.model_dump(mode="json")).items():
+        there = known.get(key)
+        departs = there is not None and value not in there
+        note = "" if there is None else f"release: {' or '.join(map(_value, there))}" if departs else "as released"
+        lines.append(
+            f"{'!' if departs else ' '} {key:<36} {'-' if value is None else _value(value):<28} {note}".rstrip()
+        )
+    return "\n".join([*lines, "", f"! departs from {paper()['sources']['scripts']}"])
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

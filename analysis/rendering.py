@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.tables import Grid, seeds_and_marks
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 
 LATEX = {">": "$>$", "<": "$<$", "`": ""}
 """What LaTeX prints otherwise than it stands, beside what pandas escapes."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from gainrl.config import Experiment
 from gainrl.errors import InputError
-from gainrl.records import RunFolder
+from gainrl.runs.experiment import Experiment
+from gainrl.runs.records import RunFolder
 
 RUN = ["cell", "seed"]
 MEAN = "mean of the benchmarks"

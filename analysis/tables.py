@@ -10,8 +10,8 @@ from analysis.comparison import MISSING, Lookup, headlines
 from analysis.control import Controls
 from analysis.paper import against_paper, departures, differences, paper, settings
 from analysis.runs import MEAN, Runs, baseline_of
-from gainrl.config import Experiment
-from gainrl.stats import FEWEST_SEEDS
+from gainrl.runs.experiment import Experiment
+from gainrl.statistics import FEWEST_SEEDS
 
 SIGNIFICANT = 0.05
 RANGES = {3: "in 3 of 4 cases at best", 4: "in 7 of 8 cases at best"}

@@ -10,8 +10,8 @@ from analysis.control import Controls
 from analysis.paper import is_compared_with_vanilla, is_gain_rl, paper
 from analysis.runs import Runs, baseline_of
 from analysis.tables import SIGNIFICANT, show
-from gainrl.config import Experiment
-from gainrl.stats import FEWEST_SEEDS
+from gainrl.runs.experiment import Experiment
+from gainrl.statistics import FEWEST_SEEDS
 
 Direction = Literal["faster", "slower", "open", "few"]
 ANSWERS: dict[Direction, str] = {

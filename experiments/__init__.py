@@ -1,1 +1,41 @@
-"""One module a table, figure or ablation: a function ``experiment(scale)`` that returns its `Experiment`."""
+"""Experiments by name: each module but `cells` and `paper` has a function ``experiment(scale)`` that returns its cells.
+
+A module may name its scales (``SCALES``; all, where it does not). What is measured after the runs of some is in
+`gainrl.cli.follow_ups`.
+"""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from gainrl.errors import unknown_name
+from gainrl.runs.experiment import Experiment
+
+SCALES = ("tiny", "paper")
+SHARED = {"cells", "paper"}
+"""Modules that experiments are made with."""
+
+
+def experiment_names() -> list[str]:
+    """Every module of this package but the shared ones."""
+    return sorted({module.name for module in pkgutil.iter_modules(__path__)} - SHARED)
+
+
+def scales(name: str) -> tuple[str, ...]:
+    """Scales of an experiment. Raises InputError for an unknown name."""
+    result: tuple[str, ...] = getattr(_module(name), "SCALES", SCALES)
+    return result
+
+
+def load_experiment(name: str, scale: str = "tiny") -> Experiment:
+    """The experiment as it stands in its module. Raises InputError for an unknown name or scale."""
+    if scale not in scales(name):
+        raise unknown_name(f"scale of {name}", scale, scales(name))
+    result: Experiment = _module(name).experiment(scale)
+    return result
+
+
+def _module(name: str) -> ModuleType:
+    if name not in experiment_names():
+        raise unknown_name("experiment", name, experiment_names())
+    return importlib.import_module(f"experiments.{name}")

@@ -4,22 +4,22 @@ With n alone the schedule moves less often or more; optimizer steps and what the
 multiple of the optimizer's batch, and at ``paper``, where that is n already, only larger ones are tried.
 """
 
-from experiments import base
-from experiments.cells import SIGMA, assemble, cell, gaussian
-from gainrl.config import Experiment
+from experiments import paper
+from experiments.cells import SIGMA_AT, assemble, cell, gaussian
+from gainrl.runs.experiment import Experiment
 
-DRAWS = {"tiny": (16, 32, 128, 320), "paper": (512, 1024)}
+DRAW_SIZES = {"tiny": (16, 32, 128, 320), "paper": (512, 1024)}
 
 
 def experiment(scale: str = "tiny") -> Experiment:
     one_batch = cell(scale, gaussian(scale)).training.prompts_per_generation
     values = {
-        "sigma": [SIGMA[scale] * factor for factor in (0.25, 0.5, 2.0, 4.0)],
-        "alpha": [base.ALPHA * factor for factor in (0.25, 0.5, 2.0, 4.0)],
-        "beta": [base.BETA + change for change in (-0.25, 0.25)],
+        "sigma": [SIGMA_AT[scale] * factor for factor in (0.25, 0.5, 2.0, 4.0)],
+        "alpha": [paper.ALPHA * factor for factor in (0.25, 0.5, 2.0, 4.0)],
+        "beta": [paper.BETA + change for change in (-0.25, 0.25)],
     }
     cells = {"paper": ("the paper's values", cell(scale, gaussian(scale)))}
-    for n in DRAWS[scale]:
+    for n in DRAW_SIZES[scale]:
         training = {"prompts_per_epoch": n, "prompts_per_generation": one_batch}
         cells[f"n-{n}"] = (f"n = {n:,}", cell(scale, gaussian(scale), training=training))
     for name, tried in values.items():

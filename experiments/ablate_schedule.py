@@ -1,10 +1,11 @@
 """Which part of GAIN-RL does it: the order, or the way of walking through it?"""
 
-from experiments.base import PAPER_SPEED_UP
+from experiments import paper
 from experiments.cells import ADARFT, UNIFORM, assemble, cell, gaussian
-from gainrl.config import Experiment, ScheduleConfig
+from gainrl.runs.config import ScheduleConfig
+from gainrl.runs.experiment import Experiment
 
-REFERENCE = f"Paper: GAIN-RL (Gaussian over angle) {PAPER_SPEED_UP} over vanilla GRPO (abstract)."
+REFERENCE = f"Paper: GAIN-RL (Gaussian over angle) {paper.SPEED_UP} over vanilla GRPO (abstract)."
 
 
 def schedules(scale: str) -> dict[str, tuple[str, ScheduleConfig]]:

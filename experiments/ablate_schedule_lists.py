@@ -2,7 +2,7 @@
 
 from experiments.ablate_schedule import REFERENCE, schedules
 from experiments.cells import assemble, cell
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 
 SCALES = ("tiny",)
 

@@ -4,7 +4,7 @@
 """
 
 from experiments.cells import assemble, cell, gaussian
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 
 ORDERS = {
     "angle": "angle (the paper's)",

@@ -3,11 +3,11 @@
 The released updates have a step amplitude of 500 beside draws of 1,024; at ``tiny`` it is as large against the draw.
 """
 
-from experiments import base
+from experiments import paper
 from experiments.cells import TINY_DRAW, assemble, cell, gaussian
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 
-AMPLITUDE = {"tiny": base.AMPLITUDE / base.LARGEST_DRAW * TINY_DRAW, "paper": base.AMPLITUDE}
+AMPLITUDE = {"tiny": paper.AMPLITUDE / paper.LARGEST_DRAW * TINY_DRAW, "paper": paper.AMPLITUDE}
 
 
 def experiment(scale: str = "tiny") -> Experiment:

@@ -5,7 +5,7 @@ group is left out or drawn again.
 """
 
 from experiments.cells import UNIFORM, assemble, cell, gaussian
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 
 ALGORITHMS = {
     "grpo": ("GRPO", {"loss": "grpo"}),

@@ -9,17 +9,9 @@ said beside the value. Weight decay and AdamW's betas are not among the settings
 
 from typing import Any, NamedTuple
 
-from experiments import base
-from gainrl.config import (
-    EvaluationConfig,
-    Execution,
-    Experiment,
-    ModelConfig,
-    ProblemsConfig,
-    RunConfig,
-    ScheduleConfig,
-    TrainingConfig,
-)
+from experiments import paper
+from gainrl.runs.config import EvaluationConfig, ModelConfig, ProblemsConfig, RunConfig, ScheduleConfig, TrainingConfig
+from gainrl.runs.experiment import Execution, Experiment
 
 MODELS = {
     "0.5b": ("Qwen2.5-0.5B", {"tiny": "tiny-small", "paper": "qwen2.5-0.5b-instruct"}),
@@ -32,7 +24,7 @@ STUDIED = {"tiny": ("tiny", "arithmetic"), "paper": ("qwen2.5-0.5b-instruct", "g
 """(model, training set) on which ablations are made: the cheapest that the release has a script for."""
 BENCHMARKS = ("math500", "aime24", "amc23", "gsm8k", "olympiadbench", "minervamath")
 """The paper's six."""
-SIGMA = {"tiny": 64.0, "paper": base.SIGMA}
+SIGMA_AT = {"tiny": 64.0, "paper": paper.SIGMA}
 """At ``tiny`` a sixteenth of the order, the width of one draw; the paper's is for some 40,000 problems."""
 TARGETS = {"tiny": (0.6, 0.7, 0.8), "paper": (0.3, 0.4, 0.5)}
 """The paper's targets are not known; these are ours."""
@@ -87,7 +79,7 @@ ADARFT = ScheduleConfig(name="adarft", order="difficulty")
 
 def gaussian(scale: str, order: str = "angle", **options: float | bool | str) -> ScheduleConfig:
     """GAIN-RL's schedule, over any order, with the paper's values for what is not given."""
-    return ScheduleConfig(name="gaussian", order=order, options={"sigma": SIGMA[scale], **options})
+    return ScheduleConfig(name="gaussian", order=order, options={"sigma": SIGMA_AT[scale], **options})
 
 
 def methods(scale: str) -> dict[str, tuple[str, ScheduleConfig]]:
@@ -140,7 +132,7 @@ def _tiny(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
         training=TrainingConfig(
             steps=120,
             prompts_per_step=16,
-            generations=base.GENERATIONS,
+            generations=paper.GENERATIONS,
             prompts_per_epoch=TINY_DRAW,
             learning_rate=TINY_LEARNING_RATE[train],
             max_completion_tokens=TINY_COMPLETION[train],
@@ -152,24 +144,24 @@ def _tiny(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
 def _paper(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
     draw, longest_prompt, longest = LENGTHS[train]
     completion = min(longest, MATH_COMPLETION) if "math" in model else longest
-    steps_per_draw = draw // base.MINI_BATCH
+    steps_per_draw = draw // paper.MINI_BATCH
     return RunConfig(
         model=ModelConfig(name=model),
         problems=ProblemsConfig(train=train, heldout=BENCHMARKS, longest_prompt=longest_prompt),
         schedule=schedule,
         training=TrainingConfig(
-            steps=base.DRAWS * steps_per_draw,
-            prompts_per_step=base.MINI_BATCH,
-            generations=base.GENERATIONS,
+            steps=paper.EPOCHS * steps_per_draw,
+            prompts_per_step=paper.MINI_BATCH,
+            generations=paper.GENERATIONS,
             prompts_per_epoch=draw,
             prompts_per_generation=draw,  # verl samples a whole draw, then takes its mini-batches
-            learning_rate=base.LEARNING_RATE,
-            kl=base.KL,
+            learning_rate=paper.LEARNING_RATE,
+            kl=paper.KL,
             max_completion_tokens=completion,
             bf16=True,
             generation="vllm",
         ),
         evaluation=EvaluationConfig(
-            every=base.EVALUATE_EVERY * steps_per_draw, max_completion_tokens=completion, batch_size=128
+            every=paper.EVALUATE_EVERY * steps_per_draw, max_completion_tokens=completion, batch_size=128
         ),
     )

@@ -3,10 +3,10 @@
 Halves at ``paper`` are of DeepScaleR's 40,315 problems, before too long prompts are left out.
 """
 
-from experiments.base import PAPER_DATA_EFFICIENCY
+from experiments import paper
 from experiments.cells import MODELS, assemble, cell, methods
 from experiments.main_table import TRAIN
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 
 HALF = {"tiny": 512, "paper": 20_157}
 MODEL = MODELS["math-1.5b"][1]
@@ -29,5 +29,5 @@ def experiment(scale: str = "tiny") -> Experiment:
         "Half of the data against all of it",
         cells,
         baseline="all-grpo",
-        reference=f"Paper: GAIN-RL {PAPER_DATA_EFFICIENCY} (abstract).",
+        reference=f"Paper: GAIN-RL {paper.DATA_EFFICIENCY} (abstract).",
     )

@@ -4,9 +4,9 @@ At ``paper`` all train on DeepScaleR as AdaRFT's authors give it, with the diffi
 of a model differ by schedule alone.
 """
 
-from experiments.base import PAPER_LISTING, PAPER_SPEED_UP
+from experiments import paper
 from experiments.cells import MODELS, assemble, cell, methods
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 
 TRAIN = {"tiny": "arithmetic", "paper": "deepscaler-difficulty"}
 
@@ -29,8 +29,8 @@ def experiment(scale: str = "tiny") -> Experiment:
         cells,
         baseline="math-1.5b-grpo",
         reference=(
-            f"Paper: GAIN-RL {PAPER_SPEED_UP} over vanilla GRPO (abstract). Listing, which does not say which model: "
-            f"{PAPER_LISTING}. A model's rows are compared with its own GRPO row."
+            f"Paper: GAIN-RL {paper.SPEED_UP} over vanilla GRPO (abstract). Listing, which does not say which model: "
+            f"{paper.LISTING}. A model's rows are compared with its own GRPO row."
             + (f" The suite's models stand where the paper has its own: {STAND_INS}." if scale == "tiny" else "")
         ),
     )

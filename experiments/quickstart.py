@@ -3,9 +3,9 @@
 The control is GAIN-RL's Gaussian over a random order: what it shares with GAIN-RL is not owed to the angle.
 """
 
-from experiments.base import PAPER_SPEED_UP
+from experiments import paper
 from experiments.cells import assemble, cell, gaussian, methods
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 
 SCALES = ("tiny",)
 
@@ -18,5 +18,5 @@ def experiment(scale: str = "tiny") -> Experiment:
         "Steps to target accuracy on generated arithmetic",
         {name: (label, cell(scale, schedule)) for name, (label, schedule) in schedules.items()},
         baseline="grpo",
-        reference=f"Paper, on larger models and other problems: GAIN-RL {PAPER_SPEED_UP} over vanilla GRPO (abstract).",
+        reference=f"Paper, on larger models and other problems: GAIN-RL {paper.SPEED_UP} over vanilla GRPO (abstract).",
     )

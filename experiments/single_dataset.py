@@ -5,9 +5,9 @@ known. sigma is the paper's for all: on AMC's fewer than 1,000 problems that is 
 family of problems has its own model, which knows its words.
 """
 
-from experiments.base import PAPER_LISTING
+from experiments import paper
 from experiments.cells import STUDIED, assemble, cell, methods
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 
 SETS = {
     "tiny": {"arithmetic": "arithmetic", "lists": "lists"},
@@ -30,5 +30,5 @@ def experiment(scale: str = "tiny") -> Experiment:
         "One training set at a time",
         cells,
         baseline=f"{STUDIED[scale][1]}-grpo",
-        reference=f"Listing, which does not say which model or training set: {PAPER_LISTING}.",
+        reference=f"Listing, which does not say which model or training set: {paper.LISTING}.",
     )

@@ -7,17 +7,17 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
-    "gainrl.config": ("SignalConfig",),
-    "gainrl.gradients": ("squared_gradient_norms",),
+    "gainrl.runs.config": ("SignalConfig",),
+    "gainrl.studies.gradients": ("squared_gradient_norms",),
     "gainrl.grading": ("accuracy_reward", "grade"),
     "gainrl.models.loading": ("load_model", "load_tokenizer"),
-    "gainrl.probe": ("Scores", "load_released_order", "score_problems"),
+    "gainrl.scoring": ("Scores", "load_released_order", "score_problems"),
     "gainrl.problems": ("Problem", "ProblemSet", "load_problems"),
     "gainrl.prompts": ("Prompt",),
-    "gainrl.rollouts": ("sample_completions",),
+    "gainrl.models.generation.rollouts": ("sample_completions",),
     "gainrl.schedules": ("AdaRFT", "Feedback", "Gaussian", "Ordered", "Schedule", "Uniform"),
-    "gainrl.signal": ("angle_concentration", "released_concentration"),
-    "gainrl.trainer": ("ScheduledGRPOTrainer", "ScheduledRLOOTrainer", "training_dataset"),
+    "gainrl.angle": ("angle_concentration", "released_concentration"),
+    "gainrl.training": ("ScheduledGRPOTrainer", "ScheduledRLOOTrainer", "training_dataset"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOME)

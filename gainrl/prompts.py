@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,24 @@ class EncodedPrompt:
         return self.prefix_tokens + self.question_tokens
 
 
+class Question(Protocol):
+    """What of a problem goes into a prompt."""
+
+    @property
+    def problem_id(self) -> str: ...
+
+    @property
+    def question(self) -> str: ...
+
+
+def encode_problems(
+    tokenizer: "PreTrainedTokenizerBase", problems: Sequence[Question], prompt: Prompt
+) -> list[EncodedPrompt]:
+    """The prompts of problems as token ids with their spans. Raises InputError as `encode_prompts` does."""
+    conversations = [prompt.messages(problem.question) for problem in problems]
+    return encode_prompts(tokenizer, conversations, [problem.problem_id for problem in problems])
+
+
 def encode_prompts(
     tokenizer: "PreTrainedTokenizerBase", conversations: Sequence[list[Message]], names: Sequence[str]
 ) -> list[EncodedPrompt]:
@@ -160,6 +178,18 @@ def _prefix(prompt: EncodedPrompt) -> Ids:
 def too_long(prompts: Sequence[EncodedPrompt], context: int, completion_tokens: int = 0) -> list[int]:
     """Rows of the prompts that do not fit the model's context (tokens) beside a completion."""
     return [row for row, prompt in enumerate(prompts) if len(prompt.ids) > context - completion_tokens]
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Rows by falling length, as many as make at most ``batch_tokens`` when padded to the longest (at least one).
+
+    So padding is small, and a batch that does not fit memory comes first.
+    """
+    rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    while rows:
+        size = max(1, batch_tokens // lengths[rows[0]])
+        yield rows[:size]
+        rows = rows[size:]
 
 
 def segments(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[tuple[str, int, int]]:

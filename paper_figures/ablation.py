@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.comparison import headlines
 from analysis.runs import baseline_of
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 from paper_figures import style
 
 PANELS = {"speed-up": "speed-up over the baseline", "accuracy gained": "points gained at the end"}

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.runs import Runs
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 from paper_figures import style
 
 RIBBONS = {0.90: 0.2, 0.50: 0.35}

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.runs import Runs, baseline_of
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 from paper_figures import style
 
 MOST_TOGETHER = 4

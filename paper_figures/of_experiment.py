@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from analysis.control import Controls
 from analysis.runs import Runs
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 from paper_figures import ablation, drawn_ranks, learning_curves, order_correlations, steps_to_target
 
 CAPTIONS = {

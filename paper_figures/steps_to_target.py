@@ -9,8 +9,8 @@ from matplotlib.patches import Patch
 
 from analysis.comparison import when_reached
 from analysis.runs import Runs
-from gainrl.config import Experiment
-from gainrl.stats import Reached, summarize_reached
+from gainrl.runs.experiment import Experiment
+from gainrl.statistics import Reached, summarize_reached
 from paper_figures import style
 
 

@@ -12,9 +12,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gainrl.config import Experiment
-from gainrl.records import write_atomically
-from gainrl.stats import summarize
+from gainrl.files import write_atomically
+from gainrl.runs.experiment import Experiment
+from gainrl.statistics import summarize
 
 COLUMN_INCHES = 5.5
 FORMATS = ("svg", "pdf", "png")

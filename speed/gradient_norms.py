@@ -15,13 +15,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from gainrl.errors import InputError
-from gainrl.gradients import squared_gradient_norms
 from gainrl.models import SHAPES, TINY_RECIPES
 from gainrl.models.text import bpe_tokenizer, random_model
 from gainrl.models.tiny import random_tiny_model, tiny_tokenizer
 from gainrl.problems import ProblemSet, load_problems
-from gainrl.prompts import Prompt, encode_prompts
-from gainrl.seeding import torch_seed
+from gainrl.prompts import Prompt, encode_problems
+from gainrl.rng import torch_seed
+from gainrl.studies.gradients import squared_gradient_norms
 from speed.report import publish
 from speed.scoring import choose, generated_problems
 
@@ -47,7 +47,7 @@ def all_at_once(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 def samples(model: PreTrainedModel, tokenizer: object, problems: ProblemSet, completion_tokens: int) -> Batch:
     """Prompts with random completions, sorted by length, the mean of whose tokens' losses is the loss."""
-    encoded = encode_prompts(tokenizer, [Prompt().messages(p.question) for p in problems.problems], problems.ids)  # type: ignore[arg-type]
+    encoded = encode_problems(tokenizer, problems.problems, Prompt())  # type: ignore[arg-type]
     encoded = sorted(encoded, key=lambda one: len(one.ids))
     draw = torch.Generator().manual_seed(torch_seed(0, "benchmark completions"))
     longest = len(encoded[-1].ids) + completion_tokens

@@ -18,7 +18,7 @@ from trl.rewards import accuracy_reward as trl_reward
 from gainrl.grading import accuracy_reward, grade
 from gainrl.grading.notation import clean, quick_verdict
 from gainrl.problems import load_problems
-from gainrl.seeding import generator
+from gainrl.rng import generator
 from speed.report import publish
 
 Rng = np.random.Generator

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from gainrl.records import environment, write_atomically
+from gainrl.files import write_atomically
+from gainrl.runs.records import environment
 
 FOLDER = Path("results") / "benchmarks"
 

@@ -14,11 +14,11 @@ import pandas as pd
 import tyro
 from rich.progress import track
 
-from experiments.base import load_experiment
+from experiments import load_experiment
 from gainrl.cli.reporting import write_report
-from gainrl.config import Experiment
-from gainrl.records import RunFolder, environment
-from gainrl.seeding import generator
+from gainrl.rng import generator
+from gainrl.runs.experiment import Experiment
+from gainrl.runs.records import RunFolder, environment
 from speed.report import publish
 
 MODELS = 5

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from gainrl.rng import generator
 from gainrl.schedules import SCHEDULES, Gaussian
-from gainrl.seeding import generator
 from speed.report import publish
 
 

@@ -18,15 +18,15 @@ import tyro
 from rich.progress import track
 from torch import nn
 
-from gainrl.config import SignalConfig
 from gainrl.errors import InputError
 from gainrl.models import SHAPES, Shape
 from gainrl.models.text import bpe_tokenizer, random_model
-from gainrl.probe import capture, score_problems
-from gainrl.probe.batching import BATCH_TOKENS
 from gainrl.problems import Problem, ProblemSet, load_problems
-from gainrl.prompts import EncodedPrompt, Example, Prompt, encode_prompts
-from gainrl.seeding import generator
+from gainrl.prompts import EncodedPrompt, Example, Prompt, encode_problems
+from gainrl.rng import generator
+from gainrl.runs.config import SignalConfig
+from gainrl.scoring import capture, score_problems
+from gainrl.scoring.prefill import BATCH_TOKENS
 from speed.report import publish
 
 LONGER_PROMPT = Prompt(
@@ -116,7 +116,7 @@ def main(
     tokenizer = bpe_tokenizer([problem.question for problem in everything.problems], 16_384)
     model, prompt = random_model(SHAPES[shape], tokenizer, 0, dtype, device), Prompt() if own_prompt else LONGER_PROMPT
     chosen = choose(everything, problems)
-    encoded = encode_prompts(tokenizer, [prompt.messages(p.question) for p in chosen.problems], chosen.ids)
+    encoded = encode_problems(tokenizer, chosen.problems, prompt)
 
     ours: list[pd.DataFrame] = []
     theirs: dict[int, float] = {}

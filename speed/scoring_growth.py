@@ -16,8 +16,8 @@ from rich.progress import track
 
 from gainrl.models import SHAPES
 from gainrl.models.text import bpe_tokenizer, random_model
-from gainrl.probe import score_problems
 from gainrl.problems import load_problems
+from gainrl.scoring import score_problems
 from speed.report import publish
 from speed.scoring import choose, generated_problems
 

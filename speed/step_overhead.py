@@ -20,15 +20,14 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from experiments.base import load_experiment
+from experiments import load_experiment
 from gainrl.grading import accuracy_reward
 from gainrl.models import TINY_RECIPES
 from gainrl.models.tiny import random_tiny_model, tiny_tokenizer
 from gainrl.problems import load_problems
+from gainrl.rng import generator
 from gainrl.schedules import Gaussian, Uniform
-from gainrl.seeding import generator
-from gainrl.train import trl_arguments
-from gainrl.trainer import ScheduledGRPOTrainer, training_dataset
+from gainrl.training import ScheduledGRPOTrainer, training_dataset, trl_arguments
 from speed.report import publish
 
 WARM_STEPS = 4

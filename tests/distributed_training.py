@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from gainrl.config import Execution
+from gainrl.runs.experiment import Execution
 from tests.test_resume import config_of, train
 
 

@@ -1,10 +1,15 @@
 """What the tests of launchers share: a small experiment that also works in other processes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.base import load_experiment
-from gainrl.config import Experiment, RunConfig
+from experiments import load_experiment
+from gainrl.launch import Debug, run_all
+from gainrl.launch.outcome import Failure
 from gainrl.models.loading import LoadedModel
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Experiment
+from gainrl.runs.plan import plan_runs
 
 
 def small_experiment(
@@ -33,3 +38,10 @@ def _shrink(run: RunConfig, model: str, steps: int) -> RunConfig:
         "evaluation": {"every": 3, "max_completion_tokens": 4},
     }
     return RunConfig.model_validate({**run.model_dump(), **changes})
+
+
+def run_experiment(
+    experiment: Experiment, *, cells: Sequence[str], seeds: Sequence[int], runs_dir: Path, overwrite: bool = False
+) -> list[Failure]:
+    """Every (seed, cell) in this process, one after the other."""
+    return run_all(plan_runs(experiment, cells=cells, seeds=seeds, runs_dir=runs_dir), Debug(), overwrite)

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
+from analysis import patterns
 from analysis.angle_gradient import (
     ANGLES,
     FEATURES,
@@ -16,7 +17,7 @@ from analysis.angle_gradient import (
     verdict,
 )
 from gainrl.errors import InputError
-from gainrl.seeding import generator
+from gainrl.rng import generator
 from paper_figures import angle_scatter, cosine_layers, layer_profile, rank_matrix, style, training_patterns
 
 BOTH = "partial: log length and difficulty"
@@ -404,38 +405,38 @@ def test_a_problem_is_solved_from_where_it_stays_solved():
         [{"problem_id": name, "step": step, "correct": was} for name, row in correct.items()
          for step, was in zip((0, 50, 100), row, strict=True)]
     )  # fmt: skip
-    assert training_patterns.solved_for_good(frame).to_dict() == {
+    assert patterns.solved_for_good(frame).to_dict() == {
         "always": 0, "relapsed": 100, "lost": 101, "never": 101, "late": 50
     }  # fmt: skip
 
 
 def test_the_summary_of_a_training_and_its_words():
     frame = train()
-    table = training_patterns.summary(frame).set_index("quantity")
+    table = patterns.summary(frame).set_index("quantity")
     assert table.value["rise of c_intra"] == pytest.approx(0.1)
     assert table.low["rise of c_inter"] < 0 < table.high["rise of c_inter"]
     start = frame[frame.step == 0].set_index("problem_id").angle
-    expected = scipy_stats.spearmanr(start, training_patterns.solved_for_good(frame)[start.index]).statistic
+    expected = scipy_stats.spearmanr(start, patterns.solved_for_good(frame)[start.index]).statistic
     assert table.value["angle and step solved"] == pytest.approx(expected)
     last = frame[frame.step == 30].set_index("problem_id").neuron_agreement
-    expected = scipy_stats.spearmanr(last, training_patterns.solved_for_good(frame)[last.index]).statistic
+    expected = scipy_stats.spearmanr(last, patterns.solved_for_good(frame)[last.index]).statistic
     assert table.value["neuron_agreement and step solved"] == pytest.approx(expected)
     assert table.value["rise of neuron_agreement"] == pytest.approx((last - 0.5).mean())
     assert set(table.n) == {80}
-    text = training_patterns.words(table.reset_index())
+    text = patterns.words(table.reset_index())
     assert "C_intra rises" in text
     assert "C_inter cannot be told to move" in text
     assert "neuron agreement rises" in text
     assert "higher angle at the first step are solved for good earlier" in text
     assert "higher neuron agreement at the last step are solved for good earlier" in text
 
-    opposite = training_patterns.words(training_patterns.summary(train(rise=-0.1, earlier=-1.0)))
+    opposite = patterns.words(patterns.summary(train(rise=-0.1, earlier=-1.0)))
     assert "C_intra falls" in opposite
     assert "solved for good later" in opposite
 
 
 def test_a_training_of_one_step_says_nothing_of_rises():
-    assert not training_patterns.summary(train(steps=(0,))).quantity.str.startswith("rise").any()
+    assert not patterns.summary(train(steps=(0,))).quantity.str.startswith("rise").any()
 
 
 def test_the_figure_of_a_training(tmp_path):
@@ -468,7 +469,7 @@ def test_the_interval_of_a_mean_over_pairs_is_that_of_resampled_problems():
 
     resampled = [mean_over_pairs(rng.integers(120, size=120)) for _ in range(4000)]
     each = (pairs.sum(1) - pairs.diagonal()) / 119
-    pseudo = np.array(training_patterns._jackknifed(each.tolist()))
+    pseudo = np.array(patterns._jackknifed(each.tolist()))
     assert pseudo.mean() == pytest.approx(mean_over_pairs(np.arange(120)))
     assert pseudo.std() / 120**0.5 == pytest.approx(np.std(resampled), rel=0.1)
 
@@ -476,6 +477,6 @@ def test_the_interval_of_a_mean_over_pairs_is_that_of_resampled_problems():
 def test_a_training_of_a_model_without_neurons_has_all_the_rest():
     frame = train().assign(neuron_agreement=np.nan)
     quantities = ["rise of c_intra", "rise of c_inter", "angle and step solved"]
-    assert training_patterns.summary(frame).quantity.tolist() == quantities
+    assert patterns.summary(frame).quantity.tolist() == quantities
     figure = training_patterns.plot(training_patterns.data(frame))
     assert {ax.get_ylabel() for ax in figure.axes} == {"C_intra", "C_inter", "accuracy, greedy (%)"}

@@ -12,17 +12,19 @@ import torch
 from lm_eval.tasks import TaskManager
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from gainrl.benchmarks import BENCHMARKS, FOLDER, load_benchmark
 from gainrl.errors import InputError
-from gainrl.evaluate import benchmarks
-from gainrl.evaluate.benchmarks import Sampling, evaluate_benchmark
-from gainrl.evaluate.statistics import summarize_samples
-from gainrl.generators import Completion, HfGenerator, VllmGenerator, end_tokens, generator_of
+from gainrl.evaluation import harness as benchmarks
+from gainrl.evaluation.benchmarks import BENCHMARKS, TASKS, load_benchmark
+from gainrl.evaluation.harness import Sampling, evaluate_benchmark
+from gainrl.evaluation.summary import summarize_samples
+from gainrl.models.generation import Completion, end_tokens
+from gainrl.models.generation.hf import HfBackend, hf_backend
+from gainrl.models.generation.vllm import VllmBackend
 from gainrl.prompts import Prompt, encode_prompts
 from tests.test_cli import folder, gainrl  # noqa: F401
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-GENERATED = {name for name, benchmark in BENCHMARKS.items() if not benchmark.stems}
+GENERATED = {name for name, benchmark in BENCHMARKS.items() if not benchmark.files}
 
 
 def silent(what: str, done: int, of: int) -> None:
@@ -30,8 +32,9 @@ def silent(what: str, done: int, of: int) -> None:
 
 
 class Scripted:
-    """An engine that knows the answers: it writes what it is told, and keeps the prompts that it was given."""
+    """A backend that knows the answers: it writes what it is told, and keeps the prompts that it was given."""
 
+    name = "scripted"
     context = 256
 
     def __init__(self, tokenizer, texts):
@@ -73,7 +76,7 @@ def test_rows_are_graded_samples_in_the_sets_order(tiny, problems, tmp_path, mon
     monkeypatch.setattr(benchmarks, "CHUNK", 5)
     engine = Scripted(tiny.tokenizer, [f"\\boxed{{{p.answer}}}" for p in problems.problems])
     table = run(tiny, problems, tmp_path, engine)
-    assert tuple(table.columns) == benchmarks.COLUMNS
+    assert tuple(table.columns) == benchmarks.SAMPLE_COLUMNS
     assert table.problem_id.tolist() == problems.ids
     assert table.correct.all()
     assert set(table.reason) == {"match"}
@@ -92,8 +95,8 @@ def test_several_samples_keep_their_numbers(tiny, problems, tmp_path):
 
 def test_what_is_finished_is_kept_and_not_asked_again(tiny, problems, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmarks, "CHUNK", 4)
-    whole = run(tiny, problems, tmp_path / "whole", generator_of(tiny.model, tiny.tokenizer), Sampling(2, 1.0, 5))
-    engine, calls = generator_of(tiny.model, tiny.tokenizer), []
+    whole = run(tiny, problems, tmp_path / "whole", hf_backend(tiny.model, tiny.tokenizer), Sampling(2, 1.0, 5))
+    engine, calls = hf_backend(tiny.model, tiny.tokenizer), []
 
     def breaks(prompts, **settings):
         calls.append(len(prompts))
@@ -116,7 +119,7 @@ def test_what_is_finished_is_kept_and_not_asked_again(tiny, problems, tmp_path, 
 
 
 def test_truncated_answers_are_counted_as_such(tiny, problems, tmp_path):
-    table = run(tiny, problems, tmp_path, generator_of(tiny.model, tiny.tokenizer), Sampling(max_completion_tokens=1))
+    table = run(tiny, problems, tmp_path, hf_backend(tiny.model, tiny.tokenizer), Sampling(max_completion_tokens=1))
     assert table.truncated.all()
     assert set(table.reason) == {"truncated"}
     summary = summarize_samples(table)
@@ -171,9 +174,9 @@ def test_golds_that_cannot_be_read_count_as_wrong_unless_left_out():
 def test_every_benchmark_is_a_task_of_plain_lm_eval_with_the_suites_prompt(tmp_path):
     for name, benchmark in BENCHMARKS.items():
         rows = [{"question": "What is 1 + 1?", "answer": "2", "id": name}]
-        if benchmark.stems:
-            (tmp_path / f"{benchmark.stems[0]}.json").write_text(json.dumps(rows))
-    manager = TaskManager(include_defaults=False, include_path=str(FOLDER), metadata={"data_dir": str(tmp_path)})
+        if benchmark.files:
+            (tmp_path / f"{benchmark.files[0]}.json").write_text(json.dumps(rows))
+    manager = TaskManager(include_defaults=False, include_path=str(TASKS), metadata={"data_dir": str(tmp_path)})
     group = manager.load(["gainrl"])["tasks"]
     assert {name.removeprefix("gainrl_") for name in group} == set(BENCHMARKS) - GENERATED
     alone = manager.load([f"gainrl_{name}" for name in GENERATED])["tasks"]
@@ -217,7 +220,7 @@ def test_every_end_token_ends_a_completion(tiny):
         7,
         9,
     ]
-    engine = generator_of(tiny.model, tiny.tokenizer)
+    engine = hf_backend(tiny.model, tiny.tokenizer)
     for completion in engine([[6, 8, 10]] * 20, max_tokens=40, temperature=1.0, seed=0):
         assert completion.truncated == (completion.ids[-1] not in engine.end_tokens)
         assert not set(completion.ids[:-1]) & set(engine.end_tokens)
@@ -242,7 +245,7 @@ def test_a_batch_that_begins_alike_is_answered_as_its_prompts_are_alone(family):
     ends = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
     config = AutoConfig.for_model(family.split(",")[0], **small, **ends, **FAMILIES[family], initializer_range=0.5)
     torch.manual_seed(0)
-    engine = HfGenerator(AutoModelForCausalLM.from_config(config).eval(), [1], 0)
+    engine = HfBackend(AutoModelForCausalLM.from_config(config).eval(), [1], 0)
     own = ([20], [21, 22], list(range(30, 42)), [9])
     prompts = [[*range(3, 3 + alike), *rest] for alike in (5, 7) for rest in own]
     assert engine._shared(prompts) == (0 if "window" in family else 5)
@@ -253,7 +256,7 @@ def test_a_batch_that_begins_alike_is_answered_as_its_prompts_are_alone(family):
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_the_models_own_generation_settings_change_nothing(tiny, temperature):
-    engine = generator_of(tiny.model, tiny.tokenizer)
+    engine = hf_backend(tiny.model, tiny.tokenizer)
     prompts = [[6, 8, 10 + row] for row in range(20)]
     plain = engine(prompts, max_tokens=12, temperature=temperature, seed=0)
     theirs = tiny.model.generation_config
@@ -287,7 +290,7 @@ def fake_vllm(monkeypatch):
 
 
 def test_vllm_is_asked_for_plain_sampling_in_the_given_type_and_context(fake_vllm):
-    generator = VllmGenerator("folder", [7, 9], 256, "bfloat16", max_num_seqs=3)
+    generator = VllmBackend("folder", [7, 9], 256, "bfloat16", max_num_seqs=3)
     completions = generator([[1, 2], np.array([5])], max_tokens=8, temperature=0.5, seed=40)
     assert completions == [Completion([3, 4, 7], False)] * 2
     settings = generator.engine.settings
@@ -305,7 +308,7 @@ def test_vllm_is_asked_for_plain_sampling_in_the_given_type_and_context(fake_vll
 
 
 def test_vllms_finish_reasons_are_told_apart(fake_vllm, monkeypatch):
-    generator = VllmGenerator("folder", [7, 9], 256, "float32")
+    generator = VllmBackend("folder", [7, 9], 256, "float32")
 
     def finish(ids, reason):
         monkeypatch.setattr(FakeLLM, "written", SimpleNamespace(token_ids=ids, finish_reason=reason))

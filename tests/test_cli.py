@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.base import load_experiment
+from experiments import load_experiment
 from gainrl.cli import main
 from gainrl.cli.experiments import Changes
-from gainrl.probe import Scores
+from gainrl.scoring import Scores
 from tests.test_comparison import write_runs
 
 

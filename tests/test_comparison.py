@@ -10,9 +10,9 @@ from analysis.paper import against_paper, paper
 from analysis.rendering import latex, markdown
 from analysis.runs import MEAN, Runs, baseline_of, finished_runs, shares_problems
 from analysis.tables import grids
-from experiments.base import load_experiment
+from experiments import load_experiment
 from gainrl.errors import InputError
-from gainrl.records import RunFolder
+from gainrl.runs.records import RunFolder
 from paper_figures import ablation
 
 CURVES = {

@@ -3,11 +3,11 @@ import typing
 import pytest
 from pydantic import ValidationError
 
-from experiments.base import load_experiment
-from gainrl import config
-from gainrl.config import RunConfig, ScheduleConfig
+from experiments import load_experiment
+from gainrl.angle import DEFINITIONS
+from gainrl.runs import config
+from gainrl.runs.config import RunConfig, ScheduleConfig
 from gainrl.schedules import SCHEDULES, Ordered
-from gainrl.signal import DEFINITIONS
 
 
 @pytest.fixture
@@ -61,9 +61,12 @@ def test_a_schedule_is_one_class_and_one_registry_line(monkeypatch):
         ({"schedule": {"name": "adarft", "order": "angle"}}, "valid: difficulty"),
         (
             {"schedule": {"name": "gaussian", "order": "angle", "options": {"sigm": 1}}},
-            "Gaussian option sigm: Extra inputs are not permitted; valid: sigma, alpha",
+            "schedule 'gaussian', option sigm: Extra inputs are not permitted; valid: sigma, alpha",
         ),
-        ({"schedule": {"name": "gaussian", "order": "angle", "options": {"sigma": "wide"}}}, "Gaussian option sigma"),
+        (
+            {"schedule": {"name": "gaussian", "order": "angle", "options": {"sigma": "wide"}}},
+            "schedule 'gaussian', option sigma",
+        ),
         ({"sede": 1}, "sede"),
         ({"problems": {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 32}}, "prompts_per_epoch is 64"),
         ({"evaluation": {"every": 5, "max_completion_tokens": 10}}, "evaluation allows shorter completions"),

@@ -8,22 +8,22 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
 from analysis.patterns import over_seeds
-from experiments import ablate_update, cells
-from experiments.base import NO_EXPERIMENTS, SCALES, experiment_names, follow_up, load_experiment, scales
-from gainrl.benchmarks import BENCHMARKS
-from gainrl.config import Experiment
+from experiments import SCALES, SHARED, ablate_update, cells, experiment_names, load_experiment, scales
+from gainrl.cli.follow_ups import FOLLOW_UPS
 from gainrl.errors import InputError
-from gainrl.launch import run_experiment
+from gainrl.evaluation.benchmarks import BENCHMARKS
 from gainrl.models import MODELS
 from gainrl.models.tiny import tiny_tokenizer
 from gainrl.problems import load_problems, problem_sets
 from gainrl.problems.hub import HUB_SETS
+from gainrl.runs.experiment import Experiment
 from gainrl.schedules import SCHEDULES
-from gainrl.train import trl_arguments
-from tests.test_train import shrink
+from gainrl.training import trl_arguments
+from tests.launching import run_experiment
+from tests.test_run import shrink
 
 ALL = [(name, scale) for name in experiment_names() for scale in scales(name)]
-COLUMNS = {
+HUB_COLUMNS = {
     "gsm8k": {"question", "answer"},
     "gsm8k-test": {"question", "answer"},
     "math500": {"problem", "answer", "level", "subject", "unique_id"},
@@ -44,7 +44,7 @@ def test_every_table_of_the_paper_is_an_experiment():
         "main_table", "single_dataset", "data_efficiency", "ablate_schedule", "ablate_schedule_lists", "ablate_signal",
         "ablate_update", "ablate_hyperparameters", "algorithms", "patterns", "angle_gradient", "scoring_cost", "quickstart",
     }  # fmt: skip
-    assert not NO_EXPERIMENTS & set(experiment_names())
+    assert not SHARED & set(experiment_names())
     assert all(
         scales(name) == SCALES for name in experiment_names() if name not in ("quickstart", "ablate_schedule_lists")
     )
@@ -170,9 +170,9 @@ def test_sequences_of_the_math_models_fit_their_context():
 
 
 def test_sets_of_the_hub_have_the_columns_that_are_read():
-    assert set(COLUMNS) == set(HUB_SETS)
+    assert set(HUB_COLUMNS) == set(HUB_SETS)
     for name, hub_set in HUB_SETS.items():
-        assert {hub_set.question, hub_set.answer} <= COLUMNS[name], name
+        assert {hub_set.question, hub_set.answer} <= HUB_COLUMNS[name], name
 
 
 def test_an_order_by_difficulty_has_a_set_that_knows_it():
@@ -180,7 +180,7 @@ def test_an_order_by_difficulty_has_a_set_that_knows_it():
         for cell, run in load_experiment(name, scale).cells.items():
             train = run.problems.train
             if run.schedule.order == "difficulty" and train in HUB_SETS:
-                assert HUB_SETS[train].difficulty or "difficulty" in COLUMNS[train], (name, cell)
+                assert HUB_SETS[train].difficulty or "difficulty" in HUB_COLUMNS[train], (name, cell)
 
 
 def test_accelerates_files_are_read_and_shared_out_over_the_gpus_of_the_plan():
@@ -232,7 +232,7 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_follow_up_leaves_its_files_and_keeps_what_is_there(name, small, tmp_path):
-    plan, measure, told = small(name), follow_up(name), []
+    plan, measure, told = small(name), FOLLOW_UPS[name], []
     said = measure(plan, tmp_path, lambda what, done, of: told.append(what))
     folder = tmp_path / name
     assert {file for file in FILES[name] if (folder / file).exists()} == FILES[name]
@@ -255,7 +255,7 @@ def test_patterns_are_summarized_over_seeds(tmp_path):
 
 
 def test_most_experiments_are_their_runs_alone():
-    assert {name for name in experiment_names() if follow_up(name)} == set(FILES)
+    assert set(FOLLOW_UPS) == set(FILES) <= set(experiment_names())
 
 
 def test_unknown_names_list_the_valid_ones():

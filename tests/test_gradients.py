@@ -16,9 +16,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from trl import GRPOConfig, GRPOTrainer
 
 from gainrl.errors import InputError
-from gainrl.gradients import decompose, gram, pairwise_norm, squared_gradient_norms, variance_shares
 from gainrl.problems import load_problems
-from gainrl.trainer import training_dataset
+from gainrl.studies.gradients import decompose, gram, pairwise_norm, squared_gradient_norms, variance_shares
+from gainrl.training import training_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +125,7 @@ def test_norms_of_every_parameter_are_those_of_one_backward_pass_a_sample(name, 
 def test_derived_norms_do_not_depend_on_how_many_gradients_are_held_at_once(monkeypatch):
     model, inputs = make("opt"), batch([9, 5, 7])
     expected = squared_gradient_norms(model, *inputs)
-    monkeypatch.setattr("gainrl.gradients.rules._LARGEST_GRADIENTS", 1)
+    monkeypatch.setattr("gainrl.studies.gradients.rules._LARGEST_GRADIENTS", 1)
     assert_same(squared_gradient_norms(model, *inputs), expected)
 
 

@@ -11,16 +11,17 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from gainrl.config import Execution, RunConfig
 from gainrl.errors import InputError
-from gainrl.launch import Debug, Local, plan_runs, run_all
+from gainrl.launch import Debug, Local, run_all
 from gainrl.launch.estimate import describe
-from gainrl.launch.failure import Failure
 from gainrl.launch.job import accelerate_command
-from gainrl.launch.plan import unfinished
-from gainrl.launch.progress import Progress, ProgressFile, read_progress
+from gainrl.launch.outcome import Failure
 from gainrl.launch.watch import Watch, table
-from gainrl.records import RunFolder
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Execution
+from gainrl.runs.plan import plan_runs, unfinished
+from gainrl.runs.records import RunFolder
+from gainrl.runs.state import ProgressFile, RunState, read_state
 from tests.launching import small_experiment
 from tests.test_cli import gainrl
 
@@ -136,7 +137,7 @@ def test_ctrl_c_ends_local_jobs_after_a_checkpoint_and_the_same_command_goes_on(
     (run,) = plan(small_experiment(tiny, tmp_path, steps=400), tmp_path, "grpo")
 
     def interrupt() -> None:
-        if read_progress(run.home).done >= 5:
+        if read_state(run.home).done >= 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -153,7 +154,7 @@ def test_a_killed_local_job_is_a_failure(tiny, tmp_path):
     killed = []
 
     def kill() -> None:
-        if read_progress(run.home).done >= 5 and not killed:
+        if read_state(run.home).done >= 5 and not killed:
             lock = subprocess.run(["pgrep", "-f", f"submitit.core._submit.*{tmp_path}"], capture_output=True, text=True)
             killed.extend(map(int, lock.stdout.split()))
             for process in killed:
@@ -176,7 +177,7 @@ def test_accelerate_starts_the_command_that_trains_this_run(experiment, tmp_path
     command = accelerate_command(run)
     text = " ".join(command)
     assert command[0] == sys.executable
-    assert "experiments/accelerate/fsdp.yaml --num_processes 4" in text
+    assert "gainrl/launch/accelerate/fsdp.yaml --num_processes 4" in text
     again = f"-m gainrl.cli train small --cell grpo --seed 0 --scale paper --runs-dir {tmp_path / 'runs'}"
     assert text.endswith(again)
 
@@ -195,13 +196,13 @@ def test_the_dry_run_estimates_from_finished_runs_with_the_same_model(experiment
 
 def test_progress_is_read_from_files_that_are_being_written(experiment, tmp_path):
     (run,) = plan(experiment, tmp_path, "gainrl")
-    assert read_progress(run.home) == Progress("waiting")
+    assert read_state(run.home) == RunState("waiting")
     folder = RunFolder(run.home)
     folder.start(run.config)
-    assert read_progress(run.home) == Progress("starting")
+    assert read_state(run.home) == RunState("starting")
     write = ProgressFile(run.home)
     write("warm-up", 0, 10)
-    assert read_progress(run.home) == Progress("warm-up", 0, 10)
+    assert read_state(run.home) == RunState("warm-up", 0, 10)
     write("training", 1, 4)
     time.sleep(0.01)
     write("training", 4, 4)
@@ -211,18 +212,18 @@ def test_progress_is_read_from_files_that_are_being_written(experiment, tmp_path
     folder.append_metrics({"step": 3, "mu": 7.0})
     with (run.home / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "m')
-    now = read_progress(run.home)
+    now = read_state(run.home)
     assert (now.state, now.done, now.of, now.accuracy, now.mu) == ("training", 4, 4, 0.375, 7.0)
     assert now.seconds_each > 0
     assert now.seconds_left == 0
     (run.home / "progress.json").write_text('{"what": "tr')
-    assert read_progress(run.home).state == "starting"
+    assert read_state(run.home).state == "starting"
 
 
 def test_the_table_shows_running_runs_first_and_counts_what_has_no_room(experiment, tmp_path):
     runs = plan(experiment, tmp_path, seeds=(0, 1))
-    seen = {run.label: Progress("finished", 4, 4, 0.5) for run in runs}
-    seen["gainrl seed 1"] = Progress("training", 2, 4, 0.41, 12.0, 60.0)
+    seen = {run.label: RunState("finished", 4, 4, 0.5) for run in runs}
+    seen["gainrl seed 1"] = RunState("training", 2, 4, 0.41, 12.0, 60.0)
     console = Console(file=StringIO(), width=100)
     console.print(table("small", runs, seen, rows=2))
     text = console.file.getvalue()
@@ -263,7 +264,7 @@ def test_a_failure_shows_the_end_of_its_log(experiment, tmp_path):
 def command_line(experiment, monkeypatch, capsys, *arguments):
     """Exit code, stdout and stderr of `gainrl` where the small experiment is the only one."""
     monkeypatch.setattr("gainrl.cli.experiments.load_plan", lambda name, scale: experiment)
-    monkeypatch.setattr("experiments.base.follow_up", lambda name: None)
+    monkeypatch.setattr("gainrl.cli.follow_ups.FOLLOW_UPS", {})
     return gainrl(monkeypatch, capsys, *arguments)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gainrl.grading import grade
 from gainrl.problems import FAMILIES, load_problems
-from gainrl.problems.generated import LEVELS, content_of, difficulty_of
+from gainrl.problems.family import LEVELS, content_of, difficulty_of
 from gainrl.problems.lists import KINDS, sloppy_examples, sloppy_solution
 
 

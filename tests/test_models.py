@@ -6,8 +6,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, BertModel
 
 from gainrl.errors import InputError
-from gainrl.generators import generator_of
 from gainrl.models import SHAPES, TINY_RECIPES, TinyRecipe
+from gainrl.models.generation.hf import hf_backend
 from gainrl.models.loading import load_model, load_tokenizer, weights_hash
 from gainrl.models.text import text_model
 from gainrl.models.tiny import make_tiny_model, random_tiny_model, tiny_tokenizer
@@ -171,7 +171,7 @@ def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
     from pathlib import Path
 
     from experiments.cells import TINY_COMPLETION
-    from gainrl.evaluate import HeldOut
+    from gainrl.evaluation import HeldOut
     from gainrl.problems.base import ProblemSet
 
     loaded = load_model(name, cache=Path("runs/shared/models"), seed=0)
@@ -182,7 +182,7 @@ def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
         settings = {"context": loaded.context, "max_completion_tokens": TINY_COMPLETION[family], "batch_size": 600}
         return (
             HeldOut(problems, Prompt(), loaded.tokenizer, **settings)
-            .evaluate(generator_of(loaded.model, loaded.tokenizer))
+            .evaluate(hf_backend(loaded.model, loaded.tokenizer))
             .value
         )
 

@@ -9,11 +9,11 @@ from analysis.comparison import compare
 from analysis.control import against_control
 from analysis.orders import order_correlations
 from analysis.runs import finished_runs
-from gainrl.probe import Scores
-from gainrl.probe.scores import COLUMNS
 from gainrl.problems import load_problems
-from gainrl.records import RunFolder
+from gainrl.runs.records import RunFolder
 from gainrl.schedules import ORDERS
+from gainrl.scoring import Scores
+from gainrl.scoring.scores import SCORE_COLUMNS
 from paper_figures import ablation, drawn_ranks, learning_curves, of_experiment, steps_to_target, style
 from paper_figures import order_correlations as order_figure
 from tests.test_comparison import CURVES, cell_of, table_of, write_runs
@@ -126,7 +126,7 @@ def shared_scores(root, problems, *, model, definition="paper", sign=1.0):
     angle = {"c_intra": -sign * length_N, "c_inter": np.cos(length_N), "angle": -sign * length_N}
     table = pd.DataFrame({"problem_id": problems.ids, **angle, "question_tokens": length_N, "prefix_tokens": 3})
     metadata = {"model": model, "problem_set": problems.fingerprint, "definition": definition, "layer": "-1"}
-    Scores(table[list(COLUMNS)], metadata).save(root / "shared" / "scores" / f"{model}-{definition}.parquet")
+    Scores(table[list(SCORE_COLUMNS)], metadata).save(root / "shared" / "scores" / f"{model}-{definition}.parquet")
 
 
 def test_orders_are_compared_where_runs_share_their_scores(tmp_path):

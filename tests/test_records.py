@@ -3,9 +3,10 @@ import json
 import pandas as pd
 import pytest
 
-from experiments.base import load_experiment
+from experiments import load_experiment
 from gainrl.errors import InputError
-from gainrl.records import RunFolder, find_run, write_atomically
+from gainrl.files import write_atomically
+from gainrl.runs.records import RunFolder, find_run
 
 
 @pytest.fixture

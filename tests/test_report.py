@@ -13,7 +13,7 @@ from analysis.report import page, section
 from analysis.runs import finished_runs, unfinished_runs
 from analysis.tables import grids
 from analysis.verdict import verdict
-from gainrl.records import RunFolder
+from gainrl.runs.records import RunFolder
 from tests.test_comparison import CURVES, write_runs
 
 NO_ORDERS = pd.DataFrame()

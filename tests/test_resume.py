@@ -16,30 +16,33 @@ import pytest
 import torch
 from filelock import FileLock
 
-from experiments.base import load_experiment
-from gainrl.config import Execution, RunConfig
+from experiments import load_experiment
 from gainrl.errors import InputError
-from gainrl.records import Report, RunFolder
-from gainrl.seeding import generator
-from gainrl.train import Interrupted, train_run
-from gainrl.trainer import checkpoints
+from gainrl.progress import Report
+from gainrl.rng import generator
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Execution
+from gainrl.runs.records import RunFolder
+from gainrl.training import checkpoints
+from gainrl.training.interruption import Interrupted
+from gainrl.training.run import train_run
 from tests.test_cli import gainrl as gainrl_command
 
 EVERY = Execution(checkpoint_every=2)
 PHASES = {
-    "scoring": "gainrl.probe.engine.concentration",
-    "generation": "gainrl.trainer.ScheduledGRPOTrainer._generate_single_turn",
-    "loss": "gainrl.trainer.ScheduledGRPOTrainer._compute_loss",
+    "scoring": "gainrl.scoring.prefill.concentration",
+    "generation": "gainrl.training.ScheduledGRPOTrainer._generate_single_turn",
+    "loss": "gainrl.training.ScheduledGRPOTrainer._compute_loss",
     "optimizer": "torch.optim.AdamW.step",
-    "evaluation": "gainrl.evaluate.HeldOut.evaluate",
-    "draws": "gainrl.records.RunFolder.write_draws",
-    "checkpoint, begun": "gainrl.trainer.ScheduledGRPOTrainer._save_rng_state",
-    "checkpoint, unnamed": "gainrl.trainer.checkpoints.write_manifest",
+    "evaluation": "gainrl.evaluation.heldout.HeldOut.evaluate",
+    "draws": "gainrl.runs.records.RunFolder.write_draws",
+    "checkpoint, begun": "gainrl.training.ScheduledGRPOTrainer._save_rng_state",
+    "checkpoint, unnamed": "gainrl.training.checkpoints.write_manifest",
     "checkpoint, older ones": "shutil.rmtree",
-    "end": "gainrl.records.RunFolder.finish",
+    "end": "gainrl.runs.records.RunFolder.finish",
 }
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["gainrl.train", "gainrl.probe", "tests.test_resume"])
+processes.set_forkserver_preload(["gainrl.training", "gainrl.scoring", "tests.test_resume"])
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def token_parity(completion_ids, **columns) -> list[float]:
 
 
 def train(config: RunConfig, root: Path, execution: Execution = EVERY, report: Report = silent) -> RunFolder:
-    with patch("gainrl.train.run.accuracy_reward", token_parity):
+    with patch("gainrl.training.run.accuracy_reward", token_parity):
         train_run(config, root / "run", root / "shared", report, execution=execution)
     return RunFolder(root / "run")
 
@@ -263,7 +266,7 @@ def test_only_the_newest_checkpoints_are_kept_and_none_of_a_finished_run(model, 
         keep(unfinished, folder)
         seen.append(sorted(path.name for path in folder.iterdir() if path.name.startswith("checkpoint-")))
 
-    monkeypatch.setattr("gainrl.trainer.scheduled.keep", watch)
+    monkeypatch.setattr("gainrl.training.trainer.keep", watch)
     folder = train(config_of(model), tmp_path, Execution(checkpoint_every=1))
     names = [f"checkpoint-{step}" for step in range(1, 8)]
     assert seen == [names[max(0, last - 2) : last] for last in range(1, 8)]

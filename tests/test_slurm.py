@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from gainrl.config import SlurmOptions
-from gainrl.launch import Slurm, plan_runs, run_all
-from gainrl.launch.progress import read_progress
-from gainrl.records import RunFolder
+from gainrl.launch import Slurm, run_all
+from gainrl.runs.experiment import SlurmOptions
+from gainrl.runs.plan import plan_runs
+from gainrl.runs.records import RunFolder
+from gainrl.runs.state import read_state
 from tests.launching import small_experiment
 
 pytestmark = pytest.mark.slurm
@@ -32,7 +33,7 @@ def in_the_middle(run, command: Callable[[str], list[str]]) -> None:
     """Once, when the run has come some way: the command, given the id of its job."""
 
     def wait() -> None:
-        while read_progress(run.home).state != "training" or read_progress(run.home).done < 20:
+        while read_state(run.home).state != "training" or read_state(run.home).done < 20:
             time.sleep(0.05)
         (record,) = (run.runs_dir / "shared" / "jobs").glob("*.json")
         subprocess.run(command(json.loads(record.read_text())["job"]), check=True)

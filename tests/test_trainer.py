@@ -6,10 +6,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from gainrl.errors import InputError
 from gainrl.grading import accuracy_reward
-from gainrl.probe import score_problems
 from gainrl.problems import load_problems
 from gainrl.schedules import Feedback, Gaussian, Schedule, Uniform
-from gainrl.trainer import ROW, ScheduledGRPOTrainer, training_dataset
+from gainrl.scoring import score_problems
+from gainrl.training.trainer import ROW, ScheduledGRPOTrainer, training_dataset
 
 
 def arguments(tmp_path, **changes):
@@ -141,13 +141,13 @@ def test_the_hooks_angle_is_of_the_weights_in_training(tiny, tmp_path, problems)
 
 
 def test_a_schedule_without_angle_pays_for_none(tiny, tmp_path, problems, monkeypatch):
-    monkeypatch.setattr("gainrl.trainer.scheduled.capture", None)
-    monkeypatch.setattr("gainrl.trainer.scheduled.encode_prompts", None)
+    monkeypatch.setattr("gainrl.training.trainer.capture", None)
+    monkeypatch.setattr("gainrl.training.trainer.encode_prompts", None)
     make(tiny, tmp_path, problems, Gaussian(np.arange(16), angle_term=False), max_steps=1).train()
 
 
 def test_a_schedule_that_wants_the_angle_gets_no_step_otherwise(tiny, tmp_path, problems, monkeypatch):
-    monkeypatch.setattr("gainrl.trainer.scheduled.capture", None)
+    monkeypatch.setattr("gainrl.training.trainer.capture", None)
     with pytest.raises(TypeError):
         make(tiny, tmp_path, problems, Gaussian(np.arange(16)), max_steps=1).train()
 

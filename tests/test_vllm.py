@@ -10,17 +10,18 @@ import pandas as pd
 import pytest
 import torch
 
-from gainrl.benchmarks import BENCHMARKS, load_benchmark
 from gainrl.errors import InputError
-from gainrl.evaluate.benchmarks import Sampling, evaluate_benchmark
-from gainrl.generators import VllmGenerator, generator_of
+from gainrl.evaluation.benchmarks import BENCHMARKS, load_benchmark
+from gainrl.evaluation.harness import Sampling, evaluate_benchmark
 from gainrl.models import SHAPES
+from gainrl.models.generation.hf import hf_backend
+from gainrl.models.generation.vllm import VllmBackend
 from gainrl.models.loading import load_model
 from gainrl.models.supervised import supervise
 from gainrl.models.text import bpe_tokenizer, random_model
 from gainrl.problems import load_problems
 from gainrl.prompts import Prompt, encode_prompts
-from gainrl.records import RunFolder
+from gainrl.runs.records import RunFolder
 from tests.test_benchmarks import SHARED, silent
 from tests.test_cli import gainrl
 
@@ -78,8 +79,8 @@ def loaded(folder):
 
 @pytest.fixture(scope="module")
 def engines(folder, loaded):
-    hf = generator_of(loaded.model, loaded.tokenizer)
-    return {"hf": hf, "vllm": VllmGenerator(str(folder), hf.end_tokens, hf.context, "float32")}
+    hf = hf_backend(loaded.model, loaded.tokenizer)
+    return {"hf": hf, "vllm": VllmBackend(str(folder), hf.end_tokens, hf.context, "float32")}
 
 
 def tables(engines, loaded, questions, out: Path, sampling: Sampling, names=NAMES, backends=("hf", "vllm")):
@@ -184,7 +185,7 @@ def test_vllm_has_the_type_and_the_context_that_were_asked_for(engines, folder):
     config = engines["vllm"].engine.llm_engine.model_config
     assert (config.dtype, config.max_model_len) == (torch.float32, CONTEXT)
     with pytest.raises(InputError, match=f"vLLM cannot serve .*{CONTEXT}"):
-        VllmGenerator(str(folder), [0], CONTEXT + 1, "float32")
+        VllmBackend(str(folder), [0], CONTEXT + 1, "float32")
 
 
 def test_the_command_goes_on_after_its_engine_was_killed(folder, data, tmp_path, monkeypatch, capfd):
@@ -192,7 +193,7 @@ def test_the_command_goes_on_after_its_engine_was_killed(folder, data, tmp_path,
     arguments += ["--limit", "8", "--max-completion-tokens", str(TOKENS), "--dtype", "bfloat16"]
     arguments += ["--out", str(tmp_path / "evals")]
     before, calls, types = set(multiprocessing.active_children()), [], set()
-    answer = VllmGenerator.__call__
+    answer = VllmBackend.__call__
 
     def answer_until_killed(self, prompts, **settings):
         calls.append(len(prompts))
@@ -202,7 +203,7 @@ def test_the_command_goes_on_after_its_engine_was_killed(folder, data, tmp_path,
                 process.kill()
         return answer(self, prompts, **settings)
 
-    monkeypatch.setattr(VllmGenerator, "__call__", answer_until_killed)
+    monkeypatch.setattr(VllmBackend, "__call__", answer_until_killed)
     code, _, err = gainrl(monkeypatch, capfd, *arguments)
     assert code == 2
     assert err.splitlines()[-1].startswith(

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-from experiments.base import load_experiment
-from gainrl.config import RunConfig
-from gainrl.evaluate import HeldOut
-from gainrl.generators import generator_of
+from experiments import load_experiment
+from gainrl.evaluation import HeldOut
+from gainrl.models.generation.hf import hf_backend
 from gainrl.models.loading import load_model
 from gainrl.problems import load_problems
-from gainrl.records import RunFolder
-from gainrl.train import train_run
+from gainrl.runs.config import RunConfig
+from gainrl.runs.records import RunFolder
+from gainrl.training.run import train_run
 
 STEPS, TOKENS = 6, 24
 
@@ -39,7 +39,7 @@ def brevity(completion_ids, **columns) -> list[float]:
 
 def main(model: Path, out: Path) -> None:
     for generation in ("transformers", "vllm"):
-        with patch("gainrl.train.run.accuracy_reward", brevity):
+        with patch("gainrl.training.run.accuracy_reward", brevity):
             train_run(config_of(model, generation), out / generation, out / "shared", lambda *_: None)
     config = config_of(model, "vllm")
     trained = load_model(str(RunFolder(out / "vllm").checkpoints / f"step-{STEPS}"), cache=out)
@@ -51,7 +51,7 @@ def main(model: Path, out: Path) -> None:
         max_completion_tokens=TOKENS,
         batch_size=60,
     )
-    answers = vars(held_out.evaluate(generator_of(trained.model, trained.tokenizer)))
+    answers = vars(held_out.evaluate(hf_backend(trained.model, trained.tokenizer)))
     (out / "transformers_on_the_trained.json").write_text(json.dumps(answers))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gainrl.seeding import generator
+from gainrl.rng import generator
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.angle_gradient.correlations import FEATURES, LABELS, LOSSES, best_partial, find
 from analysis.comparison import MISSING
 from gainrl.errors import InputError
-from gainrl.records import write_atomically
+from gainrl.files import write_atomically
 
 
 def side_by_side(folders: Sequence[Path]) -> str:

@@ -19,7 +19,7 @@ from analysis.report.run_details import run_details
 from analysis.runs import Runs
 from analysis.tables import Grid, grids, seeds_and_marks
 from analysis.verdict import Verdict, verdict
-from gainrl.config import Experiment
+from gainrl.runs.experiment import Experiment
 from paper_figures import of_experiment, style
 
 FOLDER = Path(__file__).parent

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import RUN, Runs, read_json
-from gainrl.config import Experiment, hash_of
+from gainrl.runs.config import hash_of
+from gainrl.runs.experiment import Experiment
 
 MOST_POINTS = 60
 """Of a training curve; longer ones are averaged in blocks."""

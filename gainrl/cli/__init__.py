@@ -7,18 +7,19 @@ from importlib.metadata import version
 
 from pydantic import ValidationError
 
-from gainrl.cli.angles import correlate, patterns
 from gainrl.cli.evaluation import evaluate
-from gainrl.cli.experiments import reproduce, train
+from gainrl.cli.experiments import list_names, reproduce, show, train
+from gainrl.cli.options import app
 from gainrl.cli.reporting import figure, publish, report, table
 from gainrl.cli.scoring import make_model, score
-from gainrl.cli.shared import app
+from gainrl.cli.studies import correlate, patterns
 from gainrl.errors import InputError
 
 __all__ = [
     "correlate",
     "evaluate",
     "figure",
+    "list_names",
     "main",
     "make_model",
     "patterns",
@@ -26,6 +27,7 @@ __all__ = [
     "report",
     "reproduce",
     "score",
+    "show",
     "table",
     "train",
 ]

@@ -4,14 +4,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gainrl.cli.loading import Dtype, load_on_device, resolve
-from gainrl.cli.shared import Name, RunsDir, app
+from gainrl.cli.options import DEVICE, Device, DeviceOptions, ModelName, RunsDir, app
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gainrl.generators import Generator
+    from gainrl.models.generation import Backend
     from gainrl.models.loading import LoadedModel
+    from gainrl.progress import Report
 
 WARN_ABOVE = 0.01
 """Share of truncated answers above which the numbers cannot be trusted."""
@@ -19,7 +19,7 @@ WARN_ABOVE = 0.01
 
 @app.command
 def evaluate(
-    model: Name,
+    model: ModelName,
     tasks: str,
     out: Path,
     backend: Literal["hf", "vllm"] = "hf",
@@ -32,8 +32,7 @@ def evaluate(
     seed: int = 0,
     prompt: str | None = None,
     batch_tokens: int = 16_384,
-    device: str = "auto",
-    dtype: Dtype = "auto",
+    device: Device = DEVICE,
     runs_dir: RunsDir = None,
 ) -> None:
     """Benchmarks, greedy or with k samples a problem: avg@k, pass@k, maj@k, with standard errors over problems.
@@ -41,9 +40,7 @@ def evaluate(
     Finished problems are kept; the same command goes on from there, and reads what is complete.
 
     Args:
-        model: Registered name, hub id or folder.
-        tasks: Names with commas between them, or all: math500, aime24, amc23, gsm8k, olympiadbench, minervamath;
-            arithmetic, lists.
+        tasks: Names with commas between them (`gainrl list` shows them), or all for the six of the paper.
         out: The folder to write: evals.jsonl, and a row a sample in a Parquet file for each benchmark.
         backend: hf (transformers) or vllm (pip install 'gainrl[vllm]').
         samples: Completions a problem.
@@ -55,18 +52,16 @@ def evaluate(
         seed: Of sampling (and of a tiny model).
         prompt: JSON file with another prompt (system, example).
         batch_tokens: Most tokens of a batch of the hf backend.
-        device: auto, cpu, cuda, cuda:1, ... (hf backend).
-        dtype: auto is bfloat16 on a GPU and float32 on a CPU.
     """
-    from gainrl.benchmarks import BENCHMARKS, load_benchmark
+    from gainrl.evaluation.benchmarks import BENCHMARKS, load_benchmark
 
-    names = [name for name, one in BENCHMARKS.items() if one.stems] if tasks == "all" else tasks.split(",")
+    names = [name for name, benchmark in BENCHMARKS.items() if benchmark.files] if tasks == "all" else tasks.split(",")
     problems = {name: load_benchmark(name, data_dir, seed=seed, limit=limit) for name in names}
     out.mkdir(parents=True, exist_ok=True)
 
-    from gainrl.evaluate.benchmarks import Sampling, evaluate_benchmark
-    from gainrl.evaluate.statistics import summarize_samples, write_evals
-    from gainrl.launch import bar
+    from gainrl.evaluation.harness import Sampling, evaluate_benchmark
+    from gainrl.evaluation.summary import summarize_samples, write_evals
+    from gainrl.progress import bar
     from gainrl.prompts import load_prompt
 
     sampling = Sampling(
@@ -74,22 +69,16 @@ def evaluate(
     )
     summaries = {}
     with bar() as report:
-        chosen_device, chosen_dtype = resolve(device if backend == "hf" else "auto", dtype)
-        engine_dtype = str(chosen_dtype).removeprefix("torch.")
-        loaded = load_on_device(
-            model, chosen_device if backend == "hf" else "cpu", engine_dtype, seed, runs_dir, report
-        )
-        generator = _generator(backend, loaded, engine_dtype, batch_tokens)
+        loaded, writer = _backend(backend, model, device, seed, batch_tokens, runs_dir, report)
         for name, chosen in problems.items():
             table = evaluate_benchmark(
                 name,
                 chosen,
-                generator,
+                writer,
                 loaded.tokenizer,
                 out,
                 sampling,
                 model_version=loaded.version,
-                backend=backend,
                 prompt=load_prompt(prompt),
                 report=report,
             )
@@ -99,14 +88,23 @@ def evaluate(
     print(write_evals(out, summaries))
 
 
-def _generator(backend: str, loaded: "LoadedModel", dtype: str, batch_tokens: int) -> "Generator":
-    from gainrl.generators import VllmGenerator, generator_of
+def _backend(
+    name: str, model: str, device: DeviceOptions, seed: int, batch_tokens: int, runs_dir: Path | None, report: "Report"
+) -> tuple["LoadedModel", "Backend"]:
+    """The model, and what writes its completions; vLLM loads it itself, so that ours then stays on the CPU."""
+    from gainrl.models.generation.hf import hf_backend
 
-    engine = generator_of(loaded.model, loaded.tokenizer, batch_tokens)
-    if backend == "hf":
-        return engine
+    _, dtype = device.resolve() if name == "hf" else DeviceOptions("auto", device.dtype).resolve()
+    place = device.device if name == "hf" else "cpu"
+    dtype_name = str(dtype).removeprefix("torch.")
+    loaded = DeviceOptions(place, dtype_name).load_model(model, seed, runs_dir, report)  # type: ignore[arg-type]
+    hf = hf_backend(loaded.model, loaded.tokenizer, batch_tokens)
+    if name == "hf":
+        return loaded, hf
+    from gainrl.models.generation.vllm import VllmBackend
+
     commit = {} if Path(loaded.source).is_dir() else {"revision": loaded.version}
-    return VllmGenerator(str(loaded.source), engine.end_tokens, engine.context, dtype, **commit)
+    return loaded, VllmBackend(str(loaded.source), hf.end_tokens, hf.context, dtype_name, **commit)
 
 
 def _warn(name: str, table: "pd.DataFrame") -> None:

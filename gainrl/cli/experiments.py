@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from gainrl.cli.options import ExperimentName, RunsDir, Scale, app, load_plan, runs_folder
 from gainrl.cli.reporting import write_figure, write_table
-from gainrl.cli.shared import Name, RunsDir, app, load_plan, runs_folder
-from gainrl.config import SlurmOptions
 from gainrl.errors import InputError
+from gainrl.runs.experiment import SlurmOptions
 
 if TYPE_CHECKING:
-    from gainrl.config import Experiment
     from gainrl.launch import Launcher
+    from gainrl.runs.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ DEFAULT_SLURM = SlurmOptions()
 
 @app.command
 def reproduce(
-    experiment: Name,
+    experiment: ExperimentName,
     seeds: int = 1,
-    scale: str = "tiny",
+    scale: Scale = "tiny",
     runs_dir: RunsDir = None,
     launcher: Literal["debug", "local", "slurm"] = "debug",
     jobs: int = 1,
@@ -87,9 +87,8 @@ def reproduce(
     exit code is then 1.
 
     Args:
-        experiment: Name of the experiment, or all; `gainrl list` shows them.
+        experiment: ExperimentName of the experiment, or all; `gainrl list` shows them.
         seeds: How many seeds a cell: 0 to seeds - 1. Three or more give intervals.
-        scale: tiny (CPU, minutes) or, where the experiment has it, paper.
         launcher: In this process, in processes of this machine, or as job arrays of Slurm.
         jobs: How many runs at once with --launcher local; they share out the cores.
         slurm: What Slurm is asked for with --launcher slurm.
@@ -104,7 +103,7 @@ def reproduce(
         raise InputError(
             "a vLLM server has the weights of one run at a time; use --launcher debug, or no --vllm-server"
         )
-    from experiments.base import experiment_names, scales
+    from experiments import experiment_names, scales
 
     everything = [name for name in experiment_names() if scale in scales(name)]
     root, where = runs_folder(runs_dir, scale), _launcher(launcher, jobs, slurm)
@@ -122,8 +121,9 @@ def _reproduce(
     plan: "Experiment", root: Path, seeds: int, where: "Launcher", arguments: list[str], dry_run: bool, overwrite: bool
 ) -> int:
     """Runs, table and figure of what is finished, and what is measured after the runs; how many runs failed."""
-    from experiments.base import follow_up
-    from gainrl.launch import bar, describe, plan_runs, run_all
+    from gainrl.launch import describe, run_all
+    from gainrl.progress import bar
+    from gainrl.runs.plan import plan_runs
 
     runs = plan_runs(plan, cells=list(plan.cells), seeds=range(seeds), runs_dir=root, arguments=arguments)
     if dry_run:
@@ -134,18 +134,22 @@ def _reproduce(
         figure_path = write_figure(plan, root)
         print(write_table(plan, root))
         print(f"figure: {figure_path}")
-    if (measure := follow_up(plan.name)) is not None and not failures:
+    if failures:
+        return len(failures)
+    from gainrl.cli.follow_ups import FOLLOW_UPS
+
+    if plan.name in FOLLOW_UPS:
         with bar() as report:
-            print(measure(plan, root, report))
-    return len(failures)
+            print(FOLLOW_UPS[plan.name](plan, root, report))
+    return 0
 
 
 @app.command
 def train(
-    experiment: Name,
+    experiment: ExperimentName,
     cell: str,
     seed: int = 0,
-    scale: str = "tiny",
+    scale: Scale = "tiny",
     runs_dir: RunsDir = None,
     changes: ChangesArg = NONE,
     overwrite: bool = False,
@@ -153,19 +157,28 @@ def train(
     """Train one run of an experiment in this process, or in as many as it has GPUs.
 
     Args:
-        experiment: Name of the experiment.
+        experiment: ExperimentName of the experiment.
         cell: Name of the cell; `gainrl list` shows them.
         seed: Seed of the run: warm-up, problems, schedule and training.
-        scale: tiny or paper.
         overwrite: Run it anew if it is finished.
     """
     plan, root = changes.of(load_plan(experiment, scale)), runs_folder(runs_dir, scale)
     plan.cell(cell)
-    from gainrl.launch import plan_runs, train_here
+    from gainrl.launch.job import train as train_here
+    from gainrl.launch.watch import Watch
+    from gainrl.runs.plan import claim, plan_runs
 
     arguments = ["--scale", scale, *changes.arguments()]
     (run,) = plan_runs(plan, cells=[cell], seeds=[seed], runs_dir=root, arguments=arguments)
-    train_here(run, overwrite, worker=int(os.environ.get("RANK", "0")) > 0)
+    if int(os.environ.get("RANK", "0")):  # the first process of the run has made the link, and shows how it goes
+        train_here(run)
+    elif run.is_finished() and not overwrite:
+        claim(run)
+    else:
+        claim(run, overwrite)
+        with Watch(run.experiment, [run]) as watch:
+            train_here(run, watch.tick)
+            watch.ended(run, failed=False)
     print(run.path)
 
 
@@ -176,11 +189,29 @@ def _launcher(name: str, jobs: int, slurm: SlurmOptions) -> "Launcher":
     return launchers[name]
 
 
+@app.command
+def show(experiment: ExperimentName, cell: str, scale: Scale = "tiny") -> None:
+    """The whole config of a cell, beside the values of the paper and its release where they are known.
+
+    Args:
+        cell: Name of the cell; `gainrl list` shows them.
+    """
+    from analysis.paper import beside_paper
+
+    plan = load_plan(experiment, scale)
+    run = plan.cell(cell)
+    print(f"{plan.name}, cell {cell}: {plan.labels[cell]} (run {run.hash} with seed 0)\n")
+    print(beside_paper(run))
+    print("\nExecution, which is no part of what the run is:")
+    for name, value in plan.execution_of(cell).model_dump(mode="json").items():
+        print(f"  {name}: {value}")
+
+
 @app.command(name="list")
 def list_names() -> None:
     """Experiments with their cells, models, problem sets, schedules and orders."""
-    from experiments.base import experiment_names, load_experiment, scales
-    from gainrl.benchmarks import BENCHMARKS
+    from experiments import experiment_names, load_experiment, scales
+    from gainrl.evaluation.benchmarks import BENCHMARKS
     from gainrl.models import MODELS
     from gainrl.problems import problem_sets
     from gainrl.schedules import ORDERS, SCHEDULES

@@ -9,28 +9,32 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gainrl.cli.shared import Name, RunsDir, app, load_plan, of_scale, runs_folder
+from gainrl.cli.options import ExperimentName, RunsDir, Scale, app, load_plan, of_scale, runs_folder
 from gainrl.errors import InputError
+from gainrl.files import write_atomically, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.report import Section
     from analysis.runs import Runs
-    from gainrl.config import Experiment
+    from gainrl.runs.experiment import Experiment
 
 Source = Annotated[Literal["runs", "results"], tyro.conf.arg(name="from", help="Which run folders to read.")]
 
 
 @app.command
 def table(
-    experiment: Name, source: Source = "runs", scale: str = "tiny", running_mean: int = 1, runs_dir: RunsDir = None
+    experiment: ExperimentName,
+    source: Source = "runs",
+    scale: Scale = "tiny",
+    running_mean: int = 1,
+    runs_dir: RunsDir = None,
 ) -> None:
     """Write an experiment's table (Markdown, LaTeX and CSV) beside its runs, from the finished ones, and print it.
 
     Args:
-        experiment: Name of the experiment.
-        scale: tiny or paper.
+        experiment: ExperimentName of the experiment.
         running_mean: A target counts as reached by the mean of so many evaluations.
     """
     if running_mean < 1:
@@ -39,23 +43,25 @@ def table(
 
 
 @app.command
-def figure(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_dir: RunsDir = None) -> None:
+def figure(
+    experiment: ExperimentName, source: Source = "runs", scale: Scale = "tiny", runs_dir: RunsDir = None
+) -> None:
     """Draw an experiment's figures (PNG, SVG, PDF) beside its runs, from the finished ones.
 
     Args:
-        experiment: Name of the experiment.
-        scale: tiny or paper.
+        experiment: ExperimentName of the experiment.
     """
     print(write_figure(load_plan(experiment, scale), _root(source, runs_dir, scale)))
 
 
 @app.command
-def report(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_dir: RunsDir = None) -> None:
+def report(
+    experiment: ExperimentName, source: Source = "runs", scale: Scale = "tiny", runs_dir: RunsDir = None
+) -> None:
     """Write one HTML page that opens offline: verdict, figures, tables, every run, paper against ours and the release.
 
     Args:
-        experiment: Name of the experiment, or all.
-        scale: tiny or paper.
+        experiment: ExperimentName of the experiment, or all.
     """
     root = _root(source, runs_dir, scale)
     if experiment == "all":
@@ -65,12 +71,11 @@ def report(experiment: Name, source: Source = "runs", scale: str = "tiny", runs_
 
 
 @app.command
-def publish(experiment: Name, scale: str = "tiny", runs_dir: RunsDir = None) -> None:
+def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
     """Put an experiment's table, figure and its finished runs' small files into results/, to be committed.
 
     Args:
-        experiment: Name of the experiment.
-        scale: tiny or paper.
+        experiment: ExperimentName of the experiment.
     """
     from analysis.runs import common_seeds, finished_runs
 
@@ -102,7 +107,6 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
     from analysis.rendering import latex, markdown
     from analysis.runs import finished_runs
     from analysis.tables import grids
-    from gainrl.records import write_atomically
 
     runs = finished_runs(plan, root)
     comparison = compare(plan, runs, window=window)
@@ -110,8 +114,8 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
     text, folder = markdown(plan, comparison, tables), root / plan.name
     whole = against_paper(plan, comparison)
     write_atomically(folder / "table.csv", lambda path: whole.to_csv(path, index=False))
-    write_atomically(folder / "table.md", lambda path: path.write_text(text))
-    write_atomically(folder / "table.tex", lambda path: path.write_text(latex(plan, comparison, tables)))
+    write_text(folder / "table.md", text)
+    write_text(folder / "table.tex", latex(plan, comparison, tables))
     return text
 
 
@@ -134,7 +138,6 @@ def kept_correlations(plan: "Experiment", runs: "Runs", root: Path) -> "pd.DataF
     import pandas as pd
 
     from analysis.orders import order_correlations
-    from gainrl.records import write_atomically
 
     kept = root / plan.name / "order_correlations.csv"
     if len(correlations := order_correlations(runs, root / "shared")):
@@ -145,7 +148,6 @@ def kept_correlations(plan: "Experiment", runs: "Runs", root: Path) -> "pd.DataF
 def write_report(plans: "list[Experiment]", root: Path, path: Path) -> Path:
     """The page about the experiments, from their finished runs under ``root``; each section in a process of its own."""
     from analysis.report import page
-    from gainrl.records import write_atomically
 
     if len(plans) > 1:  # spawned, since a copy of a process with threads may hang
         with ProcessPoolExecutor(min(len(plans), os.cpu_count() or 1), get_context("spawn")) as pool:
@@ -153,7 +155,7 @@ def write_report(plans: "list[Experiment]", root: Path, path: Path) -> Path:
     else:
         sections = [_section(plan, root) for plan in plans]
     text = page(sections)
-    write_atomically(path, lambda file: file.write_text(text))
+    write_text(path, text)
     return path
 
 
@@ -167,7 +169,7 @@ def _section(plan: "Experiment", root: Path) -> "Section":
 
 def _all_with_runs(scale: str, root: Path) -> "list[Experiment]":
     from analysis.runs import finished_runs
-    from experiments.base import experiment_names
+    from experiments import experiment_names
 
     plans = []
     for name in experiment_names():

@@ -3,28 +3,23 @@
 from pathlib import Path
 from typing import Literal
 
-from gainrl.cli.loading import Dtype, load_on_device
-from gainrl.cli.shared import Name, RunsDir, app
+from gainrl.cli.options import DEVICE, PROBLEMS, DataName, Device, ModelName, Problems, RunsDir, SiteName, app
 from gainrl.errors import InputError, unknown_name
 
 
 @app.command
 def score(
-    model: Name,
-    data: Name,
+    model: ModelName,
+    data: DataName,
     out: Path,
     definition: Literal["paper", "off-diagonal", "released"] = "paper",
-    site: Literal["mlp_input", "neurons", "residual", "final_norm"] = "mlp_input",
+    site: SiteName = "mlp_input",
     layer: int = -1,
     layers: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    prompt: str | None = None,
+    options: Problems = PROBLEMS,
     batch_tokens: int | None = None,
-    device: str = "auto",
-    dtype: Dtype = "auto",
+    device: Device = DEVICE,
     skip_too_long: bool = False,
-    drop_null_answers: bool = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Angle concentration of every problem, from one prefill: a Parquet file, one row a problem.
@@ -32,40 +27,27 @@ def score(
     A broken-off scoring (also one that was killed) goes on when the same command is given again.
 
     Args:
-        model: Registered name, hub id or folder.
-        data: Registered problem set, or a JSON, JSONL or Parquet file with problem (or question) and answer.
         out: The scores file to write.
         definition: paper counts i = j in c_intra; off-diagonal leaves it out; released is what the authors' script computes.
-        site: Where hidden states are read: the MLP's input, its neurons (hidden units), the residual stream, or after the
-            final norm.
         layer: Index of the layer; -1 is the last.
         layers: Several layers in one pass, a row a (problem, layer): all, or numbers such as 0,5,-1.
-        limit: Score the first so many problems only.
-        seed: Of a tiny model and of generated problems.
-        prompt: JSON file with another prompt (system, example).
         batch_tokens: Most question tokens of a batch, padding included; 1,024 on a CPU and 16,384 on a GPU if not given.
-        device: auto, cpu, cuda, cuda:1, ...
-        dtype: auto is bfloat16 on a GPU and float32 on a CPU.
-        skip_too_long: Leave out problems whose prompt does not fit the model's context (the number is told).
-        drop_null_answers: Leave out rows whose answer is null or empty (the number is told).
+        skip_too_long: Leave out problems whose prompt does not fit the model's context and say how many.
     """
-    from gainrl.problems import load_problems
-
     chosen = _layers(layers)
     out.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to fails now, not after the work
-    problems = load_problems(data, limit=limit, seed=seed, drop_null_answers=drop_null_answers)
-    from gainrl.config import SignalConfig
-    from gainrl.launch import bar
-    from gainrl.probe import score_problems
-    from gainrl.prompts import load_prompt
+    problems = options.load(data)
+    from gainrl.progress import bar
+    from gainrl.runs.config import SignalConfig
+    from gainrl.scoring import score_problems
 
     with bar() as report:
-        loaded = load_on_device(model, device, dtype, seed, runs_dir, report)
+        loaded = device.load_model(model, options.seed, runs_dir, report)
         scores = score_problems(
             loaded.model,
             loaded.tokenizer,
             problems,
-            load_prompt(prompt),
+            options.load_prompt(),
             signal=SignalConfig(definition=definition, site=site, layer=layer),
             layers=chosen,
             model_version=loaded.version,
@@ -91,14 +73,12 @@ def score(
 
 @app.command
 def make_model(
-    data: Name,
+    data: DataName,
     out: Path,
     shape: str = "small",
     vocabulary: int = 4096,
     steps: int = 0,
-    seed: int = 0,
-    limit: int | None = None,
-    drop_null_answers: bool = False,
+    options: Problems = PROBLEMS,
 ) -> None:
     """A small model folder made from a problem file alone, to try the other commands where no hub is at hand.
 
@@ -110,20 +90,16 @@ def make_model(
         shape: small, or a Qwen2.5 model's sizes: qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b.
         vocabulary: Most tokens of the tokenizer.
         steps: Of language modelling on the questions and answers, 16 problems each; 0 leaves the weights random.
-        seed: Of weights and training.
-        limit: Learn from the first so many problems only.
-        drop_null_answers: Leave out rows whose answer is null or empty.
     """
     from gainrl.models import SHAPES
-    from gainrl.problems import load_problems
 
     if shape not in SHAPES:
         raise unknown_name("shape", shape, SHAPES)
     if out.exists():
         raise InputError(f"{out} is there already; choose another --out")
-    problems = load_problems(data, limit=limit, seed=seed, drop_null_answers=drop_null_answers)
-    from gainrl.launch import bar
+    problems = options.load(data)
     from gainrl.models.text import text_model
+    from gainrl.progress import bar
 
     with bar() as report:
         model, tokenizer = text_model(
@@ -131,7 +107,7 @@ def make_model(
             SHAPES[shape],
             vocabulary=vocabulary,
             steps=steps,
-            seed=seed,
+            seed=options.seed,
             progress=lambda done, of: report("training", done, of),
         )
     unfinished = out.with_name(f".{out.name}.unfinished")

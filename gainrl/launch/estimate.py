@@ -8,12 +8,12 @@ from statistics import median
 
 import pandas as pd
 
-from gainrl.config import RunConfig
 from gainrl.launch.launchers import Launcher
-from gainrl.launch.plan import Run, sharers, unfinished
-from gainrl.launch.progress import seconds_each
 from gainrl.launch.watch import duration
-from gainrl.records import RunFolder
+from gainrl.runs.config import RunConfig
+from gainrl.runs.plan import Run, sharers, unfinished
+from gainrl.runs.records import RunFolder
+from gainrl.runs.state import seconds_each
 
 Kind = tuple[str, str]
 """Model and engine of generation: runs that agree in both take about as long a step."""

@@ -1,4 +1,4 @@
-"""What runs in a job: one run, in the job's own process or, with several GPUs, in processes that accelerate starts."""
+"""One run, trained here (with several GPUs by accelerate's processes), and the job that trains it elsewhere."""
 
 import os
 import signal
@@ -11,13 +11,43 @@ from pathlib import Path
 
 from submitit.helpers import DelayedSubmission
 
-from gainrl.launch.plan import Run
-from gainrl.launch.progress import ProgressFile
-from gainrl.records import RunFolder
+from gainrl.progress import Report
+from gainrl.runs.plan import Run
+from gainrl.runs.records import RunFolder
+from gainrl.runs.state import ProgressFile
 
-ACCELERATE = Path(__file__).parents[2] / "experiments" / "accelerate"
+ACCELERATE = Path(__file__).parent / "accelerate"
+"""Settings that an execution names: FSDP, DeepSpeed."""
 LONGEST_GRACE = 600
 """Seconds that a preempted job waits for Slurm to end it."""
+
+
+def train(run: Run, tick: Callable[[], None] | None = None) -> None:
+    """Train a run here; ``tick`` is called as it goes on. What is raised is not caught."""
+    if run.execution.gpus > 1 and "WORLD_SIZE" not in os.environ:
+        return train_with_accelerate(run)
+    from gainrl.training.run import train_run
+
+    train_run(
+        run.config,
+        run.home,
+        run.runs_dir / "shared",
+        _reporter(run, tick),
+        execution=run.execution,
+        command=run.record,
+    )
+
+
+def _reporter(run: Run, tick: Callable[[], None] | None) -> Report:
+    write, first = ProgressFile(run.home), os.environ.get("RANK", "0") == "0"
+
+    def report(what: str, done: int, of: int) -> None:
+        if first:
+            write(what, done, of)
+        if tick is not None:
+            tick()
+
+    return report
 
 
 @dataclass(frozen=True)
@@ -29,13 +59,10 @@ class Job:
 
     def __call__(self) -> None:
         requeue = signal.getsignal(signal.SIGUSR2)  # submitit's, in its jobs
-        from gainrl.train import Interrupted
+        from gainrl.training.interruption import Interrupted
 
         try:
-            if self.run.execution.gpus > 1 and "WORLD_SIZE" not in os.environ:
-                train_with_accelerate(self.run)
-            else:
-                self._train()
+            train(self.run, self.tick)
         except Interrupted as stop:
             if stop.signum == signal.SIGUSR2 and callable(requeue):
                 requeue(stop.signum, None)
@@ -44,28 +71,13 @@ class Job:
             raise
 
     def checkpoint(self) -> DelayedSubmission:
-        """What submitit runs when the job is requeued: the same, which goes on from the run's checkpoint."""
+        """What submitit runs when the job is requeued: the same, which resumes from the run's checkpoint."""
         return DelayedSubmission(self)
-
-    def _train(self) -> None:
-        from gainrl.train import train_run
-
-        write = ProgressFile(self.run.home)
-        first = os.environ.get("RANK", "0") == "0"
-
-        def report(what: str, done: int, of: int) -> None:
-            if first:
-                write(what, done, of)
-            if self.tick is not None:
-                self.tick()
-
-        run = self.run
-        train_run(run.config, run.home, run.runs_dir / "shared", report, execution=run.execution, command=run.record)
 
 
 def train_with_accelerate(run: Run) -> None:
     """Raises Interrupted where a signal ended it; RuntimeError or CalledProcessError where it failed."""
-    from gainrl.train import Interrupted
+    from gainrl.training.interruption import Interrupted
 
     signum = _call(accelerate_command(run))
     if signum is not None:
@@ -93,7 +105,7 @@ def _call(command: list[str]) -> int | None:
     Raises CalledProcessError where it fails by itself.
     """
     received: list[int] = []
-    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGTERM, signal.SIGUSR2)}
+    before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in (signal.SIGTERM, signal.SIGUSR2)}
     process = subprocess.Popen(command, start_new_session=True)
 
     def pass_on(signum: int, frame: object) -> None:
@@ -101,16 +113,16 @@ def _call(command: list[str]) -> int | None:
         os.killpg(process.pid, signal.SIGUSR2)
 
     try:
-        for one in before:
-            signal.signal(one, pass_on)
+        for signum in before:
+            signal.signal(signum, pass_on)
         code = process.wait()
     except BaseException:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
         raise
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
     if code and not received:
         raise subprocess.CalledProcessError(code, command)
     return received[0] if code else None

@@ -7,19 +7,19 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import submitit
 
 from gainrl.errors import InputError, one_line
-from gainrl.launch.failure import Failure, failure, tail
 from gainrl.launch.job import Job
-from gainrl.launch.plan import Run
-from gainrl.records import RunFolder
+from gainrl.launch.outcome import Failure, failure, outcome
+from gainrl.launch.watch import Watch
+from gainrl.runs.plan import Run, claim, unfinished
 
 Outcomes = Generator[tuple[Run, Failure | None]]
 Tick = Callable[[], None]
@@ -145,13 +145,26 @@ def jobs_folder(run: Run) -> Path:
     return run.runs_dir.absolute() / "shared" / "jobs" / _BEGAN
 
 
-def outcome(job: "submitit.Job[Any]", run: Run, if_lost: str) -> Failure | None:
-    """What became of a job that has ended; ``if_lost`` is the reason where it left no result."""
-    if not job.paths.result_pickle.exists():
-        _, why = RunFolder(run.home).status()
-        return Failure(run, f"{if_lost} ({why})" if why else if_lost, tail(job.paths.stderr), job.paths.stderr)
-    error = job.exception()
-    if error is not None or RunFolder(run.home).status()[0] != "finished":
-        reason = "its job ended " + ("with an error" if error is not None else "without a finished run")
-        return failure(run, reason, tail(job.paths.stderr), job.paths.stderr)
-    return None
+def run_all(runs: Sequence[Run], launcher: Launcher, overwrite: bool = False) -> list[Failure]:
+    """Train what is left to do, with a live table; says what failed as it fails, and returns it.
+
+    Raises:
+        InputError: a finished run of another config is in the way and ``overwrite`` is off, or the launcher cannot
+            be used here; checked before any run.
+    """
+    todo = unfinished(runs, overwrite)
+    for run in todo:
+        claim(run, overwrite)
+    for run in runs:
+        claim(run)
+    failures = []
+    with Watch(runs[0].experiment, todo) as watch, closing(launcher.train(todo, watch.tick)) as outcomes:
+        left = {run.hash for run in todo}
+        if done := sum(run.hash not in left for run in runs):
+            watch.say(f"{done} of {len(runs)} runs are finished already")
+        for run, failed in outcomes:
+            watch.ended(run, failed is not None)
+            if failed is not None:
+                failures.append(failed)
+                watch.say(str(failed))
+    return failures

@@ -14,12 +14,13 @@ from typing import Any
 
 import submitit
 
-from gainrl.config import SlurmOptions
 from gainrl.errors import InputError, one_line
+from gainrl.files import write_atomically
 from gainrl.launch.job import Job
-from gainrl.launch.launchers import Outcomes, Tick, jobs_folder, outcome
-from gainrl.launch.plan import Run
-from gainrl.records import write_atomically
+from gainrl.launch.launchers import Outcomes, Tick, jobs_folder
+from gainrl.launch.outcome import outcome
+from gainrl.runs.experiment import SlurmOptions
+from gainrl.runs.plan import Run
 
 HOURS = 24.0
 GRACE = 90

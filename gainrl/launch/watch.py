@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from gainrl.launch.plan import Run
-from gainrl.launch.progress import Progress, read_progress
+from gainrl.runs.plan import Run
+from gainrl.runs.state import RunState, read_state
 
 EVERY = 1.0
 """Seconds between two looks at the folders."""
@@ -27,7 +27,7 @@ class Watch:
         self.title, self.runs = title, runs
         self.console = console or Console(stderr=True, highlight=False)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
-        self.seen = {run.label: Progress("waiting") for run in runs}
+        self.seen = {run.label: RunState("waiting") for run in runs}
         self.told: dict[str, tuple[str, int]] = {}
         self.looked = float("-inf")
 
@@ -46,7 +46,7 @@ class Watch:
 
     def ended(self, run: Run, failed: bool) -> None:
         """A run has ended, whatever its folder says."""
-        self.seen[run.label] = replace(read_progress(run.home), state="failed" if failed else "finished")
+        self.seen[run.label] = replace(read_state(run.home), state="failed" if failed else "finished")
         self._look()
 
     def say(self, text: str) -> None:
@@ -56,9 +56,9 @@ class Watch:
     def _look(self) -> None:
         for run in self.runs:
             if self.seen[run.label].state not in ENDED:
-                now = read_progress(run.home)
+                now = read_state(run.home)
                 # only its launcher knows that a run has ended: a broken-off one is "failed" until its job begins
-                self.seen[run.label] = Progress("waiting") if now.state in ENDED else now
+                self.seen[run.label] = RunState("waiting") if now.state in ENDED else now
         self.looked = time.monotonic()
         if self.console.is_terminal:
             self.live.update(table(self.title, self.runs, self.seen, self.console.height - 6), refresh=True)
@@ -66,7 +66,7 @@ class Watch:
             for run in self.runs:
                 self._tell(run.label, self.seen[run.label])
 
-    def _tell(self, label: str, now: Progress) -> None:
+    def _tell(self, label: str, now: RunState) -> None:
         mark = now.state, 4 * now.done // max(now.of, 1)
         if now.state not in ("waiting", "starting", "failed") and self.told.get(label) != mark:
             self.told[label] = mark
@@ -75,7 +75,7 @@ class Watch:
             self.say(f"{label}: {now.state}{steps}{accuracy}")
 
 
-def table(title: str, runs: Sequence[Run], seen: dict[str, Progress], rows: int) -> Table:
+def table(title: str, runs: Sequence[Run], seen: dict[str, RunState], rows: int) -> Table:
     """Those that run come first, then failed, waiting and finished ones; a last line counts what has no room."""
     counts = Counter(now.state if now.state in ("waiting", *ENDED) else "running" for now in seen.values())
     counted = ", ".join(f"{counts[state]} {state}" for state in ("running", "waiting", *ENDED) if counts[state])
@@ -93,7 +93,7 @@ def table(title: str, runs: Sequence[Run], seen: dict[str, Progress], rows: int)
     return shown
 
 
-def _cells(now: Progress) -> tuple[str, str, str, str, str]:
+def _cells(now: RunState) -> tuple[str, str, str, str, str]:
     return (
         now.state,
         f"{now.done}/{now.of}" if now.of else "",

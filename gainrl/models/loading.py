@@ -19,8 +19,8 @@ from transformers import (
 
 from gainrl.errors import InputError, unknown_name
 from gainrl.models import HUB_MODELS, MODELS, TINY_RECIPES
-from gainrl.models.supervised import Progress
 from gainrl.models.tiny import make_tiny_model
+from gainrl.progress import Progress
 from gainrl.prompts import PLAIN_TEMPLATE
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")

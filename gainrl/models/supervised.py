@@ -1,16 +1,12 @@
 """Supervised training of small models on the CPU, by TRL's SFTTrainer."""
 
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
-import datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
-from trl import SFTConfig, SFTTrainer
 
-Progress = Callable[[int, int], None]
-"""Called with (finished steps, all steps)."""
+from gainrl.progress import Progress
 
 
 def supervise(
@@ -33,6 +29,9 @@ def supervise(
         rows: prompt and completion, conversations both.
         longest: tokens after which a sequence is cut.
     """
+    import datasets  # both slow to import, and scoring an existing model needs neither
+    from trl import SFTConfig, SFTTrainer
+
     with tempfile.TemporaryDirectory() as unused:
         arguments = SFTConfig(
             output_dir=unused,

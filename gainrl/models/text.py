@@ -10,10 +10,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from gainrl.models import Shape
-from gainrl.models.supervised import Progress, supervise
+from gainrl.models.supervised import supervise
 from gainrl.problems import Problem, ProblemSet
+from gainrl.progress import Progress
 from gainrl.prompts import Message, Prompt
-from gainrl.seeding import generator, torch_seed
+from gainrl.rng import generator, torch_seed
 
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 _CHAT_TEMPLATE = (

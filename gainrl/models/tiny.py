@@ -23,13 +23,14 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from gainrl.manifest import damage, write_manifest
+from gainrl.files import damage, write_manifest
 from gainrl.models import TinyRecipe
-from gainrl.models.supervised import Progress, supervise
+from gainrl.models.supervised import supervise
 from gainrl.problems import FAMILIES
-from gainrl.problems.generated import Family
+from gainrl.problems.family import Family
+from gainrl.progress import Progress
 from gainrl.prompts import Prompt
-from gainrl.seeding import torch_seed
+from gainrl.rng import torch_seed
 
 _WORD = r"\\boxed\{|\d+|[^\W\d]+|[^\w\s]"
 _ROLES = ("system", "user", "assistant")

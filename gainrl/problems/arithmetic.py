@@ -11,8 +11,8 @@ from itertools import accumulate, islice
 import numpy as np
 
 from gainrl.problems.base import Problem, ProblemSet
-from gainrl.problems.generated import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
-from gainrl.seeding import generator
+from gainrl.problems.family import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
+from gainrl.rng import generator
 
 CARRY_RATE = 0.2
 """How often an addition carries where it may or may not (a 0 cannot carry, a 9 must)."""

@@ -16,7 +16,7 @@ from gainrl.errors import InputError
 from gainrl.grading.gold import Gold
 from gainrl.grading.lists import items, unwrapped
 from gainrl.grading.notation import clean
-from gainrl.seeding import generator
+from gainrl.rng import generator
 
 QUESTION_COLUMNS = ("problem", "question")
 ID_COLUMNS = ("problem_id", "unique_id", "id")

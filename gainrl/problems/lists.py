@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gainrl.problems.base import Problem, ProblemSet
-from gainrl.problems.generated import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
-from gainrl.seeding import generator
+from gainrl.problems.family import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
+from gainrl.rng import generator
 
 SAME_TENS = 0.75
 """How often two numbers that are compared share their tens digit; in half of these cases the ones are in the wrong order."""

@@ -1,0 +1,173 @@
+"""What experiments measure after their runs: patterns along training, angle against gradient, the cost of scoring.
+
+What is finished is not made again.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from analysis.angle_gradient.summary import side_by_side
+from analysis.patterns import over_seeds
+from analysis.runs import finished_runs
+from experiments import angle_gradient, patterns, scoring_cost
+from gainrl.cli.studies import write_correlation, write_patterns
+from gainrl.files import write_atomically, write_text
+from gainrl.models.loading import LoadedModel, load_model
+from gainrl.problems import ProblemSet
+from gainrl.progress import Report
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Experiment
+from gainrl.runs.records import RunFolder
+from gainrl.scoring import score_problems
+from gainrl.studies.angle_gradient import Settings, cosine_matrices, measure_into
+from gainrl.studies.patterns import checkpoints, trace
+from gainrl.training.inputs import training_problems
+from paper_figures import cosine_layers, style
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def measure_patterns(plan: Experiment, runs_dir: Path, report: Report) -> str:
+    """The patterns of every finished run, in <experiment>/patterns/<cell>-seed-<k>/, and summary.md over seeds beside them."""
+    lines = []
+    for name, run, config in _each_run(plan, runs_dir):
+        out = runs_dir / plan.name / "patterns" / name
+        if not (out / "report.md").exists():
+            folders = checkpoints(run.checkpoints)
+            first = _load(config, folders[min(folders)], runs_dir)
+            problems = _first_problems(config, first, patterns.PROBLEMS)
+            for step in (min(folders), max(folders)):
+                _draw_layers(config, folders[step], out / f"cosine_layers_step-{step}")
+            frame = trace(
+                folders,
+                problems,
+                out,
+                config.prompt,
+                signal=config.signal,
+                max_completion_tokens=config.training.max_completion_tokens,
+                device=DEVICE,
+                dtype=first.model.dtype,
+                report=report,
+            )
+            write_patterns(out, frame, config.seed)
+        lines.append(f"- {name}: {(out / 'report.md').read_text().splitlines()[0]} ({out / 'report.md'})")
+    summary = runs_dir / plan.name / "patterns" / "summary.md"
+    write_text(summary, over_seeds(summary.parent, plan.labels))
+    return "\n".join(["Patterns along training:", "", *lines, "", summary.read_text(), str(summary)])
+
+
+def measure_angle_gradient(plan: Experiment, runs_dir: Path, report: Report) -> str:
+    """A measurement a kept checkpoint, in <experiment>/gradients/<cell>-seed-<k>-step-<n>/, and summary.md beside them."""
+    measured = []
+    for name, run, config in _each_run(plan, runs_dir):
+        for step, folder in checkpoints(run.checkpoints).items():
+            out = runs_dir / plan.name / "gradients" / f"{name}-step-{step}"
+            if not (out / "report.md").exists():
+                _correlate(config, folder, out, report)
+            measured.append(out)
+    return f"{side_by_side(measured)}\n{measured[0].parent / 'summary.md'}"
+
+
+def measure_scoring_cost(plan: Experiment, runs_dir: Path, report: Report) -> str:
+    """A row a finished run in <experiment>/scoring.csv and .md: scoring on this machine beside the run's own steps."""
+    folder = runs_dir / plan.name
+    path = folder / "scoring.csv"
+    finished = {row["run"]: row for row in pd.read_csv(path).to_dict("records")} if path.exists() else {}
+    rows: list[dict[Any, Any]] = []
+    for name, run, config in _each_run(plan, runs_dir):
+        if name not in finished:
+            size, seconds = _seconds_of_scoring(config, runs_dir / "shared" / "models", report)
+            step_seconds, all_seconds = run.metrics().seconds.median(), run.metrics().seconds.sum()
+            finished[name] = {
+                "run": name,
+                "problems": size,
+                "scoring (s)": seconds,
+                "median step (s)": step_seconds,
+                "scoring in steps": seconds / step_seconds,
+                "share of all steps (%)": 100 * seconds / all_seconds,
+            }
+        rows.append(finished[name])
+    table = pd.DataFrame(rows)
+    text = (
+        f"{table.to_markdown(index=False, floatfmt='.3g')}\n\nScoring: median of {scoring_cost.REPEATS} in one process on "
+        f"this machine's {DEVICE}; steps as the runs recorded them, evaluation apart.\n"
+    )
+    write_atomically(path, lambda file: table.to_csv(file, index=False))
+    write_text(folder / "scoring.md", text)
+    return f"{text}\n{folder / 'scoring.md'}"
+
+
+FOLLOW_UPS: dict[str, Callable[[Experiment, Path, Report], str]] = {
+    "patterns": measure_patterns,
+    "angle_gradient": measure_angle_gradient,
+    "scoring_cost": measure_scoring_cost,
+}
+"""By experiment; each is given the plan and the folder of its runs, and returns Markdown that says where the files are."""
+
+
+def _each_run(plan: Experiment, runs_dir: Path) -> Iterator[tuple[str, RunFolder, RunConfig]]:
+    """(its name in files, folder, config) of every finished run, by cell and seed."""
+    for cell, by_seed in finished_runs(plan, runs_dir).items():
+        for seed, run in by_seed.items():
+            yield f"{cell}-seed-{seed}", run, run.config()
+
+
+def _load(config: RunConfig, source: Path | str, cache: Path) -> LoadedModel:
+    """A model of the run (a checkpoint's folder, or the name that it began with), where and in what it was trained."""
+    loaded = load_model(
+        str(source),
+        cache=cache,
+        seed=config.seed,
+        revision=config.model.revision if str(source) == config.model.name else None,
+        dtype=torch.bfloat16 if config.training.bf16 else torch.float32,
+    )
+    loaded.model.to(DEVICE)
+    return loaded
+
+
+def _first_problems(config: RunConfig, loaded: LoadedModel, most: int) -> ProblemSet:
+    """The first so many of the run's training problems."""
+    problems = training_problems(config, loaded)
+    return problems.head(min(most, len(problems)))
+
+
+def _draw_layers(config: RunConfig, folder: Path, stem: Path) -> None:
+    loaded = _load(config, folder, folder)
+    (problem,) = _first_problems(config, loaded, 1).problems
+    shown = cosine_matrices(loaded.model, loaded.tokenizer, problem, config.prompt, config.signal)
+    style.save_all(cosine_layers.plot(*shown, title=f"Cosines between tokens, {folder.name}"), stem)
+
+
+def _correlate(config: RunConfig, folder: Path, out: Path, report: Report) -> None:
+    loaded = _load(config, folder, folder)
+    problems = _first_problems(config, loaded, angle_gradient.PROBLEMS)
+    settings = Settings(
+        config.signal,
+        angle_gradient.SAMPLES,
+        config.training.temperature,
+        config.training.max_completion_tokens,
+        config.seed,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    measured = measure_into(out, loaded, problems, config.prompt, settings, None, report)
+    write_correlation(out, measured, loaded, problems, config.prompt, settings)
+
+
+def _seconds_of_scoring(config: RunConfig, cache: Path, report: Report) -> tuple[int, float]:
+    """Number of problems, and seconds from the loaded model to all scores."""
+    loaded = _load(config, config.model.name, cache)
+    problems, seconds = training_problems(config, loaded), []
+    for repeat in range(scoring_cost.REPEATS):
+        report("timing the scoring", repeat, scoring_cost.REPEATS)
+        began = time.perf_counter()
+        score_problems(loaded.model, loaded.tokenizer, problems, config.prompt, signal=config.signal)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return len(problems), float(np.median(seconds))

@@ -1,0 +1,169 @@
+"""Commands that look into the signal: correlate, patterns."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from gainrl.cli.options import DEVICE, PROBLEMS, DataName, Device, ModelName, Problems, RunsDir, SiteName, app
+from gainrl.files import write_atomically, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gainrl.models.loading import LoadedModel
+    from gainrl.problems import ProblemSet
+    from gainrl.prompts import Prompt
+    from gainrl.studies.angle_gradient import Measured, Settings
+
+
+@app.command
+def correlate(
+    model: ModelName,
+    data: DataName,
+    out: Path,
+    site: SiteName = "mlp_input",
+    layer: int = -1,
+    samples: int = 8,
+    temperature: float = 1.0,
+    max_completion_tokens: int = 256,
+    completions: Path | None = None,
+    options: Problems = PROBLEMS,
+    resamples: int = 1000,
+    batch_tokens: int = 2048,
+    device: Device = DEVICE,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Angle against gradient norm, problem by problem: tables, figures, and a verdict computed from the numbers.
+
+    Correlations with intervals, plain and with length and difficulty held fixed. What is finished in the folder is
+    kept; the same command goes on from there.
+
+    Args:
+        out: The folder to write.
+        layer: The layer that tables and verdict are about; -1 is the last. All are measured (final_norm: the last).
+        samples: Completions a problem for the GRPO loss and the pass rate; 0 leaves both out.
+        temperature: Of these completions.
+        max_completion_tokens: Longest of them.
+        completions: JSONL file with problem_id and completion for the supervised loss. Default: the worked solution
+            where the set has one, with the answer in a box.
+        resamples: Of the bootstrap.
+        batch_tokens: Most tokens of a batch, padding included.
+    """
+    from gainrl.progress import bar
+    from gainrl.runs.config import SignalConfig
+    from gainrl.studies.angle_gradient import Settings, measure_into, read_completions
+
+    out.mkdir(parents=True, exist_ok=True)
+    problems, prompt = options.load(data), options.load_prompt()
+    given = None if completions is None else read_completions(completions)
+    settings = Settings(
+        SignalConfig(site=site, layer=layer), samples, temperature, max_completion_tokens, options.seed, batch_tokens
+    )
+    with bar() as report:
+        loaded = device.load_model(model, options.seed, runs_dir, report)
+        measured = measure_into(out, loaded, problems, prompt, settings, given, report)
+    verdict = write_correlation(out, measured, loaded, problems, prompt, settings, resamples)
+    print(f"{verdict}\n{out / 'report.md'}")
+
+
+@app.command
+def patterns(
+    checkpoints: tyro.conf.Positional[Path],
+    data: DataName,
+    out: Path,
+    site: SiteName = "mlp_input",
+    layer: int = -1,
+    max_completion_tokens: int = 256,
+    options: Problems = PROBLEMS,
+    device: Device = DEVICE,
+) -> None:
+    """Along a training run: do C_intra and C_inter rise, are problems of high angle learnt first, do neurons grow alike?
+
+    Checkpoints that are finished in the folder are kept; the same command goes on from there.
+
+    Args:
+        checkpoints: Folder with model folders step-N (this suite's) or checkpoint-N (transformers').
+        out: The folder to write: a row a (step, problem), summary, figure.
+        layer: Index of the layer; -1 is the last.
+        max_completion_tokens: Of the greedy answers.
+    """
+    from gainrl.progress import bar
+    from gainrl.runs.config import SignalConfig
+    from gainrl.studies.patterns import checkpoints as find_checkpoints
+    from gainrl.studies.patterns import trace
+
+    folders = find_checkpoints(checkpoints)
+    out.mkdir(parents=True, exist_ok=True)
+    problems, prompt = options.load(data), options.load_prompt()
+    place, dtype = device.resolve()
+    with bar() as report:
+        frame = trace(
+            folders,
+            problems,
+            out,
+            prompt,
+            signal=SignalConfig(site=site, layer=layer),
+            max_completion_tokens=max_completion_tokens,
+            device=place,
+            dtype=dtype,
+            report=report,
+        )
+    print(f"{write_patterns(out, frame, options.seed)}\n{out / 'report.md'}")
+
+
+def write_correlation(
+    out: Path,
+    measured: "Measured",
+    loaded: "LoadedModel",
+    problems: "ProblemSet",
+    prompt: "Prompt",
+    settings: "Settings",
+    resamples: int = 1000,
+) -> str:
+    """Tables, figures and report.md of a measurement of angle against gradient; report.md last. Returns the verdict."""
+    from analysis import angle_gradient, gradient_parts
+    from gainrl.scoring.hooks import layer_count
+    from gainrl.studies.angle_gradient import cosine_matrices
+    from paper_figures import angle_scatter, cosine_layers, layer_profile, rank_matrix, style
+
+    layer = settings.signal.layer % layer_count(loaded.model)
+    table = angle_gradient.correlations(measured.table, probed_layer=layer, seed=settings.seed, resamples=resamples)
+    shares = gradient_parts.shares(measured.parts, seed=settings.seed, resamples=resamples)
+    size = f"{sum(p.numel() for p in loaded.model.parameters()):,} parameters"
+    name = f"{loaded.name}, {size}, weights {loaded.version}"
+    verdict = angle_gradient.verdict(
+        table, model=name, problems=problems.name, probed_layer=layer, what=settings.signal.site
+    )
+    notes = gradient_parts.notes(measured.table, measured.parts, shares)
+    figures = {
+        "angle_scatter": angle_scatter.plot(angle_scatter.data(measured.table, layer), table),
+        "layer_profile": layer_profile.plot(layer_profile.data(table)),
+        "rank_matrix": rank_matrix.plot(rank_matrix.data(measured.table, layer, seed=settings.seed)),
+    }
+    if settings.signal.site != "final_norm":
+        shown = cosine_matrices(loaded.model, loaded.tokenizer, problems.problems[0], prompt, settings.signal)
+        figures["cosine_layers"] = cosine_layers.plot(*shown, title=f"Cosines between tokens, {loaded.name}")
+    text = angle_gradient.markdown(table, verdict, notes) + "".join(f"\n![{name}]({name}.png)\n" for name in figures)
+    write_atomically(out / "correlations.parquet", lambda path: table.to_parquet(path, index=False))
+    write_atomically(out / "correlations.csv", lambda path: table.to_csv(path, index=False))
+    write_atomically(out / "variance_shares.csv", lambda path: shares.to_csv(path, index=False))
+    for name, figure in figures.items():
+        style.save_all(figure, out / name)
+    write_text(out / "report.md", text)
+    return verdict
+
+
+def write_patterns(out: Path, frame: "pd.DataFrame", seed: int) -> str:
+    """Summary, figure and report.md of problems followed along training; report.md last. Returns what it says."""
+    from analysis import patterns
+    from paper_figures import style, training_patterns
+
+    summary = patterns.summary(frame, seed=seed)
+    verdict = patterns.words(summary)
+    text = f"{verdict}\n\n{summary.to_markdown(index=False, floatfmt='.3g')}\n\n![training_patterns](training_patterns.png)\n"
+    write_atomically(out / "patterns.parquet", lambda path: frame.to_parquet(path, index=False))
+    write_atomically(out / "summary.csv", lambda path: summary.to_csv(path, index=False))
+    style.save_all(training_patterns.plot(training_patterns.data(frame)), out / "training_patterns")
+    write_text(out / "report.md", text)
+    return verdict

@@ -1,6 +1,0 @@
-"""Angle against gradient: what is measured, and the folder in which finished stages are kept."""
-
-from gainrl.correlate.measure import Measured, cosine_matrices, measure
-from gainrl.correlate.stages import Settings, measure_into, read_completions
-
-__all__ = ["Measured", "Settings", "cosine_matrices", "measure", "measure_into", "read_completions"]

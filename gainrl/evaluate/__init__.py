@@ -1,5 +1,0 @@
-"""Evaluation: on held-out problems in memory while training, and on the benchmarks from a model folder."""
-
-from gainrl.evaluate.heldout import Accuracy, HeldOut
-
-__all__ = ["Accuracy", "HeldOut"]

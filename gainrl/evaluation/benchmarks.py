@@ -1,0 +1,70 @@
+"""The benchmarks by name. Each is one YAML file in ``tasks/``: an lm-eval task that names its problem set and its files.
+
+Plain lm-eval runs them too: ``lm_eval --include_path <the folder tasks> --tasks gainrl``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gainrl.errors import InputError, unknown_name
+from gainrl.problems import ProblemSet, load_problems
+from gainrl.problems.files import SUFFIXES
+
+TASKS = Path(__file__).parent / "tasks"
+PREFIX = "gainrl_"
+"""Of the benchmarks' names in lm-eval, which has tasks of the same names."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A registered problem set, and the stems of the files that may hold it."""
+
+    name: str
+    problems: str
+    files: tuple[str, ...] = ()
+
+    def load(self, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None) -> ProblemSet:
+        """The first ``limit`` problems, from the hub (or generated), or from a file in ``data_dir``.
+
+        Raises InputError: no file of the benchmark in the folder (which names would do), or what `load_problems` raises.
+        """
+        problems = load_problems(self._source(data_dir), seed=seed)
+        return problems.head(None if limit is None else min(limit, len(problems)))
+
+    def _source(self, data_dir: Path | None) -> str:
+        if data_dir is None or not self.files:
+            return self.problems
+        candidates = [data_dir / f"{stem}{suffix}" for stem in self.files for suffix in SUFFIXES]
+        for path in candidates:
+            if path.exists():
+                return str(path)
+        names = ", ".join(path.name for path in candidates)
+        raise InputError(f"benchmark {self.name}: {data_dir} holds none of {names}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads lm-eval's YAML without importing the functions that it names."""
+
+
+_Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
+
+
+def _read(path: Path) -> Benchmark:
+    task: dict[str, Any] = yaml.load(path.read_text(), _Loader)
+    source = task["dataset_kwargs"]
+    return Benchmark(task["task"].removeprefix(PREFIX), source["problems"], tuple(source.get("files", ())))
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark for benchmark in map(_read, sorted(TASKS.glob("[!_]*.yaml")))
+}
+
+
+def load_benchmark(name: str, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None) -> ProblemSet:
+    """`Benchmark.load` by name. Raises InputError for an unknown one too."""
+    if name not in BENCHMARKS:
+        raise unknown_name("benchmark", name, BENCHMARKS)
+    return BENCHMARKS[name].load(data_dir, seed=seed, limit=limit)

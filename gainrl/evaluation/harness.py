@@ -1,0 +1,215 @@
+"""Benchmarks on a model: lm-eval builds the requests, a backend answers them, the one grader grades.
+
+Every finished chunk of problems is kept, so that a broken-off evaluation goes on.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lm_eval.api.model import LM
+from lm_eval.evaluator import evaluate as lm_evaluate
+from lm_eval.tasks import TaskManager
+from transformers import PreTrainedTokenizerBase
+
+from gainrl.errors import InputError, one_line
+from gainrl.evaluation.benchmarks import PREFIX, TASKS
+from gainrl.files import append_json_line, claim_settings, read_json_lines, write_atomically
+from gainrl.grading import grade
+from gainrl.models.generation import Backend, Completion
+from gainrl.problems import ProblemSet
+from gainrl.progress import Report
+from gainrl.prompts import Prompt, encode_problems, require_fit
+from gainrl.rng import torch_seed
+
+logging.getLogger("lm_eval").setLevel(logging.ERROR)
+
+CHUNK = 64
+"""Problems that are answered at a time; what a broken-off evaluation may lose."""
+LONGEST = 8192
+"""Most completion tokens by default: the longest that the authors train with."""
+SAMPLE_COLUMNS = ("problem_id", "sample", "completion", "correct", "reason", "tokens", "truncated")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn. Temperature 0 is greedy, with one sample."""
+
+    samples: int = 1
+    temperature: float = 0.0
+    max_completion_tokens: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise InputError(f"samples is {self.samples}; at least 1 is needed")
+        if self.samples > 1 and self.temperature == 0:
+            raise InputError(f"{self.samples} greedy samples would be the same; give a temperature above 0")
+
+
+class BackendLM(LM):
+    """A backend as lm-eval sees it. What was written is kept on each request, in the order of its samples."""
+
+    def __init__(self, backend: Backend, tokenizer: PreTrainedTokenizerBase, seed: int) -> None:
+        super().__init__()
+        self.backend, self.tokenizer, self.seed = backend, tokenizer, seed
+
+    @property
+    def tokenizer_name(self) -> str:
+        return str(self.tokenizer.name_or_path)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        text: str = self.tokenizer.apply_chat_template(
+            chat_history, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+        return text
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
+        texts = [request.args[0] for request in requests]
+        settings = requests[0].args[1]
+        prompts = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        try:
+            completions = self.backend(
+                prompts,
+                max_tokens=settings["max_gen_toks"],
+                temperature=settings["temperature"] if settings.get("do_sample") else 0.0,
+                seed=torch_seed(self.seed, f"evaluation of {texts[0]}"),
+            )
+        except Exception as error:  # a backend dies of many things: memory, a worker, a driver
+            raise InputError(
+                f"the {self.backend.name} backend failed: {one_line(error)}; "
+                "finished problems are kept, and the same command goes on with the others"
+            ) from error
+        ended = [c.ids if c.truncated else c.ids[:-1] for c in completions]
+        written = self.tokenizer.batch_decode(ended)
+        for request, completion, text in zip(requests, completions, written, strict=True):
+            vars(request).setdefault("completions", []).append((text, completion))
+        return list(written)
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
+        raise NotImplementedError("the suite's benchmarks ask for completions alone")
+
+    loglikelihood_rolling = loglikelihood
+
+
+def evaluate_benchmark(
+    name: str,
+    problems: ProblemSet,
+    backend: Backend,
+    tokenizer: PreTrainedTokenizerBase,
+    out: Path,
+    sampling: Sampling,
+    *,
+    model_version: str,
+    prompt: Prompt | None = None,
+    report: Report,
+) -> pd.DataFrame:
+    """A row a (problem, sample), `SAMPLE_COLUMNS`, in ``out/<name>.parquet``; read from there if it is complete.
+
+    Raises InputError: a prompt that leaves no room, files of other settings in ``out`` (which differ), or a backend that
+    fails in the middle.
+    """
+    prompt = prompt or Prompt()
+    tokens = completion_limit(name, problems, backend.context, tokenizer, prompt, sampling.max_completion_tokens)
+    settings = {
+        **asdict(sampling),
+        "max_completion_tokens": tokens,
+        "model": model_version,
+        "backend": backend.name,
+        "prompt": prompt.hash,
+        "problems": problems.fingerprint,
+    }
+    kept = Kept(out, name, settings)
+    if (finished := kept.finished()) is not None:
+        return finished
+    rows = kept.rows()
+    done = {row["problem_id"] for row in rows}
+    todo = [row for row, problem_id in enumerate(problems.ids) if problem_id not in done]
+    lm = BackendLM(backend, tokenizer, sampling.seed)
+    tasks = TaskManager(include_defaults=False, include_path=str(TASKS))
+    for first in range(0, len(todo), CHUNK):
+        report(name, len(problems) - len(todo) + first, len(problems))
+        chunk = ProblemSet(name, tuple(problems.problems[row] for row in todo[first : first + CHUNK]))
+        group = {"group": "gainrl_chunk", "task": [_task(name, chunk, prompt, sampling, tokens)]}
+        kept.add(_chunk_rows(tasks.load([group]), lm))
+    report(name, len(problems), len(problems))
+    return kept.finish(problems.ids)
+
+
+def completion_limit(
+    name: str,
+    problems: ProblemSet,
+    context: int,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    asked: int | None,
+) -> int:
+    """Completion tokens: as asked, or what the longest prompt leaves of the context, at most `LONGEST`."""
+    encoded = encode_problems(tokenizer, problems.problems, prompt)
+    require_fit(encoded, problems.ids, context, asked or 1)
+    return asked or min(LONGEST, context - max(len(encoding.ids) for encoding in encoded))
+
+
+def _task(name: str, problems: ProblemSet, prompt: Prompt, sampling: Sampling, tokens: int) -> dict[str, Any]:
+    """The YAML task with this prompt, these problems and this sampling."""
+    from datasets import Dataset
+
+    rows = [{"problem_id": p.problem_id, "question": p.question, "answer": p.answer} for p in problems.problems]
+    temperature = {"temperature": sampling.temperature} if sampling.temperature else {}
+    return {
+        "task": f"{PREFIX}{name}",
+        "custom_dataset": lambda **_: {"test": Dataset.from_list(rows)},
+        "description": prompt.system or "",
+        "num_fewshot": 1 if prompt.example else 0,
+        "fewshot_config": {"sampler": "first_n", "samples": [prompt.example.model_dump()] if prompt.example else []},
+        "generation_kwargs": {
+            "until": [],
+            "do_sample": sampling.temperature > 0,
+            "max_gen_toks": tokens,
+            **temperature,
+        },
+        "repeats": sampling.samples,
+    }
+
+
+def _chunk_rows(tasks: Any, lm: BackendLM) -> list[dict[str, Any]]:
+    lm_evaluate(lm, tasks, apply_chat_template=True, fewshot_as_multiturn=True, bootstrap_iters=2, log_samples=False)
+    (task,) = tasks["tasks"].values()
+    rows = []
+    for request in task.instances:
+        completions: Sequence[tuple[str, Completion]] = request.completions
+        for sample, (text, completion) in enumerate(completions):
+            verdict = grade(text, request.doc["answer"], truncated=completion.truncated)
+            values = (request.doc["problem_id"], sample, text, verdict.correct, verdict.reason)
+            rows.append(dict(zip(SAMPLE_COLUMNS, (*values, len(completion.ids), completion.truncated), strict=True)))
+    return rows
+
+
+class Kept:
+    """Rows of one benchmark: lines in a file while it goes on, Parquet when it is complete."""
+
+    def __init__(self, out: Path, name: str, settings: dict[str, Any]) -> None:
+        self.path, self.unfinished = out / f"{name}.parquet", out / f"{name}.unfinished"
+        claim_settings(out / f"{name}.json", settings, name)
+
+    def finished(self) -> pd.DataFrame | None:
+        return pd.read_parquet(self.path) if self.path.exists() else None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Of finished chunks; a chunk that was cut off while it was written is left out."""
+        return [row for chunk in read_json_lines(self.unfinished, mend=True) for row in chunk]
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        append_json_line(self.unfinished, rows)
+
+    def finish(self, order: Sequence[str]) -> pd.DataFrame:
+        place = {name: position for position, name in enumerate(order)}
+        table = pd.DataFrame(self.rows(), columns=list(SAMPLE_COLUMNS))
+        table = table.sort_values(["problem_id", "sample"], key=lambda c: c.map(place) if c.name == "problem_id" else c)
+        table = table.reset_index(drop=True)
+        write_atomically(self.path, lambda path: table.to_parquet(path, index=False))
+        self.unfinished.unlink()
+        return table

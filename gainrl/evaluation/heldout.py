@@ -1,0 +1,63 @@
+"""Greedy accuracy on held-out problems in memory: the backend, prompt and grader of the benchmarks, without a harness."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from gainrl.grading import grade
+from gainrl.models.generation import Backend
+from gainrl.problems import ProblemSet
+from gainrl.prompts import Prompt, encode_problems, require_fit
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of correct answers with its standard error over problems; shares of truncated and of answerless ones."""
+
+    value: float
+    stderr: float
+    n: int
+    truncated: float
+    unparseable: float
+
+
+class HeldOut:
+    """Held-out problems, encoded once and asked again and again while a model is trained.
+
+    What it gives is what `evaluate_benchmark` gives through lm-eval (a test holds the two together).
+    """
+
+    def __init__(
+        self,
+        problems: ProblemSet,
+        prompt: Prompt,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        context: int,
+        max_completion_tokens: int,
+        batch_size: int,
+    ) -> None:
+        encoded = encode_problems(tokenizer, problems.problems, prompt)
+        require_fit(encoded, problems.ids, context, max_completion_tokens)
+        self.problems, self.tokenizer, self.max_completion_tokens = problems, tokenizer, max_completion_tokens
+        self.prompts = [encoding.ids.tolist() for encoding in encoded]
+        self.golds = [problem.answer for problem in problems.problems]
+        self.batch_tokens = batch_size * (max(map(len, self.prompts)) + max_completion_tokens)
+
+    def evaluate(self, backend: Backend) -> Accuracy:
+        """Greedy, so that no random state moves."""
+        completions = backend(self.prompts, max_tokens=self.max_completion_tokens, temperature=0, seed=0)
+        texts = self.tokenizer.batch_decode([c.ids if c.truncated else c.ids[:-1] for c in completions])
+        verdicts = [
+            grade(text, gold, truncated=completion.truncated)
+            for text, gold, completion in zip(texts, self.golds, completions, strict=True)
+        ]
+        correct_N = np.array([verdict.correct for verdict in verdicts], dtype=float)
+        return Accuracy(
+            value=float(correct_N.mean()),
+            stderr=float(correct_N.std(ddof=1) / len(correct_N) ** 0.5) if len(correct_N) > 1 else float("nan"),
+            n=len(correct_N),
+            truncated=float(np.mean([completion.truncated for completion in completions])),
+            unparseable=float(np.mean([verdict.reason in ("no_answer", "truncated") for verdict in verdicts])),
+        )

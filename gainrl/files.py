@@ -1,0 +1,109 @@
+"""Files that are whole at any moment: atomic writes, JSON lines with a torn end, folders with checksums."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gainrl.errors import InputError
+
+MANIFEST = "manifest.json"
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_atomically` of a text."""
+    write_atomically(path, lambda unfinished: unfinished.write_text(text))
+
+
+def write_json_lines(path: Path, rows: list[Any]) -> None:
+    """`write_atomically` of one line of JSON per row. Raises ValueError for a NaN or an infinity."""
+    write_text(path, "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows))
+
+
+def append_json_line(path: Path, row: Any, *, allow_nan: bool = False) -> None:
+    """Add one line of JSON. A process killed while it writes leaves a torn line, which `read_json_lines` drops.
+
+    Raises ValueError for a NaN or an infinity, unless ``allow_nan``.
+    """
+    with path.open("a") as file:
+        file.write(json.dumps(row, allow_nan=allow_nan) + "\n")
+
+
+def read_json_lines(path: Path, *, mend: bool = False) -> list[Any]:
+    """The rows of a file of JSON lines, [] where there is no file; a last line that was cut off is left out.
+
+    Args:
+        mend: remove the cut-off line from the file too, so that lines can be appended.
+    """
+    if not path.exists():
+        return []
+    *lines, last = path.read_text().split("\n")
+    if last and _is_json(last):  # only its line break is missing
+        lines.append(last)
+    if last and mend:
+        write_text(path, "".join(f"{line}\n" for line in lines))
+    return [json.loads(line) for line in lines]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def claim_settings(path: Path, settings: Mapping[str, Any], content: str) -> None:
+    """Write down with which settings a folder's files are made, or check that the file there says the same.
+
+    Args:
+        content: what the folder holds, for the error.
+
+    Raises:
+        InputError: the file names other settings (which).
+    """
+    if not path.exists():
+        return write_text(path, json.dumps(settings, indent=1) + "\n")
+    existing = json.loads(path.read_text())
+    if differing := sorted(key for key in {*existing, *settings} if existing.get(key) != settings.get(key)):
+        raise InputError(
+            f"{path.parent} holds {content} with other settings ({', '.join(differing)} differ); "
+            "remove it, or write to another --out"
+        )
+
+
+def write_manifest(folder: Path) -> None:
+    """Write down the checksum of every file under ``folder``, after all of them."""
+    (folder / MANIFEST).write_text(json.dumps(_checksums(folder), indent=1))
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a folder that has a manifest; None if all its files are as they were written."""
+    try:
+        expected = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return "its manifest cannot be read"
+    found = _checksums(folder)
+    return next((f"{name} is not as it was written" for name in expected if found.get(name) != expected[name]), None)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / MANIFEST:
+            with path.open("rb") as file:
+                found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

@@ -1,0 +1,34 @@
+"""Writing completions: one face for transformers, vLLM and a trainer's own model. Token ids in, token ids out.
+
+Every backend gets the very tokens that the probe and the trainer see.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+
+class Completion(NamedTuple):
+    """``ids`` end with the end token unless the completion was cut at its token limit."""
+
+    ids: list[int]
+    truncated: bool
+
+
+class Backend(Protocol):
+    """Writes one completion for each prompt, in order; temperature 0 is greedy. The same seed gives the same."""
+
+    name: str
+    context: int
+
+    def __call__(
+        self, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float, seed: int
+    ) -> list[Completion]: ...
+
+
+def end_tokens(model_config: Any, generation_config: Any, tokenizer: Any) -> list[int]:
+    """Every token that ends a completion: the tokenizer's, the model's and its generation settings'."""
+    named = [tokenizer.eos_token_id]
+    for config in (model_config, generation_config):
+        value = getattr(config, "eos_token_id", None)
+        named += value if isinstance(value, list) else [value]
+    return list(dict.fromkeys(token for token in named if token is not None))

@@ -1,0 +1,59 @@
+"""Completions of problems, sampled or greedy, with the tokens that were sampled and what the grader says of them."""
+
+import pandas as pd
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from gainrl.grading import grade
+from gainrl.models.generation.hf import hf_backend
+from gainrl.problems import ProblemSet
+from gainrl.progress import Progress
+from gainrl.prompts import Prompt, encode_problems, length_batches, require_fit
+from gainrl.rng import torch_seed
+
+ROLLOUT_COLUMNS = ("problem_id", "sample", "ids", "text", "correct", "truncated")
+
+
+def sample_completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: ProblemSet,
+    prompt: Prompt | None = None,
+    *,
+    samples: int,
+    max_completion_tokens: int,
+    temperature: float = 1.0,
+    seed: int = 0,
+    batch_tokens: int = 16_384,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """A row a (problem, sample), in the set's order; `ROLLOUT_COLUMNS`. ``ids`` end with the end token unless truncated.
+
+    Args:
+        temperature: 0 is greedy, of which one sample is enough.
+        batch_tokens: most tokens of a batch, prompts and completions of all samples together.
+        progress: called with (finished problems, all problems).
+
+    Raises InputError: a prompt and its completion do not fit the model's context.
+    """
+    prompt = prompt or Prompt()
+    encoded = encode_problems(tokenizer, problems.problems, prompt)
+    require_fit(encoded, problems.ids, int(model.config.max_position_embeddings), max_completion_tokens)
+    generate = hf_backend(model, tokenizer, batch_tokens)
+    lengths = [len(encoding.ids) + max_completion_tokens for encoding in encoded]
+    rows: dict[int, list[dict[str, object]]] = {}
+    for batch in length_batches(lengths, max(1, batch_tokens // samples)):
+        completions = generate(
+            [encoded[row].ids.tolist() for row in batch for _ in range(samples)],
+            max_tokens=max_completion_tokens,
+            temperature=temperature,
+            seed=torch_seed(seed, f"rollouts from {problems.ids[batch[0]]}"),
+        )
+        texts = tokenizer.batch_decode([one.ids if one.truncated else one.ids[:-1] for one in completions])
+        for index, (one, text) in enumerate(zip(completions, texts, strict=True)):
+            problem, sample = problems.problems[batch[index // samples]], index % samples
+            correct = grade(text, problem.answer, truncated=one.truncated).correct
+            values = (problem.problem_id, sample, one.ids, text, correct, one.truncated)
+            rows.setdefault(batch[index // samples], []).append(dict(zip(ROLLOUT_COLUMNS, values, strict=True)))
+        if progress is not None:
+            progress(len(rows), len(problems))
+    return pd.DataFrame([row for position in range(len(problems)) for row in rows[position]])

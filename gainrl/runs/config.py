@@ -1,0 +1,199 @@
+"""What a run is: frozen, complete, validated. A config raises; it never corrects itself."""
+
+import hashlib
+import inspect
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from gainrl.errors import InputError, unknown_name
+from gainrl.prompts import Prompt
+from gainrl.schedules import ORDERS, SCHEDULES, Schedule
+
+Definition = Literal["paper", "off-diagonal", "released"]
+Site = Literal["mlp_input", "neurons", "residual", "final_norm"]
+
+
+class Frozen(BaseModel):
+    """Base of all configs: cannot be changed, and unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Frozen):
+    name: str
+    revision: str | None = None
+
+
+class ProblemsConfig(Frozen):
+    """Which problems are trained and which benchmarks are held out; sizes of None mean all."""
+
+    train: str
+    heldout: tuple[str, ...] = Field(min_length=1)
+    """Names of benchmarks."""
+    train_size: int | None = Field(None, gt=0)
+    heldout_size: int | None = Field(None, gt=1)
+    """Of each benchmark, at most."""
+    sample: bool = False
+    """Take ``train_size`` problems at random (seeded) instead of the first ones."""
+    longest_prompt: int | None = Field(None, gt=0)
+    """Leave out training problems whose prompt has more tokens; None is an error where one does not fit."""
+    revision: str | None = None
+
+
+class SignalConfig(Frozen):
+    """How angle concentration is read, in scoring and while training alike."""
+
+    definition: Definition = "paper"
+    site: Site = "mlp_input"
+    layer: int = -1
+
+
+class ScheduleConfig(Frozen):
+    """A schedule by name, its order, and every one of its options (`complete_options` fills the defaults in)."""
+
+    name: str
+    order: str | None = None
+    options: dict[str, float | bool | str | None] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("name") in SCHEDULES:
+            return {**data, "options": complete_options(data["name"], data.get("options", {}))}
+        return data
+
+    @model_validator(mode="after")
+    def _known(self) -> "ScheduleConfig":
+        if self.name not in SCHEDULES:
+            raise unknown_name("schedule", self.name, SCHEDULES)
+        own = SCHEDULES[self.name].orders
+        valid, or_file = ((*ORDERS, "random"), "a .pt file of the release") if own is None else (own, "")
+        if valid and self.order not in valid and not (or_file and str(self.order).endswith(".pt")):
+            raise unknown_name(f"order of schedule {self.name!r}", str(self.order), valid, or_file)
+        if not valid and self.order is not None:
+            raise InputError(f"schedule {self.name!r} takes no order; leave {self.order!r} out")
+        return self
+
+
+def complete_options(schedule: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the schedule's defaults filled in. Raises InputError for an unknown or ill-typed one."""
+    fields = _option_fields(SCHEDULES[schedule])
+    checker = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
+    try:
+        return checker(**options).model_dump()
+    except ValidationError as error:
+        wrong = ".".join(map(str, error.errors()[0]["loc"]))
+        message = error.errors()[0]["msg"]
+        raise InputError(
+            f"schedule {schedule!r}, option {wrong}: {message}; valid: {', '.join(fields) or 'none'}"
+        ) from error
+
+
+def _option_fields(schedule: type[Schedule]) -> dict[str, Any]:
+    """Option -> (type, default) of a schedule's constructor; where it passes ``**options`` on, its base's too."""
+    fields: dict[str, Any] = {}
+    for owner in (cls for cls in schedule.__mro__ if "__init__" in vars(cls)):
+        parameters = inspect.signature(vars(owner)["__init__"]).parameters.values()
+        own = {p.name: (p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"}
+        fields = own | fields
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return fields
+
+
+class TrainingConfig(Frozen):
+    """GRPO (or RLOO), by TRL. A step is one optimizer step; an epoch is one draw of the schedule."""
+
+    steps: int = Field(gt=0)
+    prompts_per_step: int = Field(gt=0)
+    generations: int = Field(gt=1)
+    prompts_per_epoch: int = Field(gt=0)
+    prompts_per_generation: int | None = Field(None, gt=0)
+    """Prompts whose completions are sampled by the same weights; None is those of one step."""
+    learning_rate: float = Field(gt=0)
+    lr_scheduler: str = "constant"
+    optimizer: str = "adamw_torch"
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    algorithm: Literal["grpo", "rloo"] = "grpo"
+    loss: Literal["grpo", "dr_grpo", "dapo", "bnpo"] = "grpo"
+    """Of GRPO; RLOO has one of its own."""
+    kl: float = Field(0.0, ge=0)
+    temperature: float = Field(1.0, gt=0)
+    max_completion_tokens: int = Field(gt=0)
+    bf16: bool = False
+    generation: Literal["transformers", "vllm"] = "transformers"
+    keep_every: int | None = Field(None, gt=0)
+    """Keep the model before training and every so many steps, in checkpoints/step-N; None keeps the last alone."""
+
+    @property
+    def steps_per_generation(self) -> int:
+        """Optimizer steps on the completions of one generation."""
+        return (self.prompts_per_generation or self.prompts_per_step) // self.prompts_per_step
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> "TrainingConfig":
+        batch = self.prompts_per_generation or self.prompts_per_step
+        if batch % self.prompts_per_step:
+            raise InputError(
+                f"prompts_per_generation {batch} is no multiple of prompts_per_step {self.prompts_per_step}; "
+                "a generation is a whole number of steps"
+            )
+        if self.prompts_per_epoch % batch:
+            raise InputError(
+                f"prompts_per_epoch {self.prompts_per_epoch} is no multiple of the {batch} prompts of a generation; "
+                "an epoch is a whole number of them"
+            )
+        if self.algorithm == "rloo" and self.loss != "grpo":
+            raise InputError(f"RLOO has one loss; leave {self.loss!r} out")
+        return self
+
+
+class EvaluationConfig(Frozen):
+    """Greedy accuracy on the held-out benchmarks before training, every so many steps, and at the end."""
+
+    every: int = Field(gt=0)
+    max_completion_tokens: int = Field(gt=0)
+    batch_size: int = Field(300, gt=0)
+
+
+class RunConfig(Frozen):
+    """One run. The seed varies warm-up, problems, schedule and training together."""
+
+    seed: int = Field(0, ge=0)
+    model: ModelConfig
+    problems: ProblemsConfig
+    prompt: Prompt = Prompt()
+    signal: SignalConfig = SignalConfig()
+    schedule: ScheduleConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        if self.evaluation.max_completion_tokens < self.training.max_completion_tokens:
+            raise InputError(
+                "evaluation allows shorter completions than training; it must allow at least as many tokens"
+            )
+        size = self.problems.train_size
+        if size is not None and self.training.prompts_per_epoch > size:
+            raise InputError(
+                f"prompts_per_epoch is {self.training.prompts_per_epoch}, the training set has {size} problems"
+            )
+        return self
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits by which a run is known."""
+        return hash_of(self.model_dump(mode="json"))
+
+    def with_seed(self, seed: int) -> "RunConfig":
+        return RunConfig.model_validate({**self.model_dump(), "seed": seed})
+
+
+def hash_of(config: dict[str, Any]) -> str:
+    """The hash of a config as it stands in config.json, also where it was written by another version."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

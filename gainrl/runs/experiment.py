@@ -1,0 +1,89 @@
+"""An experiment: its cells, and how each is executed, which is no part of what a run is."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from gainrl.runs.config import Frozen, RunConfig
+from gainrl.errors import InputError, unknown_name
+
+
+class Execution(Frozen):
+    """Where and how a run is executed: nothing here is part of the run's hash, and results agree up to rounding."""
+
+    gpus: int = Field(0, ge=0)
+    """One process each; 0 is one process, on whatever there is."""
+    completions_per_device: int | None = Field(None, gt=0)
+    """Of one forward and backward pass; the rest of a step is accumulated. None is all of them."""
+    gradient_checkpointing: bool = False
+    accelerate: str | None = None
+    """File in experiments/accelerate/ with accelerate's settings (FSDP, DeepSpeed); None is data parallel."""
+    vllm_mode: Literal["colocate", "server"] = "colocate"
+    vllm_server: str | None = None
+    """Address of ``trl vllm-serve`` in server mode, http://host:port; None is this machine, port 8000."""
+    vllm_gpu_memory: float = Field(0.3, gt=0, le=1)
+    vllm_tensor_parallel: int = Field(1, gt=0)
+    vllm_sleep: bool = False
+    """Let the engine give its memory to training between generations."""
+    checkpoint_every: int = Field(20, gt=0)
+    """Steps; rounded up to the end of a generation."""
+    report_to: tuple[str, ...] = ()
+    """TRL's trackers: trackio, tensorboard, wandb."""
+    hours: float | None = Field(None, gt=0)
+    """A guess of what a run takes, for Slurm's time limit; None leaves it to the command line."""
+
+
+class SlurmOptions(Frozen):
+    """What Slurm is asked for, for every job; what is left out is Slurm's default, or the cell's own."""
+
+    partition: str | None = None
+    """Partition; Slurm's default if left out."""
+    account: str | None = None
+    """Account that is charged."""
+    gpus: int | None = Field(None, ge=0)
+    """GPUs of a run, all on one node; what the cell says if left out."""
+    hours: float | None = Field(None, gt=0)
+    """Time limit. A run that needs longer goes on in the same job, requeued; what the cell says, or 24, if left out."""
+    array_size: int = Field(100, gt=0)
+    """Jobs of the array that may run at once."""
+    cpus: int = Field(4, gt=0)
+    """Cores of a run, or of each of its GPUs."""
+    memory_gb: int | None = Field(None, gt=0)
+    """Memory of a run."""
+    extra: tuple[str, ...] = ()
+    """More options of sbatch: qos=high constraint=a100 exclusive."""
+
+
+class Experiment(Frozen):
+    """The cells of one table or figure. They differ by what is studied; the trainer, budget and evaluation are shared."""
+
+    name: str
+    title: str
+    cells: dict[str, RunConfig]
+    labels: dict[str, str]
+    execution: dict[str, Execution] = Field(default_factory=dict)
+    """By cell, where it differs from the default."""
+    baseline: str
+    targets: tuple[float, ...]
+    reference: str = ""
+    """What the paper says on the same question, with its source; stands under the table."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Experiment":
+        if self.baseline not in self.cells:
+            raise unknown_name(f"baseline of {self.name}", self.baseline, self.cells)
+        if set(self.labels) != set(self.cells):
+            raise InputError(f"{self.name}: labels and cells must have the same names")
+        if unknown := set(self.execution) - set(self.cells):
+            raise unknown_name(f"cell of {self.name} in execution", sorted(unknown)[0], self.cells)
+        if not all(0 < target <= 1 for target in self.targets):
+            raise InputError(f"{self.name}: targets {self.targets} must be shares in (0, 1]")
+        return self
+
+    def cell(self, name: str) -> RunConfig:
+        if name not in self.cells:
+            raise unknown_name(f"cell of {self.name}", name, self.cells)
+        return self.cells[name]
+
+    def execution_of(self, name: str) -> Execution:
+        return self.execution.get(name, Execution())

@@ -1,0 +1,130 @@
+"""Which runs an experiment is made of, where they lie, and which are left to do. Imports no torch.
+
+A run lies in ``shared/runs/<hash>``; ``<experiment>/<cell>/seed-<k>`` is a link to it. So equal cells are one run.
+"""
+
+import os
+import shlex
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from gainrl.runs.experiment import Execution, Experiment
+from gainrl.runs.config import RunConfig
+from gainrl.runs.records import RunFolder, find_run
+
+
+def run_path(runs_dir: Path, experiment: str, cell: str, seed: int) -> Path:
+    """Where a run is found."""
+    return runs_dir / experiment / cell / f"seed-{seed}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of one cell; ``arguments`` are what `gainrl train` needs beside experiment, cell and seed."""
+
+    experiment: str
+    cell: str
+    seed: int
+    config: RunConfig
+    execution: Execution
+    runs_dir: Path
+    arguments: tuple[str, ...] = ()
+
+    @cached_property
+    def hash(self) -> str:
+        return self.config.hash
+
+    @property
+    def path(self) -> Path:
+        return run_path(self.runs_dir, self.experiment, self.cell, self.seed)
+
+    @property
+    def home(self) -> Path:
+        """The folder that all runs of this config share."""
+        return self.runs_dir / "shared" / "runs" / self.hash
+
+    @property
+    def label(self) -> str:
+        return f"{self.cell} seed {self.seed}"
+
+    @property
+    def train_arguments(self) -> list[str]:
+        """The command line that trains this run in one process, after `gainrl`."""
+        return [*self._named, "--runs-dir", str(self.runs_dir)]
+
+    @property
+    def _named(self) -> list[str]:
+        return ["train", self.experiment, "--cell", self.cell, "--seed", str(self.seed), *self.arguments]
+
+    @property
+    def command(self) -> str:
+        return shlex.join(["gainrl", *self.train_arguments])
+
+    @property
+    def record(self) -> str:
+        """The same command without the folder, which is this machine's: for environment.json, whoever starts the job."""
+        return shlex.join(["gainrl", *self._named])
+
+    def is_finished(self) -> bool:
+        """Raises InputError: a finished run of another config is in the way."""
+        return "finished" in (find_run(self.path, self.config), find_run(self.home, self.config))
+
+    def checkpoint_step(self) -> int:
+        """Step of the newest checkpoint, 0 if there is none."""
+        names = (path.name.removeprefix("checkpoint-") for path in (self.home / "checkpoints").glob("checkpoint-*"))
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def plan_runs(
+    experiment: Experiment, *, cells: Sequence[str], seeds: Sequence[int], runs_dir: Path, arguments: Sequence[str] = ()
+) -> list[Run]:
+    """Every (seed, cell), seed by seed."""
+    return [
+        Run(
+            experiment=experiment.name,
+            cell=cell,
+            seed=seed,
+            config=experiment.cell(cell).with_seed(seed),
+            execution=experiment.execution_of(cell),
+            runs_dir=runs_dir,
+            arguments=tuple(arguments),
+        )
+        for seed in seeds
+        for cell in cells
+    ]
+
+
+def unfinished(runs: Iterable[Run], overwrite: bool = False) -> list[Run]:
+    """The runs that are left to do, one for all that are equal.
+
+    Raises InputError: a finished run of another config is in the way and ``overwrite`` is off.
+    """
+    todo = [run for run in runs if overwrite or not run.is_finished()]
+    return list({run.hash: run for run in reversed(todo)}.values())[::-1]
+
+
+def claim(run: Run, overwrite: bool = False) -> None:
+    """Make the run's path a link to its home; with ``overwrite``, remove a finished run there so that it begins anew."""
+    if overwrite and RunFolder(run.home).status()[0] == "finished":
+        shutil.rmtree(run.home)
+    if run.path.is_dir() and not run.path.is_symlink():
+        if not overwrite and RunFolder(run.path).status()[0] == "finished":
+            return  # written there by an earlier version
+        shutil.rmtree(run.path)
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    new = run.path.with_name(f".{run.path.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)
+    new.symlink_to(os.path.relpath(run.home, run.path.parent))
+    new.replace(run.path)
+
+
+def sharers(runs_dir: Path) -> dict[str, list[str]]:
+    """hash -> experiment/cell of every link to that run."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(runs_dir.glob("*/*/seed-*")):
+        if path.is_symlink():
+            found.setdefault(path.readlink().name, []).append(f"{path.parent.parent.name}/{path.parent.name}")
+    return found

@@ -1,0 +1,47 @@
+"""Orders by name: from the columns of a scores file or a problem set to the sort key that a schedule follows."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gainrl.errors import InputError, unknown_name
+from gainrl.rng import generator
+from gainrl.schedules.base import Floats
+
+ORDERS: dict[str, tuple[str, int]] = {
+    "angle": ("angle", -1),
+    "off-diagonal": ("angle", -1),
+    "released": ("angle", -1),
+    "c_intra": ("c_intra", -1),
+    "c_inter": ("c_inter", -1),
+    "length": ("question_tokens", 1),
+    "difficulty": ("difficulty", 1),
+}
+"""Order -> (column of the scores or the problems, sign): largest angle, shortest question, lowest difficulty first.
+
+``off-diagonal`` and ``released`` are the angle by that definition; ``angle`` is by the run's own."""
+
+
+def sort_key(order: str, columns: Mapping[str, ArrayLike], *, size: int, seed: int = 0) -> Floats:
+    """One number per problem, smallest first, for an order by name: one of `ORDERS`, or ``random``.
+
+    Args:
+        columns: column name -> N values, of the scores file and the problem set.
+
+    Raises:
+        InputError: the order is unknown, its column is absent, or a value is missing (how many, and what to do).
+    """
+    if order == "random":
+        return generator(seed, "random order").permutation(size).astype(np.float64)
+    if order not in ORDERS:
+        raise unknown_name("order", order, [*ORDERS, "random"])
+    name, sign = ORDERS[order]
+    if name not in columns:
+        raise InputError(f"order {order!r} needs the column {name!r}; there are: {', '.join(sorted(columns))}")
+    key_N = np.asarray(columns[name], dtype=np.float64)
+    if order == "released":  # its NaN are part of what the release computes, and its sort puts them first
+        return np.where(np.isnan(key_N), -np.inf, sign * key_N)
+    if missing := int(np.isnan(key_N).sum()):
+        raise InputError(f"order {order!r} needs {name!r} for every problem; {missing} of {size} are missing or NaN")
+    return sign * key_N

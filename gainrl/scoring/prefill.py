@@ -1,0 +1,229 @@
+"""The pass over a problem set: the prefix once, its keys and values reused; questions by length; nothing after the site."""
+
+import copy
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from gainrl.angle import concentration, released_concentration, unit_mean
+from gainrl.errors import InputError
+from gainrl.models.loading import weights_hash
+from gainrl.problems import ProblemSet
+from gainrl.progress import Progress
+from gainrl.prompts import EncodedPrompt, Ids, Prompt, encode_problems, length_batches, require_fit, too_long
+from gainrl.runs.config import SignalConfig
+from gainrl.schedules import Floats
+from gainrl.scoring.hooks import hidden_states, layer_count
+from gainrl.scoring.scores import PartialScores, Scores, signal_metadata
+
+BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
+"""By device. On a CPU larger batches fall out of its caches (measured: `speed.scoring`); on a GPU they fill it."""
+
+
+def score_problems(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: ProblemSet,
+    prompt: Prompt | None = None,
+    *,
+    signal: SignalConfig | None = None,
+    layers: Sequence[int] | Literal["all"] | None = None,
+    model_version: str | None = None,
+    batch_tokens: int | None = None,
+    skip_too_long: bool = False,
+    unfinished: Path | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """Angle concentration of every problem, from one prefill of each prompt up to the probed site.
+
+    Args:
+        layers: score these layers instead of ``signal.layer``, in one pass; the table then has a column ``layer``.
+        model_version: what to call the weights in the metadata; a hash of them if not given.
+        batch_tokens: most tokens of a batch, padding included; by device if not given. Does not change the scores
+            (1e-5 in fp32).
+        skip_too_long: leave out prompts that do not fit the model's context, instead of raising.
+        unfinished: file that keeps finished batches, so that a broken-off scoring goes on; removed at the end.
+        progress: called with (finished problems, all problems).
+
+    Raises:
+        InputError: a prompt that cannot be encoded or is longer than the context, a probe site or layer that the model
+            does not have, an unfinished file of other settings, hidden states that are not finite (problem, layer).
+    """
+    prompt, signal = prompt or Prompt(), signal or SignalConfig()
+    encoded = encode_problems(tokenizer, problems.problems, prompt)
+    context = int(model.config.max_position_embeddings)
+    if skip_too_long and (over := too_long(encoded, context)):
+        problems = problems.without(over)
+        encoded = [encoding for row, encoding in enumerate(encoded) if row not in set(over)]
+    require_fit(encoded, problems.ids, context)
+    _require_scorable(model, encoded, problems, signal)
+
+    chosen = [signal.layer] if layers is None else _distinct(layers, layer_count(model))
+    metadata = signal_metadata(model_version or weights_hash(model), str(model.dtype), problems, prompt, signal)
+    metadata |= {"layer": ", ".join(map(str, chosen))}
+    scored = PartialScores(unfinished, metadata, (len(problems), len(chosen)))
+    lengths = [len(encoding.ids) - encoding.prefix_tokens for encoding in encoded]
+    batches = deque(length_batches(lengths, batch_tokens or batch_tokens_of(model)))
+    with evaluating(model):
+        scorer = _Scorer(model, signal, chosen, encoded[0])
+        while batches:
+            rows = scored.missing(batches[0])
+            try:
+                found = (
+                    scorer.score([encoded[row] for row in rows], [problems.ids[row] for row in rows]) if rows else None
+                )
+            except RuntimeError as error:
+                if len(rows) == 1 or not _is_out_of_memory(error):
+                    raise
+                batches = deque(half for batch in batches for half in _halves(batch))  # this one, and all after it
+                continue
+            if found is not None:
+                scored.add(rows, *found)
+            batches.popleft()
+            if progress is not None:
+                progress(scored.count, len(problems))
+    table = _table(problems, encoded, scored, None if layers is None else chosen)
+    scored.remove()
+    return Scores(table, {**metadata, "version": version("gainrl")})
+
+
+def batch_tokens_of(model: PreTrainedModel) -> int:
+    """Most tokens of a batch on the model's device, `BATCH_TOKENS`."""
+    return BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cpu"])
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """While open, the model is in evaluation mode; afterwards as it was."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def pad(sequences: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids (B, T) padded on the right, and lengths (B,). No mask: no token of a causal model sees what is after it."""
+    tensors = [torch.as_tensor(ids, dtype=torch.long) for ids in sequences]
+    lengths_B = torch.tensor([len(ids) for ids in sequences])
+    return nn.utils.rnn.pad_sequence(tensors, batch_first=True).to(device), lengths_B.to(device)
+
+
+def _halves(batch: list[int]) -> list[list[int]]:
+    middle = len(batch) // 2
+    return [half for half in (batch[:middle], batch[middle:]) if half]
+
+
+def _distinct(layers: Sequence[int] | Literal["all"], count: int) -> list[int]:
+    """Layers as numbers from 0; out-of-range ones are left for the probe to refuse."""
+    return list(range(count)) if layers == "all" else sorted({n % count if -count <= n < count else n for n in layers})
+
+
+def _require_scorable(
+    model: PreTrainedModel, encoded: Sequence[EncodedPrompt], problems: ProblemSet, signal: SignalConfig
+) -> None:
+    if not encoded[0].prefix_tokens:
+        raise InputError(
+            "the prompt has no token before the question, so c_inter has no meaning; give it a system message"
+        )
+    short = [row for row, encoding in enumerate(encoded) if encoding.question_tokens < 2]
+    if signal.definition == "off-diagonal" and short:
+        raise InputError(f"the question of {problems.ids[short[0]]} is one token; off-diagonal needs two")
+    largest, vocabulary = (
+        max(int(encoding.ids.max()) for encoding in encoded),
+        model.get_input_embeddings().num_embeddings,
+    )
+    if largest >= vocabulary:
+        raise InputError(
+            f"the tokenizer gives token {largest}, the model knows {vocabulary}; they do not belong together"
+        )
+
+
+def _table(
+    problems: ProblemSet, encoded: Sequence[EncodedPrompt], scored: PartialScores, layers: Sequence[int] | None
+) -> pd.DataFrame:
+    """A row a problem, or a row a (problem, layer)."""
+    repeats = scored.c_intra_NL.shape[1]
+    columns: dict[str, Any] = {
+        "problem_id": np.repeat(np.array(problems.ids, dtype=object), repeats),
+        "c_intra": scored.c_intra_NL.ravel(),
+        "c_inter": scored.c_inter_NL.ravel(),
+        "angle": (scored.c_intra_NL + scored.c_inter_NL).ravel(),
+        "question_tokens": np.repeat([encoding.question_tokens for encoding in encoded], repeats),
+        "prefix_tokens": encoded[0].prefix_tokens,
+    }
+    table = pd.DataFrame(columns)
+    if layers is not None:
+        table.insert(1, "layer", np.tile(layers, len(problems)))
+    return table
+
+
+class _Scorer:
+    """Holds what all prompts share: the prefix's keys and values in every layer, and its unit vectors at each site."""
+
+    def __init__(
+        self, model: PreTrainedModel, signal: SignalConfig, layers: Sequence[int], first: EncodedPrompt
+    ) -> None:
+        self.model, self.signal, self.layers = model, signal, layers
+        self.prefix_tokens = first.prefix_tokens
+        self.cache = DynamicCache(config=model.config)
+        ids_1P = torch.as_tensor(first.ids[None, : first.prefix_tokens], dtype=torch.long, device=model.device)
+        self.prefix_L1PD = self._hidden_states(ids_1P, self.cache)
+        for layer, states_1PD in zip(layers, self.prefix_L1PD, strict=True):
+            if not states_1PD.isfinite().all():
+                raise InputError(f"hidden states of the prompt's prefix are not finite at layer {layer}")
+
+    def score(self, prompts: Sequence[EncodedPrompt], names: Sequence[str]) -> tuple[Floats, Floats]:
+        """c_intra and c_inter, (B, L) each. Raises InputError where hidden states are not finite (problem, layer)."""
+        to_end = self.signal.definition == "released"
+        questions = [
+            encoding.ids[self.prefix_tokens : None if to_end else encoding.question_end] for encoding in prompts
+        ]
+        ids_BQ, length_B = pad(questions, self.model.device)
+        hidden_LBQD = self._hidden_states(ids_BQ, self._cache_of(len(prompts)))
+        by_layer = [self._signal(*states, length_B) for states in zip(self.prefix_L1PD, hidden_LBQD, strict=True)]
+        c_intra_BL, c_inter_BL, finite_BL = torch.stack(by_layer, dim=-1).cpu().numpy()
+        if not finite_BL.all():
+            row, layer = np.argwhere(finite_BL == 0)[0]
+            raise InputError(f"hidden states of {names[row]} are not finite at layer {self.layers[layer]}")
+        return c_intra_BL, c_inter_BL
+
+    def _signal(self, prefix_1PD: Tensor, hidden_BQD: Tensor, length_B: Tensor) -> Tensor:
+        """c_intra, c_inter, and whether all hidden states are finite, at one layer: (3, B), float64."""
+        mask_BQ = torch.arange(hidden_BQD.shape[1], device=hidden_BQD.device) < length_B[:, None]
+        if self.signal.definition == "released":
+            whole_BTD = torch.cat([prefix_1PD.expand(len(length_B), -1, -1), hidden_BQD], dim=1)
+            result = released_concentration(whole_BTD, length_B + self.prefix_tokens)
+        else:
+            prefix_1D = unit_mean(prefix_1PD, torch.ones_like(prefix_1PD[..., 0], dtype=torch.bool))
+            result = concentration(unit_mean(hidden_BQD, mask_BQ), length_B, prefix_1D, self.signal.definition)
+        finite_B = (hidden_BQD.isfinite().all(-1) | ~mask_BQ).all(1)
+        return torch.stack([result.c_intra, result.c_inter, finite_B]).double()
+
+    def _hidden_states(self, ids_BT: Tensor, cache: DynamicCache) -> list[Tensor]:
+        return hidden_states(
+            self.model, self.signal.site, self.layers, input_ids=ids_BT, past_key_values=cache, use_cache=True
+        )
+
+    def _cache_of(self, size: int) -> DynamicCache:
+        """The prefix's keys and values for a batch: views, since attention joins them to the questions' own anyway."""
+        cache = copy.deepcopy(self.cache)
+        for layer in cache.layers:
+            if layer.get_seq_length():
+                layer.keys = layer.keys.expand(size, -1, -1, -1)
+                layer.values = layer.values.expand(size, -1, -1, -1)  # noqa: PD011 (a cache, not a table)
+        return cache
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,175 @@
+"""The scores file: Parquet, one row a problem, whose metadata names its model, prompt and problems.
+
+Beside it what a killed pass has finished, and the orders that the authors' release ships.
+"""
+
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+import torch
+
+from gainrl.angle import DEFINITIONS
+from gainrl.errors import InputError
+from gainrl.files import append_json_line, read_json_lines, write_atomically, write_json_lines
+from gainrl.problems import ProblemSet
+from gainrl.prompts import Prompt
+from gainrl.runs.config import SignalConfig
+from gainrl.schedules import Floats, sort_key
+
+SCORE_COLUMNS = ("problem_id", "c_intra", "c_inter", "angle", "question_tokens", "prefix_tokens")
+_METADATA_KEY = b"gainrl"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The table (a row a problem, in the set's order; `SCORE_COLUMNS`) and its model, prompt, problems and definition.
+
+    Scores of several layers have a row a (problem, layer) and a column ``layer``; `at_layer` takes one of them out.
+    """
+
+    table: pd.DataFrame
+    metadata: Mapping[str, str]
+
+    def save(self, path: Path) -> None:
+        table = pyarrow.Table.from_pandas(self.table, preserve_index=False)
+        table = table.replace_schema_metadata(
+            {**(table.schema.metadata or {}), _METADATA_KEY: json.dumps(dict(self.metadata))}
+        )
+        write_atomically(path, lambda file: pyarrow.parquet.write_table(table, file))
+
+    @classmethod
+    def load(cls, path: Path, expected: Mapping[str, str] | None = None) -> "Scores":
+        """Read a scores file. Raises InputError: not one, or one for something else than ``expected`` says."""
+        try:
+            table = pyarrow.parquet.read_table(path)
+            metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+        except (OSError, pyarrow.ArrowInvalid, KeyError, ValueError) as error:
+            raise InputError(f"{path} is not a scores file of this suite; gainrl score writes one") from error
+        if missing := sorted(set(SCORE_COLUMNS) - set(table.column_names)):
+            raise InputError(f"scores file {path} has no column {', '.join(missing)}")
+        for key, wanted in (expected or {}).items():
+            if metadata.get(key) != wanted:
+                raise InputError(
+                    f"scores file {path} was made for {key} {metadata.get(key)}, not for {wanted}; score again"
+                )
+        return cls(table.to_pandas(), metadata)
+
+    def at_layer(self, layer: int) -> "Scores":
+        """The scores of one layer (a number from 0) out of those of several."""
+        if "layer" not in self.table or layer not in set(self.table.layer):
+            raise InputError(f"there are no scores of layer {layer}; there are: {self.metadata['layer']}")
+        table = self.table[self.table.layer == layer].drop(columns="layer").reset_index(drop=True)
+        return Scores(table, {**self.metadata, "layer": str(layer)})
+
+    def sort_key(self, order: str, problems: ProblemSet | None = None, *, seed: int = 0) -> Floats:
+        """What a schedule takes, for an order by name (`schedules.ORDERS` or ``random``). Difficulty needs ``problems``.
+
+        Raises InputError: scores of several layers, another definition than the order is of, or other problems.
+        """
+        if "layer" in self.table:
+            raise InputError(f"these are scores of layers {self.metadata['layer']}; take one of them with at_layer")
+        definition = self.metadata["definition"]
+        if order in DEFINITIONS and order != definition:
+            raise InputError(f"order {order!r} needs scores of that definition; these are of {definition!r}")
+        columns: dict[str, Any] = {name: self.table[name].to_numpy() for name in SCORE_COLUMNS[1:]}
+        if problems is not None:
+            if list(self.table.problem_id) != problems.ids:
+                raise InputError(f"the scores are not of the problems of {problems.name}, in that order")
+            columns["difficulty"] = problems.difficulties()
+        if order == "angle" and definition == "released":
+            order = "released"
+        return sort_key(order, columns, size=len(self.table), seed=seed)
+
+
+def signal_metadata(
+    model_version: str, dtype: str, problems: ProblemSet, prompt: Prompt, signal: SignalConfig
+) -> dict[str, str]:
+    """What scores depend on; two scores files with the same metadata hold the same scores."""
+    return {
+        "model": model_version,
+        "dtype": dtype.removeprefix("torch."),
+        "prompt": prompt.hash,
+        "problem_set": problems.fingerprint,
+        "definition": signal.definition,
+        "site": signal.site,
+        "layer": str(signal.layer),
+    }
+
+
+class PartialScores:
+    """c_intra and c_inter of N problems at L layers, NaN before they come; kept in a file, so that a killed pass resumes.
+
+    The file has a line for the settings, then a line a batch. Raises InputError if it is of other settings.
+    """
+
+    def __init__(self, path: Path | None, settings: Mapping[str, str], shape: tuple[int, int]) -> None:
+        self.path = path
+        self.c_intra_NL, self.c_inter_NL = np.full(shape, np.nan), np.full(shape, np.nan)
+        self._has_N = np.zeros(shape[0], dtype=bool)
+        if path is None:
+            return
+        existing, *batches = read_json_lines(path, mend=True) or [None]
+        if existing is None:
+            return write_json_lines(path, [dict(settings)])
+        if existing != dict(settings):
+            raise InputError(
+                f"{path} is an unfinished scoring with other settings; remove it, or write to another --out"
+            )
+        for batch in batches:
+            self._keep(**batch)
+
+    @property
+    def count(self) -> int:
+        return int(self._has_N.sum())
+
+    def missing(self, rows: Sequence[int]) -> list[int]:
+        return [row for row in rows if not self._has_N[row]]
+
+    def add(self, rows: Sequence[int], c_intra_BL: Floats, c_inter_BL: Floats) -> None:
+        batch = {"rows": list(rows), "c_intra": c_intra_BL.tolist(), "c_inter": c_inter_BL.tolist()}
+        self._keep(**batch)
+        if self.path is not None:
+            append_json_line(self.path, batch, allow_nan=True)  # the released definition gives NaN
+
+    def _keep(
+        self, rows: Sequence[int], c_intra: Sequence[Sequence[float]], c_inter: Sequence[Sequence[float]]
+    ) -> None:
+        self.c_intra_NL[rows], self.c_inter_NL[rows], self._has_N[rows] = c_intra, c_inter, True
+
+    def remove(self) -> None:
+        if self.path is not None:
+            self.path.unlink()
+
+
+def load_released_order(path: Path, size: int) -> Floats:
+    """One number per problem, smallest first, from a file that lists row numbers. No code in the file is run.
+
+    Raises:
+        InputError: no such file, not a list of whole numbers, or not each of the set's ``size`` rows once: positions
+            in a file of another length point at other problems.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        rows = torch.as_tensor(content)
+    except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        reason = getattr(error, "strerror", None) or "not a tensor or list of row numbers saved by torch"
+        raise InputError(f"order file {path}: {reason}") from error
+    if rows.ndim != 1 or rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool:
+        raise InputError(f"order file {path}: holds {rows.dtype} of shape {tuple(rows.shape)}; row numbers are needed")
+    if len(rows) != size:
+        raise InputError(
+            f"order file {path}: lists {len(rows)} rows, the problem set has {size}; its positions would point at other "
+            "problems, so use the very set that it was made from"
+        )
+    order_N = rows.numpy()
+    if not np.array_equal(np.sort(order_N), np.arange(size)):
+        raise InputError(f"order file {path}: is no order of rows 0 to {size - 1}; some are repeated or missing")
+    return np.argsort(order_N).astype(np.float64)

@@ -1,0 +1,38 @@
+"""Intervals over seeds, costs to target with censoring, comparisons of cells. Pure functions of numbers."""
+
+from gainrl.statistics.intervals import (
+    FEWEST_SEEDS,
+    Summary,
+    interquartile_mean,
+    probability_of_improvement,
+    summarize,
+    summarize_accuracy,
+)
+from gainrl.statistics.reaching import (
+    Reached,
+    median_reached,
+    reached,
+    restricted_means,
+    saved,
+    speed_up,
+    summarize_reached,
+)
+from gainrl.statistics.significance import holm, paired_p
+
+__all__ = [
+    "FEWEST_SEEDS",
+    "Reached",
+    "Summary",
+    "holm",
+    "interquartile_mean",
+    "median_reached",
+    "paired_p",
+    "probability_of_improvement",
+    "reached",
+    "restricted_means",
+    "saved",
+    "speed_up",
+    "summarize",
+    "summarize_accuracy",
+    "summarize_reached",
+]

@@ -1,0 +1,147 @@
+"""What a run spends until it reaches a target accuracy. A run that never does is censored: it is kept, as a bound.
+
+Within a budget the mean that is well defined is the restricted one, the mean of min(cost, budget), which is the area under
+the product-limit estimate of the share of runs that have not reached the target yet (Kaplan and Meier 1958).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gainrl.statistics.intervals import FEWEST_SEEDS, Floats, Summary, interval, resamples, summarize
+from gainrl.statistics.significance import paired_p
+
+Statistic = Callable[[Floats, NDArray[np.bool_]], Floats]
+"""Of the costs (R, S) and whether they are censored (R, S): a number a row."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When a run reached a target: the cost at the first evaluation that did, or censored at the last one."""
+
+    at: float
+    censored: bool
+
+    def within(self, budget: float) -> "Reached":
+        """The same run, had it been broken off at the budget."""
+        return Reached(budget, True) if self.at > budget else self
+
+
+def reached(accuracy: ArrayLike, cost: ArrayLike, target: float, *, window: int = 1) -> Reached:
+    """The cost (steps, problems, tokens, seconds) at the first evaluation whose accuracy is at least the target.
+
+    Args:
+        accuracy, cost: one value an evaluation, in the order of training.
+        window: the accuracy is the mean of so many evaluations, the latest among them (none before there are so many).
+    """
+    accuracy_E, cost_E = np.asarray(accuracy, dtype=float), np.asarray(cost, dtype=float)
+    if not len(accuracy_E) or len(accuracy_E) != len(cost_E):
+        raise ValueError(
+            f"{len(accuracy_E)} accuracies and {len(cost_E)} costs; the same number, at least one, is needed"
+        )
+    if window < 1:
+        raise ValueError(f"a running mean over {window} evaluations; at least 1 is needed")
+    running = np.convolve(accuracy_E, np.full(window, 1 / window), "valid") if window <= len(cost_E) else np.empty(0)
+    hits = np.flatnonzero(running >= target - 1e-12)  # a mean of equal values may fall short by a rounding
+    return Reached(float(cost_E[hits[0] + window - 1]), False) if len(hits) else Reached(float(cost_E[-1]), True)
+
+
+def summarize_reached(runs: Sequence[Reached], *, seed: int = 0) -> Summary:
+    """Mean cost to target; with censored runs the restricted mean, up to the largest cost seen, as a lower bound ('>')."""
+    if not any(run.censored for run in runs):
+        return summarize([run.at for run in runs], seed=seed)
+    return _bootstrap(runs, restricted_means, ">", seed)
+
+
+def median_reached(runs: Sequence[Reached], *, seed: int = 0) -> Summary:
+    """Median cost to target by the product-limit estimate; where half of the runs never reach it, '>' the largest cost."""
+    at, censored = _arrays(runs)
+    beyond = bool(np.isinf(_medians(at[None], censored[None])[0]))
+    return _bootstrap(runs, _medians, ">" if beyond else "", seed)
+
+
+def speed_up(baseline: Sequence[Reached], method: Sequence[Reached], *, seed: int = 0) -> Summary | None:
+    """Geometric mean over seeds of baseline cost / method cost, paired by position, both within the smaller budget.
+
+    Geometric, so that a speed-up and the slow-down seen from the other side say the same. Where only the baseline is
+    censored the ratio is a lower bound ('>'), where only the method is, an upper one ('<'); with both it is neither ('~').
+    None where no run of either reaches the target.
+    """
+    if (pairs := _Pairs.of(baseline, method)) is None:
+        return None
+    mean = pairs.summary(np.log(pairs.baseline / pairs.method), seed)
+    low, high = (None if end is None else float(np.exp(end)) for end in (mean.low, mean.high))
+    return replace(mean, mean=float(np.exp(mean.mean)), low=low, high=high)
+
+
+def saved(baseline: Sequence[Reached], method: Sequence[Reached], *, seed: int = 0) -> Summary | None:
+    """Mean over seeds of baseline cost - method cost, paired, both within the smaller budget; bounds as in `speed_up`."""
+    pairs = _Pairs.of(baseline, method)
+    return None if pairs is None else pairs.summary(pairs.baseline - pairs.method, seed)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Costs of the same seeds within one budget."""
+
+    baseline: Floats
+    method: Floats
+    censored: int
+    bound: str
+
+    @classmethod
+    def of(cls, baseline: Sequence[Reached], method: Sequence[Reached]) -> "_Pairs | None":
+        if len(baseline) != len(method):
+            raise ValueError(f"{len(baseline)} and {len(method)} runs; pairs are needed")
+        budget = min((run.at for run in (*baseline, *method) if run.censored), default=math.inf)
+        sides = [_arrays([run.within(budget) for run in side]) for side in (baseline, method)]
+        (base, base_cut), (mine, mine_cut) = sides
+        if not len(base) or (base_cut & mine_cut).all():
+            return None
+        bound = {(True, True): "~", (True, False): ">", (False, True): "<", (False, False): ""}
+        return cls(base, mine, int(base_cut.sum() + mine_cut.sum()), bound[bool(base_cut.any()), bool(mine_cut.any())])
+
+    def summary(self, differences: Floats, seed: int) -> Summary:
+        mean = summarize(differences.tolist(), seed=seed)
+        return replace(mean, censored=self.censored, bound=self.bound, p=paired_p(differences.tolist()))
+
+
+def restricted_means(at_RS: Floats, censored_RS: NDArray[np.bool_]) -> Floats:
+    """Area under the product-limit curve of every row, up to the row's largest cost: (R,)."""
+    at_RS, survival_RS = _product_limit(at_RS, censored_RS)
+    before_RS = np.hstack([np.ones((len(at_RS), 1)), survival_RS[:, :-1]])
+    return np.asarray(np.sum(before_RS * np.diff(at_RS, axis=1, prepend=0), axis=1))
+
+
+def _medians(at_RS: Floats, censored_RS: NDArray[np.bool_]) -> Floats:
+    """First cost at which the product-limit curve is at one half or below; infinite where it never is: (R,)."""
+    at_RS, survival_RS = _product_limit(at_RS, censored_RS)
+    return np.asarray(np.where(survival_RS <= 0.5 + 1e-12, at_RS, np.inf).min(axis=1))
+
+
+def _product_limit(at_RS: Floats, censored_RS: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Every row's costs in rising order, and the share that has not reached the target after each of them.
+
+    Of equal costs those that reached the target come first, as is usual: the censored ones were still at risk.
+    """
+    order_RS = np.lexsort((censored_RS, at_RS), axis=1)
+    left_RS = np.where(
+        np.take_along_axis(censored_RS, order_RS, axis=1), 1.0, 1 - 1 / np.arange(at_RS.shape[1], 0, -1.0)
+    )
+    return np.take_along_axis(at_RS, order_RS, axis=1), left_RS.cumprod(axis=1)
+
+
+def _bootstrap(runs: Sequence[Reached], statistic: Statistic, bound: str, seed: int) -> Summary:
+    at, censored = _arrays(runs)
+    value, low, high = float(statistic(at[None], censored[None])[0]), None, None
+    if len(runs) >= FEWEST_SEEDS and not censored.all():
+        chosen_RS = resamples(len(runs), seed)
+        low, high = interval(statistic(at[chosen_RS], censored[chosen_RS]), len(runs))
+    return Summary(min(value, float(at.max())), low, high, len(runs), int(censored.sum()), bound)
+
+
+def _arrays(runs: Sequence[Reached]) -> tuple[Floats, NDArray[np.bool_]]:
+    return np.array([run.at for run in runs], dtype=float), np.array([run.censored for run in runs], dtype=bool)

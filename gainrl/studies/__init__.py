@@ -1,0 +1,1 @@
+"""What is measured on models beside training them: angle against gradient, and patterns along training."""

@@ -1,0 +1,6 @@
+"""Angle against gradient: what is measured, and the folder in which finished stages are kept."""
+
+from gainrl.studies.angle_gradient.measure import Measured, cosine_matrices, measure
+from gainrl.studies.angle_gradient.stages import Settings, measure_into, read_completions
+
+__all__ = ["Measured", "Settings", "cosine_matrices", "measure", "measure_into", "read_completions"]

@@ -1,0 +1,245 @@
+"""Angle against gradient: every problem's angle at every layer, beside the norms of the gradient that it would give.
+
+Shapes: R rows (completions), B problems of a batch, T tokens of a row, D features.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from gainrl.errors import InputError
+from gainrl.problems import Problem, ProblemSet
+from gainrl.progress import Progress
+from gainrl.prompts import EncodedPrompt, Prompt, encode_problems, encode_prompts, length_batches, require_fit, segments
+from gainrl.runs.config import SignalConfig
+from gainrl.scoring import Scores
+from gainrl.scoring.hooks import capture, decoder_layers, reading_modules
+from gainrl.studies.angle_gradient.losses import Row, grpo_rows, supervised_rows, tensors
+from gainrl.studies.gradients import Gram, decompose, gram, product_square, squared_gradient_norms
+
+DECOMPOSED = 256
+"""Problems whose gradient is taken apart, the first of the set; the T x T matrices of all of them are held at once."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `measure` gives.
+
+    ``table``: a row a (problem, layer, loss), the input of `analysis.angle_gradient`; ``question_share`` in it is the
+    part of the squared norm of ``gradient_projection`` that pairs of question tokens make up.
+    ``parts``: a row a (layer, problem) of `gainrl.studies.gradients.decompose`, for the supervised loss.
+    """
+
+    table: pd.DataFrame
+    parts: pd.DataFrame
+
+
+def measure(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: ProblemSet,
+    scores: Scores,
+    prompt: Prompt | None = None,
+    *,
+    signal: SignalConfig | None = None,
+    completions: Mapping[str, str] | None = None,
+    rollouts: pd.DataFrame | None = None,
+    temperature: float = 1.0,
+    batch_tokens: int = 2048,
+    progress: Progress | None = None,
+) -> Measured:
+    """Gradient norms of every problem's losses beside its angles.
+
+    - ``supervised``: mean over the completion's tokens (end token included) of - log p.
+    - ``grpo``: mean over the group's completions of advantage * (mean over tokens of - log p), which is the gradient of
+      TRL's loss "grpo" at the policy that sampled them; advantage = (reward - mean) / (std + 1e-4), reward 0 or 1.
+
+    Args:
+        scores: of these problems, at all layers, by the definition ``paper`` (`score_problems(..., layers="all")`).
+        completions: problem_id -> completion for the supervised loss; the gold ones if not given.
+        rollouts: of `sample_completions`, the same number for each problem; without them there is no GRPO loss.
+        batch_tokens: most tokens of a batch, padding included.
+        progress: called with (finished problems, all problems), for one loss after the other.
+
+    Raises InputError: a problem without completion, a sequence over the context, a gradient that is not finite.
+    """
+    prompt, signal = prompt or Prompt(), signal or SignalConfig()
+    encoded = encode_problems(tokenizer, problems.problems, prompt)
+    groups = {"supervised": supervised_rows(tokenizer, problems, completions)}
+    if rollouts is not None:
+        groups["grpo"] = grpo_rows(problems, rollouts)
+    longest = max(len(ids) for rows in groups.values() for group in rows for ids, _ in group)
+    require_fit(encoded, problems.ids, int(model.config.max_position_embeddings), longest)
+
+    layers = _Layers(model, signal)
+    tables: list[pd.DataFrame] = []
+    grams: dict[int, dict[int, Gram]] = {}
+    for index, (loss, rows) in enumerate(groups.items()):
+        watch = _Gradients(layers, DECOMPOSED if loss == "supervised" else 0)
+        lengths = [
+            len(group) * (len(prompt.ids) + max(len(ids) for ids, _ in group))
+            for prompt, group in zip(encoded, rows, strict=True)
+        ]
+        for batch in length_batches(lengths, batch_tokens):
+            at = 1.0 if loss == "supervised" else temperature
+            watch.run(model, batch, [encoded[row] for row in batch], [rows[row] for row in batch], at)
+            if progress is not None:
+                progress(index * len(problems) + watch.count, len(groups) * len(problems))
+        tables.append(watch.table(problems, loss))
+        grams = grams or watch.grams
+    table = pd.concat(tables).merge(_angles(scores), on=["problem_id", "layer"])
+    return Measured(table.merge(_features(problems, rollouts), on="problem_id"), _parts(problems, grams))
+
+
+def cosine_matrices(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, problem: Problem, prompt: Prompt, signal: SignalConfig
+) -> tuple[dict[int, np.ndarray[Any, Any]], list[tuple[str, int, int]]]:
+    """Layer -> cosines of all pairs of tokens (T, T) of one prompt at the site, and the prompt's segments."""
+    messages = prompt.messages(problem.question)
+    (one,) = encode_prompts(tokenizer, [messages], [problem.problem_id])
+    ids_1T = torch.as_tensor(one.ids[None], dtype=torch.long, device=model.device)
+    matrices = {}
+    for layer in range(len(decoder_layers(model))):
+        with torch.no_grad(), capture(model, signal.model_copy(update={"layer": layer})) as states:
+            model.get_decoder()(input_ids=ids_1T, use_cache=False)
+        unit_TD = nn.functional.normalize(states[0][0].float(), dim=-1)
+        matrices[layer] = (unit_TD @ unit_TD.T).cpu().numpy()
+    return matrices, segments(tokenizer, messages)
+
+
+class _Layers:
+    """Which parameters and which reading modules belong to which decoder layer."""
+
+    def __init__(self, model: PreTrainedModel, signal: SignalConfig) -> None:
+        layers = decoder_layers(model)
+        self.count = len(layers)
+        own = {id(p): number for number, layer in enumerate(layers) for p in layer.parameters()}
+        self.of_parameter = {name: own.get(id(p)) for name, p in model.named_parameters()}
+        self.readers = {
+            number: reading_modules(model, signal.model_copy(update={"layer": number}))
+            for number in range(self.count)
+            if signal.site == "mlp_input"
+        }
+        self.of_reader = {name: number for number, names in self.readers.items() for name in names}
+        self.taken_apart = {self.count // 2, signal.layer % self.count}
+
+
+class _Gradients:
+    """Collects one loss's gradient norms as batches come."""
+
+    def __init__(self, layers: _Layers, decomposed: int) -> None:
+        self.layers, self.decomposed, self.count = layers, decomposed, 0
+        self.rows: list[dict[str, Any]] = []
+        self.grams: dict[int, dict[int, Gram]] = defaultdict(dict)
+
+    def run(
+        self,
+        model: PreTrainedModel,
+        batch: Sequence[int],
+        prompts: Sequence[EncodedPrompt],
+        groups: Sequence[Sequence[Row]],
+        temperature: float,
+    ) -> None:
+        """One forward and one backward pass for the problems ``batch`` (positions in the set)."""
+        ids_RT, mask_RT, weight_RT, question_RT = tensors(prompts, groups, model.device)
+        question_BT = question_RT.reshape(len(batch), -1)
+        waiting: dict[int, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        shares: dict[int, Tensor] = {}
+
+        def receive(name: str, x_BTD: Tensor, g_BTE: Tensor) -> None:
+            layer = self.layers.of_reader.get(name)
+            if layer is None:
+                return
+            waiting[layer].append((x_BTD, g_BTE))
+            if len(waiting[layer]) == len(
+                self.layers.readers[layer]
+            ):  # they share x, so their gradients lie side by side
+                together_BTE = torch.cat([g for _, g in waiting.pop(layer)], dim=-1)
+                shares[layer] = _question_share(x_BTD, together_BTE, question_BT)
+                self._take_apart(layer, batch, x_BTD, together_BTE)
+
+        squares = squared_gradient_norms(
+            model,
+            ids_RT,
+            mask_RT,
+            weight_RT,
+            rows_per_sample=len(groups[0]),
+            temperature=temperature,
+            receive=receive,
+        )
+        for layer, columns in self._by_layer(squares, shares, len(batch)).items():
+            self.rows += [
+                {"row": row, "layer": layer, **{name: float(values[index]) for name, values in columns.items()}}
+                for index, row in enumerate(batch)
+            ]
+        self.count += len(batch)
+
+    def _take_apart(self, layer: int, batch: Sequence[int], x_BTD: Tensor, g_BTE: Tensor) -> None:
+        if layer in self.layers.taken_apart:
+            for index, row in enumerate(batch):
+                if row < self.decomposed:
+                    self.grams[layer][row] = gram(x_BTD[index], g_BTE[index])
+
+    def _by_layer(
+        self, squares: Mapping[str, Tensor], shares: Mapping[int, Tensor], size: int
+    ) -> dict[int, dict[str, Any]]:
+        nothing_B = torch.full((size,), float("nan"))
+        whole_B = torch.stack([square.double() for square in squares.values()]).sum(0).sqrt()
+        result = {}
+        for layer in range(self.layers.count):
+            own = [squares[name].double() for name, number in self.layers.of_parameter.items() if number == layer]
+            read = [squares[f"{name}.weight"].double() for name in self.layers.readers.get(layer, ())]
+            result[layer] = {
+                "gradient_model": whole_B.cpu(),
+                "gradient_layer": torch.stack(own).sum(0).sqrt().cpu(),
+                "gradient_projection": torch.stack(read).sum(0).sqrt().cpu() if read else nothing_B,
+                "question_share": shares.get(layer, nothing_B).cpu(),
+            }
+        return result
+
+    def table(self, problems: ProblemSet, loss: str) -> pd.DataFrame:
+        """Raises InputError naming a problem whose gradient is not finite."""
+        table = pd.DataFrame(self.rows).sort_values(["row", "layer"], ignore_index=True)
+        bad = table[~np.isfinite(table.gradient_model)]
+        if len(bad):
+            name = problems.ids[bad.row.iloc[0]]
+            raise InputError(f"the gradient of the {loss} loss of {name} is not finite ({bad.row.nunique()} problems)")
+        table.insert(0, "problem_id", [problems.ids[row] for row in table.row])
+        return table.drop(columns="row").assign(loss=loss)
+
+
+def _question_share(x_BTD: Tensor, g_BTE: Tensor, question_BT: Tensor) -> Tensor:
+    """Part of |x^T g|^2 that pairs of question tokens make up, (B,); NaN where there is no gradient."""
+    return product_square(x_BTD * question_BT[..., None], g_BTE) / product_square(x_BTD, g_BTE)
+
+
+def _angles(scores: Scores) -> pd.DataFrame:
+    table = scores.table
+    length = table.question_tokens
+    without_diagonal = ((table.c_intra * length - 1) / (length - 1)).where(length > 1)
+    columns = ["problem_id", "layer", "angle", "c_intra", "c_inter", "question_tokens"]
+    return table[columns].assign(off_diagonal=without_diagonal + table.c_inter)
+
+
+def _features(problems: ProblemSet, rollouts: pd.DataFrame | None) -> pd.DataFrame:
+    table = pd.DataFrame({"problem_id": problems.ids, "difficulty": problems.difficulties()})
+    if rollouts is None:
+        return table.assign(pass_rate=np.nan)
+    pass_rate = rollouts.groupby("problem_id")["correct"].mean().rename("pass_rate")
+    return table.merge(pass_rate, on="problem_id")
+
+
+def _parts(problems: ProblemSet, grams: Mapping[int, Mapping[int, Gram]]) -> pd.DataFrame:
+    tables = [decompose([]).assign(layer=0, problem_id="")]
+    for layer, by_row in grams.items():
+        rows = list(by_row)
+        parts = decompose([by_row[row] for row in rows])
+        tables.append(parts.assign(layer=layer, problem_id=[problems.ids[rows[index]] for index in parts.index]))
+    return pd.concat(tables[len(grams) > 0 :], ignore_index=True)

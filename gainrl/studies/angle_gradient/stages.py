@@ -1,0 +1,150 @@
+"""The measurement in stages (scores, rollouts, gradients), each a file that a broken-off command need not make again."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gainrl.errors import InputError
+from gainrl.files import claim_settings, write_atomically, write_text
+from gainrl.models.generation.rollouts import sample_completions
+from gainrl.models.loading import LoadedModel
+from gainrl.problems import ProblemSet
+from gainrl.progress import Report
+from gainrl.prompts import Prompt
+from gainrl.runs.config import SignalConfig
+from gainrl.runs.records import environment
+from gainrl.scoring import Scores, score_problems, signal_metadata
+from gainrl.studies.angle_gradient.measure import Measured, measure
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, beside model, problems and prompt. ``samples`` 0 leaves rollouts and the GRPO loss out."""
+
+    signal: SignalConfig
+    samples: int = 8
+    temperature: float = 1.0
+    max_completion_tokens: int = 256
+    seed: int = 0
+    batch_tokens: int = 2048
+
+
+def measure_into(
+    folder: Path,
+    loaded: LoadedModel,
+    problems: ProblemSet,
+    prompt: Prompt,
+    settings: Settings,
+    completions: Mapping[str, str] | None,
+    report: Report,
+) -> Measured:
+    """`measure`, with every stage kept in ``folder``; stages that are there are read.
+
+    Raises InputError: the folder holds a measurement with other settings (which differ).
+    """
+    described = _describe(loaded, problems, prompt, settings, completions)
+    claim_settings(folder / "settings.json", described, "a measurement")
+    if not (folder / "environment.json").exists():
+        write_text(folder / "environment.json", json.dumps(environment(), indent=1))
+    table_path, parts_path = folder / "measured.parquet", folder / "parts.parquet"
+    if parts_path.exists():  # written last
+        return Measured(pd.read_parquet(table_path), pd.read_parquet(parts_path))
+    scores = _scores(folder, loaded, problems, prompt, settings, report)
+    rollouts = _rollouts(folder, loaded, problems, prompt, settings, report) if settings.samples else None
+    measured = measure(
+        loaded.model,
+        loaded.tokenizer,
+        problems,
+        scores,
+        prompt,
+        signal=settings.signal,
+        completions=completions,
+        rollouts=rollouts,
+        temperature=settings.temperature,
+        batch_tokens=settings.batch_tokens,
+        progress=lambda done, of: report("gradients", done, of),
+    )
+    write_atomically(table_path, lambda path: measured.table.to_parquet(path, index=False))
+    write_atomically(parts_path, lambda path: measured.parts.to_parquet(path, index=False))
+    return measured
+
+
+def read_completions(path: Path) -> dict[str, str]:
+    """problem_id -> completion from a JSONL file with these columns. Raises InputError: no such file, a bad line."""
+    completions = {}
+    try:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            row = json.loads(line)
+            if not (isinstance(row, dict) and isinstance(row.get("completion"), str) and "problem_id" in row):
+                raise InputError(f"{path}, line {number}: needs problem_id and completion, a text")
+            completions[str(row["problem_id"])] = row["completion"]
+    except OSError as error:
+        raise InputError(f"completions file {path}: {error.strerror}") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {number}: not JSON: {error}") from error
+    return completions
+
+
+def _describe(
+    loaded: LoadedModel,
+    problems: ProblemSet,
+    prompt: Prompt,
+    settings: Settings,
+    completions: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    given = json.dumps(completions, sort_keys=True).encode()
+    return {
+        **signal_metadata(loaded.version, str(loaded.model.dtype), problems, prompt, settings.signal),
+        **{key: value for key, value in asdict(settings).items() if key not in ("signal", "batch_tokens")},
+        "model_name": loaded.name,
+        "problem_set_name": problems.name,
+        "problems": len(problems),
+        "completions": "gold" if completions is None else hashlib.sha256(given).hexdigest()[:12],
+    }
+
+
+def _scores(
+    folder: Path, loaded: LoadedModel, problems: ProblemSet, prompt: Prompt, settings: Settings, report: Report
+) -> Scores:
+    path = folder / "scores.parquet"
+    if path.exists():
+        return Scores.load(path)
+    scores = score_problems(
+        loaded.model,
+        loaded.tokenizer,
+        problems,
+        prompt,
+        signal=settings.signal,
+        layers=[-1] if settings.signal.site == "final_norm" else "all",
+        model_version=loaded.version,
+        unfinished=folder / "scores.unfinished",
+        progress=lambda done, of: report("scoring", done, of),
+    )
+    scores.save(path)
+    return scores
+
+
+def _rollouts(
+    folder: Path, loaded: LoadedModel, problems: ProblemSet, prompt: Prompt, settings: Settings, report: Report
+) -> pd.DataFrame:
+    path = folder / "rollouts.parquet"
+    if path.exists():
+        return pd.read_parquet(path)
+    rollouts = sample_completions(
+        loaded.model,
+        loaded.tokenizer,
+        problems,
+        prompt,
+        samples=settings.samples,
+        max_completion_tokens=settings.max_completion_tokens,
+        temperature=settings.temperature,
+        seed=settings.seed,
+        progress=lambda done, of: report("sampling", done, of),
+    )
+    write_atomically(path, lambda file: rollouts.to_parquet(file, index=False))
+    return rollouts

@@ -1,0 +1,223 @@
+"""Exact gradient norms of every sample of a batch, for every parameter, from one backward pass over the batch.
+
+The gradient of a linear layer a = x W is x^T g with g = dL/da. The backward pass of the samples' summed loss meets the
+x and g of all of them, so no sample needs a pass of its own, and no gradient is built where a T x T form is cheaper.
+
+Shapes: R rows, B samples of R/B rows each, T tokens of a row (after B: of all rows of the sample), K weighted tokens of a
+row, as many as the row has that has most, D features into a module, E features out of it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from gainrl.studies.gradients.rules import (
+    Layout,
+    derived_squares,
+    is_linear,
+    is_lookup,
+    linear_squares,
+    lookup_scale,
+    lookup_square,
+    no_rule,
+    own_parameters,
+    wide,
+)
+
+Receive = Callable[[str, Tensor, Tensor], None]
+"""Called with the name of a linear module, its inputs x_BTD and the gradients of its outputs g_BTE."""
+
+_Rule = Callable[[Tensor], dict[str, Tensor]]
+"""From the gradient of a module's output, as `Layout.split` gives it, to the squares of its parameters."""
+
+
+def squared_gradient_norms(
+    model: PreTrainedModel,
+    ids_RT: Tensor,
+    mask_RT: Tensor,
+    weight_RT: Tensor,
+    *,
+    rows_per_sample: int = 1,
+    temperature: float = 1.0,
+    receive: Receive | None = None,
+) -> dict[str, Tensor]:
+    """Squared norm of the gradient of each sample's loss, (B,), for each name of ``model.named_parameters()``.
+
+    The loss of a sample is, over its rows r and positions t,
+
+        L = - sum over r, t of  weight[r, t] * log p(ids[r, t] | ids[r, :t])
+
+    The norms are exact. With x_i, g_i a token's input and output gradient, a linear weight has
+    |x^T g|^2 = sum_ij <x_i, x_j> <g_i, g_j>, its bias |sum_i g_i|^2; an embedding is a linear layer of one-hot x; one
+    weight that is embedding E and LM head H has |E|^2 + |H|^2 + 2 <E, H>; any other parameter goes through the
+    derivative of its own module. Sums are taken in at least 32 bits; where the model yields NaN, so does this. The
+    model runs in evaluation mode, and is left as it was found.
+
+    Args:
+        model: a causal language model; each of its parameters takes part through the forward of its own module alone.
+        ids_RT, mask_RT: token ids padded on the right, and 1 for each that is not padding.
+        weight_RT: of any sign; 0 at padding, at tokens that are not learnt from, and at position 0.
+        rows_per_sample: this many consecutive rows are one sample, such as the completions of one problem.
+        temperature: what logits are divided by.
+        receive: is given x_BTD and g_BTE of each linear module when the backward pass comes to it; of the LM head for
+            the weighted tokens alone.
+
+    Raises:
+        InputError: no rule is exact for a parameter: several modules share it (other than an embedding and the LM
+            head), or its module is not called exactly once, or does not treat rows one by one.
+        ValueError: the shapes do not fit together, or position 0 has a weight.
+    """
+    if not (ids_RT.shape == mask_RT.shape == weight_RT.shape and len(ids_RT) % rows_per_sample == 0):
+        shapes = [tuple(tensor.shape) for tensor in (ids_RT, mask_RT, weight_RT)]
+        raise ValueError(f"ids, mask, weight are {shapes}; they must agree, rows in samples of {rows_per_sample}")
+    if weight_RT[:, 0].any():
+        raise ValueError("position 0 follows from nothing; its weight must be 0")
+    batch = _Pass(model, ids_RT, rows_per_sample, receive)
+    with _frozen(model), torch.enable_grad():
+        with batch.watched():
+            logp_RK, weight_RK = _weighted_logp(model, ids_RT, mask_RT, weight_RT, temperature)
+        torch.autograd.backward(-(weight_RK * logp_RK).sum())
+    return {name: square_B.clamp_min(0) for name, square_B in batch.squares.items()}
+
+
+def _weighted_logp(
+    model: PreTrainedModel, ids_RT: Tensor, mask_RT: Tensor, weight_RT: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """log p and weight of each row's weighted tokens, (R, K): the LM head, by a hook, sees those that predict them alone."""
+    most = max(1, int(weight_RT.count_nonzero(1).max()))
+    place_RK = (weight_RT != 0).int().argsort(dim=1, descending=True, stable=True)[:, :most].clamp(min=1)
+
+    def take(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0].gather(1, (place_RK - 1)[..., None].expand(-1, -1, args[0].shape[2])), *args[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(take)
+    try:
+        output = model(input_ids=ids_RT, attention_mask=mask_RT, use_cache=False)
+    finally:
+        handle.remove()
+    logp_RKV = (wide(output.logits) / temperature).log_softmax(-1)
+    ids_RK, weight_RK = ids_RT.gather(1, place_RK), weight_RT.gather(1, place_RK)
+    used_RK = torch.arange(most, device=ids_RT.device) < weight_RT.count_nonzero(1)[:, None]
+    return logp_RKV.gather(2, ids_RK[..., None]).squeeze(2), weight_RK * used_RK
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No parameter requires a gradient, and every module is in evaluation mode; both as before at the end."""
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval().requires_grad_(False)
+        yield
+    finally:
+        for parameter, requires_grad in wanted:
+            parameter.requires_grad_(requires_grad)
+        for module, training in modes:
+            module.training = training
+
+
+class _Pass:
+    """Gives each module a rule in the forward pass, and applies it when the gradient of the module's output arrives."""
+
+    def __init__(self, model: PreTrainedModel, ids_RT: Tensor, rows_per_sample: int, receive: Receive | None) -> None:
+        self.model, self.receive = model, receive
+        rows, tokens = ids_RT.shape
+        self.layout = Layout(rows, tokens, rows // rows_per_sample)
+        self.ids_BT = ids_RT.reshape(self.layout.samples, -1)
+        self.names = {parameter: name for name, parameter in model.named_parameters()}
+        self.squares = {name: self._zeros(parameter) for parameter, name in self.names.items()}
+        self.owners = {name: module for name, module in model.named_modules() if own_parameters(module)}
+        self.embedding, self.head = self._find_tie()
+        self.head_rows_BTD: Tensor | float = 0.0
+        self.called: set[nn.Module] = set()
+
+    def _zeros(self, parameter: nn.Parameter) -> Tensor:
+        dtype = torch.promote_types(parameter.dtype, torch.float32)
+        return torch.zeros(self.layout.samples, dtype=dtype, device=parameter.device)
+
+    def _find_tie(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The embedding and the LM head, if they share one weight."""
+        embedding, head = self.model.get_input_embeddings(), self.model.get_output_embeddings()
+        holders: dict[nn.Parameter, list[str]] = {}
+        for name, module in self.owners.items():
+            for parameter in own_parameters(module).values():
+                holders.setdefault(parameter, []).append(name)
+        shared = [names for names in holders.values() if len(names) > 1]
+        for names in shared:
+            tied = len(names) == 2 and {self.owners[name] for name in names} == {embedding, head}
+            if not (tied and is_lookup(embedding) and is_linear(head)):
+                raise no_rule(names[-1], self.owners[names[-1]], f"shares it with {names[0]}")
+        return (embedding, head) if shared else (None, None)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Within, one forward pass has to call every module that has parameters of its own, once."""
+        handles = [
+            module.register_forward_hook(partial(self._called, name), prepend=True, with_kwargs=True)
+            for name, module in self.owners.items()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+        for name, module in self.owners.items():
+            if module not in self.called:
+                raise no_rule(name, module, "is not called")
+
+    def _called(self, name: str, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Tensor:
+        if module in self.called:
+            raise no_rule(name, module, "is called more than once")
+        self.called.add(module)
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            raise no_rule(name, module, "does not return one tensor of floats")
+        if output.shape[:2] == (1, self.layout.tokens):  # of positions: one row for all
+            output = output.expand(self.layout.rows, *output.shape[1:])
+        if not self.layout.fits_states(output):
+            raise no_rule(name, module, f"returns shape {tuple(output.shape)}, in which rows do not come first")
+        states: Tensor = output if output.requires_grad else output.detach().requires_grad_()
+        values = [value.detach() if isinstance(value, Tensor) else value for value in (*args, *kwargs.values())]
+        rule = self._rule(name, module, values, tuple(kwargs), states.detach())
+        states.register_hook(lambda gradient: self._add(module, rule(self.layout.split(gradient))))  # type: ignore[no-untyped-call]
+        return states
+
+    def _rule(self, name: str, module: Any, values: list[Any], keywords: tuple[str, ...], output: Tensor) -> _Rule:
+        if is_linear(module):
+            return partial(self._linear, name, module, values[0], values[0]._version)
+        if is_lookup(module):
+            ids_BT = values[0].expand(output.shape[:-1]).reshape(self.layout.samples, -1)
+            return partial(self._lookup, name, module, ids_BT, lookup_scale(name, module, values[0], output))
+        return partial(derived_squares, name, module, values, keywords, output, self.layout)
+
+    def _add(self, module: nn.Module, squares: dict[str, Tensor]) -> None:
+        for name, parameter in own_parameters(module).items():
+            self.squares[self.names[parameter]] += squares[name]
+
+    def _linear(self, name: str, module: nn.Module, x: Tensor, version: int, g_BRE: Tensor) -> dict[str, Tensor]:
+        if x._version != version:
+            raise no_rule(name, module, "has its input changed in place after the call")
+        x_BTD, g_BTE = self.layout.states(x), g_BRE.flatten(1, -2)
+        if module is self.head:
+            at_ids_BKT = g_BTE.gather(2, self.ids_BT[:, None].expand(-1, g_BTE.shape[1], -1))
+            self.head_rows_BTD = at_ids_BKT.mT @ x_BTD
+        if self.receive is not None:
+            self.receive(name, x_BTD, g_BTE)
+        return linear_squares(own_parameters(module), x_BTD, g_BTE)
+
+    def _lookup(
+        self, name: str, module: nn.Embedding, ids_BT: Tensor, scale: Tensor, g_BRD: Tensor
+    ) -> dict[str, Tensor]:
+        e_BTD = g_BRD.flatten(1, -2) * scale
+        if module.padding_idx is not None:  # which PyTorch gives no gradient here
+            e_BTD = e_BTD.masked_fill((ids_BT == module.padding_idx)[..., None], 0)
+        square_B = lookup_square(ids_BT, e_BTD)
+        if module is self.embedding:
+            if not torch.equal(ids_BT, self.ids_BT):
+                raise no_rule(name, module, "is given other ids than the model")
+            square_B = square_B + 2 * (e_BTD * self.head_rows_BTD).sum((1, 2))
+        return {"weight": square_B}

@@ -1,0 +1,89 @@
+"""What a run is trained on: problems, what is held out, the schedule with its scores."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from gainrl.angle import DEFINITIONS
+from gainrl.evaluation import HeldOut
+from gainrl.evaluation.benchmarks import load_benchmark
+from gainrl.models.loading import LoadedModel
+from gainrl.problems import ProblemSet, load_problems
+from gainrl.progress import Report
+from gainrl.prompts import encode_problems, require_fit, too_long
+from gainrl.runs.config import RunConfig, SignalConfig
+from gainrl.schedules import ORDERS, SCHEDULES, Schedule, sort_key
+from gainrl.scoring import SCORE_COLUMNS, Scores, load_released_order, score_problems, signal_metadata
+
+
+def training_problems(config: RunConfig, loaded: LoadedModel) -> ProblemSet:
+    """The problems that are trained, those with too long a prompt left out if the config says what is too long.
+
+    Raises InputError: a prompt leaves no room for the completion, or what `load_problems` raises.
+    """
+    settings, seed = config.problems, config.seed
+    limit = None if settings.sample else settings.train_size
+    problems = load_problems(settings.train, limit=limit, seed=seed, revision=settings.revision)
+    names = problems.ids
+    encoded = encode_problems(loaded.tokenizer, problems.problems, config.prompt)
+    if settings.longest_prompt is not None:
+        long = too_long(encoded, settings.longest_prompt)
+        left = set(range(len(names))) - set(long)
+        problems, encoded = problems.without(long), [encoded[row] for row in sorted(left)]
+    require_fit(encoded, problems.ids, loaded.context, config.training.max_completion_tokens)
+    return problems.sample(settings.train_size, seed) if settings.sample else problems
+
+
+def held_out_problems(name: str, config: RunConfig, loaded: LoadedModel) -> HeldOut:
+    """A benchmark to be asked while training."""
+    return HeldOut(
+        load_benchmark(name, seed=config.seed, limit=config.problems.heldout_size),
+        config.prompt,
+        loaded.tokenizer,
+        context=loaded.context,
+        max_completion_tokens=config.evaluation.max_completion_tokens,
+        batch_size=config.evaluation.batch_size,
+    )
+
+
+def build_schedule(
+    config: RunConfig, loaded: LoadedModel, problems: ProblemSet, scores_folder: Path, report: Report
+) -> Schedule:
+    """The schedule of a run; scores the problems first (or reads the shared scores) if its order needs them."""
+    order, seed = config.schedule.order, config.seed
+    if order is None:
+        key_N = np.zeros(len(problems))
+    elif order.endswith(".pt"):
+        key_N = load_released_order(Path(order), len(problems))
+    elif order in ORDERS and ORDERS[order][0] in SCORE_COLUMNS:
+        definition = order if order in DEFINITIONS else config.signal.definition
+        signal = config.signal.model_copy(update={"definition": definition})
+        key_N = shared_scores(config, signal, loaded, problems, scores_folder, report).sort_key(order, problems)
+    else:
+        key_N = sort_key(order, {"difficulty": problems.difficulties()}, size=len(problems), seed=seed)
+    return SCHEDULES[config.schedule.name](key_N, seed=seed, **config.schedule.options)
+
+
+def shared_scores(
+    config: RunConfig, signal: SignalConfig, loaded: LoadedModel, problems: ProblemSet, folder: Path, report: Report
+) -> Scores:
+    """Scores of the training problems, from ``folder`` if these very ones were made before."""
+    metadata = signal_metadata(loaded.version, str(loaded.model.dtype), problems, config.prompt, signal)
+    path = folder / f"{hashlib.sha256(repr(sorted(metadata.items())).encode()).hexdigest()[:12]}.parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{path.name}.lock"):
+        if path.exists():
+            return Scores.load(path, metadata)
+        scores = score_problems(
+            loaded.model,
+            loaded.tokenizer,
+            problems,
+            config.prompt,
+            signal=signal,
+            model_version=loaded.version,
+            progress=lambda done, of: report("scoring", done, of),
+        )
+        scores.save(path)
+    return scores

@@ -1,0 +1,143 @@
+"""Writes a run's metrics, draws and evaluations as training goes on, and says when to take a checkpoint."""
+
+import shutil
+import time
+from typing import Any
+
+import pandas as pd
+from accelerate.utils import gather_object
+from transformers import TrainerCallback
+
+from gainrl.evaluation import HeldOut
+from gainrl.models.generation.trl import trainer_backend
+from gainrl.progress import Report
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Execution
+from gainrl.runs.records import RunFolder
+from gainrl.training.interruption import Interruption
+from gainrl.training.trainer import Epoch, Scheduled
+
+VLLM_DRIFT = "sampling/sampling_logp_difference/max"
+"""TRL's largest difference of a step between vLLM's log-probability of a sampled token and the trained model's."""
+
+
+class Recorder(TrainerCallback):
+    """The run folder's pen. In a run of several processes only the first writes; all evaluate.
+
+    An interruption asks for a checkpoint as soon as there can be one, and for the end of training after it.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        execution: Execution,
+        folder: RunFolder,
+        trainer: Scheduled,
+        held_out: dict[str, HeldOut],
+        problem_ids: list[str],
+        report: Report,
+        interruption: Interruption,
+    ) -> None:
+        self.config, self.execution, self.folder, self.trainer = config, execution, folder, trainer
+        self.held_out, self.problem_ids, self.report = held_out, problem_ids, report
+        self.interruption = interruption
+        self.draws: list[pd.DataFrame] = []
+        self.began = 0.0
+        self.last_checkpoint = 0
+        self.writes = bool(trainer.accelerator.is_main_process)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.last_checkpoint = state.global_step
+        done = self.trainer.tally.epochs - len(self.trainer.epochs)
+        if self.writes:
+            self.folder.cut_back(step=state.global_step, epochs=done)
+        self.trainer.accelerator.wait_for_everyone()
+        self.draws = [self.folder.draws()] if done else []
+        if self.trainer.epochs:  # the checkpoint was taken before its last epoch was written
+            self._write_draws()
+        evals = self.folder.evals()
+        if self._is_due(state) and (evals.empty or state.global_step not in set(evals.step)):
+            self._evaluate(state.global_step)
+        if state.global_step == 0:
+            self._keep(0)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._keep(state.global_step)
+        if state.global_step == state.max_steps or not self.trainer.between_generations:
+            return
+        asked = self.interruption.signum is not None
+        self.interruption.ends = any(gather_object([asked]))  # a signal does not reach all processes in the same step
+        if self.interruption.ends or state.global_step - self.last_checkpoint >= self.execution.checkpoint_every:
+            control.should_save, self.last_checkpoint = True, state.global_step
+        if self.interruption.ends:
+            control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+        if "loss" not in logs:  # the summary after the last step
+            return
+        names = ("problems_seen", "completion_tokens", "reward", "accuracy", "angle", "loss", "grad_norm")
+        metrics = {name: logs[name] for name in names if name in logs}
+        if VLLM_DRIFT in logs:
+            metrics["vllm_logp_difference"] = logs[VLLM_DRIFT]
+        metrics |= {name.removeprefix("schedule/"): logs[name] for name in logs if name.startswith("schedule/")}
+        seconds = time.perf_counter() - self.began
+        epoch = self.trainer.tally.epochs
+        if self.writes:
+            self.folder.append_metrics({"step": state.global_step, "epoch": epoch, "seconds": seconds, **metrics})
+        if (
+            self._is_due(state) and not self.interruption.ends
+        ):  # there may be little time left; whoever goes on evaluates
+            self._evaluate(state.global_step)
+        self.report("training", state.global_step, state.max_steps)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.interruption.ends:
+            self._write_draws()
+
+    def _write_draws(self) -> None:
+        self.draws.append(draws_of(self.trainer.epochs[-1], self.problem_ids))
+        if self.writes:
+            self.folder.write_draws(pd.concat(self.draws, ignore_index=True))
+
+    def _keep(self, step: int) -> None:
+        every = self.config.training.keep_every
+        if every is not None and step % every == 0:
+            save_model(self.trainer, self.folder, step)
+
+    def _is_due(self, state: Any) -> bool:
+        return bool(state.global_step % self.config.evaluation.every == 0 or state.global_step == state.max_steps)
+
+    def _evaluate(self, step: int) -> None:
+        for name, held_out in self.held_out.items():
+            with trainer_backend(self.trainer, held_out.batch_tokens) as backend:
+                accuracy = held_out.evaluate(backend)
+            if self.writes:
+                self.folder.append_eval({"step": step, "benchmark": name, "metric": "accuracy", **vars(accuracy)})
+
+
+def save_model(trainer: Scheduled, folder: RunFolder, step: int) -> None:
+    """The model as it is now, in checkpoints/step-N; whole or not there."""
+    place = folder.checkpoints / f"step-{step}"
+    unfinished = place.with_name(f".{place.name}")
+    trainer.save_model(str(unfinished))
+    if trainer.accelerator.is_main_process:
+        if place.exists():
+            shutil.rmtree(place)
+        unfinished.rename(place)
+    trainer.accelerator.wait_for_everyone()
+
+
+def draws_of(epoch: Epoch, problem_ids: list[str]) -> pd.DataFrame:
+    """A row a drawn problem."""
+    return pd.DataFrame(
+        {
+            "epoch": epoch.number,
+            "problem_id": [problem_ids[row] for row in epoch.rows_n],
+            "rank": pd.array(epoch.ranks_n if epoch.ranks_n is not None else [None] * len(epoch.rows_n), dtype="Int64"),
+            "pass_rate": epoch.pass_rate_n,
+            "angle": epoch.angle_n,
+        }
+    )

@@ -1,0 +1,169 @@
+"""One run, from its config to a finished run folder; a broken-off one resumes from its newest checkpoint."""
+
+import importlib
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from filelock import FileLock, Timeout
+from transformers.trainer_callback import PrinterCallback
+
+from gainrl.errors import InputError, one_line
+from gainrl.evaluation import HeldOut
+from gainrl.grading import accuracy_reward
+from gainrl.models.generation.trl import let_vllm_take_new_weights
+from gainrl.models.loading import LoadedModel, load_model
+from gainrl.problems import ProblemSet
+from gainrl.progress import Report
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Execution
+from gainrl.runs.records import RunFolder
+from gainrl.training.arguments import trl_arguments
+from gainrl.training.checkpoints import newest, remove_all
+from gainrl.training.inputs import build_schedule, held_out_problems, training_problems
+from gainrl.training.interruption import Interrupted, Interruption
+from gainrl.training.recorder import Recorder, save_model
+from gainrl.training.trainer import Scheduled, ScheduledGRPOTrainer, ScheduledRLOOTrainer, training_dataset
+
+TRAINERS = {"grpo": ScheduledGRPOTrainer, "rloo": ScheduledRLOOTrainer}
+
+
+def train_run(
+    config: RunConfig,
+    path: Path,
+    shared: Path,
+    report: Report,
+    *,
+    execution: Execution | None = None,
+    overwrite: bool = False,
+    command: str | None = None,
+) -> None:
+    """Train one run into the folder ``path``, from its newest checkpoint if it was broken off, else from the beginning.
+
+    Args:
+        shared: folder of what runs share: warmed-up models and scores.
+        overwrite: begin anew, whatever is there.
+        command: what repeats the run, for its record; this process's command line, where it is not given.
+
+    Raises:
+        InputError: what the config names cannot be used, or another process trains this run.
+        Interrupted: SIGTERM or SIGUSR2 came. Whatever is raised, the folder's status says why.
+    """
+    execution, folder = execution or Execution(), RunFolder(path)
+    with ExitStack() as stack:
+        interruption = stack.enter_context(Interruption())
+        if not int(os.environ.get("RANK", "0")):  # the first process of a run keeps its folder
+            stack.enter_context(_recorded(folder, config, overwrite, command))
+        if config.training.generation == "vllm":
+            _require_vllm()
+        loaded = load_model(
+            config.model.name,
+            cache=shared / "models",
+            seed=config.seed,
+            revision=config.model.revision,
+            dtype=torch.bfloat16 if config.training.bf16 else torch.float32,
+            progress=lambda done, of: report("warm-up", done, of),
+        )
+        problems = training_problems(config, loaded)
+        held_out = {name: held_out_problems(name, config, loaded) for name in config.problems.heldout}
+        trainer = _trainer(config, execution, folder, loaded, problems, shared, report)
+        trainer.add_callback(Recorder(config, execution, folder, trainer, held_out, problems.ids, report, interruption))
+        interruption.training = True
+        found: list[str | None] = [None]
+        if trainer.accelerator.is_main_process:
+            folder.record_inputs(**_inputs(loaded, problems, held_out, execution))
+            found = [newest(folder.checkpoints)]
+        trainer.train(resume_from_checkpoint=broadcast_object_list(found)[0])
+        interruption.raise_if_ended()
+        save_model(trainer, folder, config.training.steps)
+
+
+@contextmanager
+def _recorded(folder: RunFolder, config: RunConfig, overwrite: bool, command: str | None) -> Iterator[None]:
+    """While open, the folder is this process's alone; its status says how the run goes, and at the end how it went."""
+    folder.path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.path):
+        if folder.is_broken_off(config) and not overwrite:
+            folder.resume(command)
+        else:
+            folder.start(config, command)
+        try:
+            yield
+        except BaseException as error:
+            with suppress(OSError):  # a full disk must not hide what happened
+                folder.fail(_reason(error))
+            raise
+        folder.finish()
+        remove_all(folder.checkpoints)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """A lock that ends with its process, however that ends."""
+    try:
+        with FileLock(path.parent / f".{path.name}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(f"another process trains the run in {path}; wait for it, or end it") from None
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "broken off by the user (Ctrl-C)"
+    if isinstance(error, Interrupted):
+        return f"interrupted by {signal.Signals(error.signum).name}; the same command goes on"
+    return one_line(error)
+
+
+def _trainer(
+    config: RunConfig,
+    execution: Execution,
+    folder: RunFolder,
+    loaded: LoadedModel,
+    problems: ProblemSet,
+    shared: Path,
+    report: Report,
+) -> Scheduled:
+    trainer = TRAINERS[config.training.algorithm](
+        model=loaded.model,
+        processing_class=loaded.tokenizer,
+        reward_funcs=accuracy_reward,
+        args=trl_arguments(config, folder.checkpoints, execution),
+        train_dataset=training_dataset(problems, config.prompt),
+        schedule=build_schedule(config, loaded, problems, shared / "scores", report),
+        prompts_per_epoch=config.training.prompts_per_epoch,
+        signal=config.signal,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _require_vllm() -> None:
+    try:
+        let_vllm_take_new_weights()
+        importlib.import_module("vllm")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "vLLM is not installed; pip install 'gainrl[vllm]' on a GPU machine, or choose --generation transformers"
+        ) from error
+
+
+def _inputs(
+    loaded: LoadedModel, problems: ProblemSet, held_out: dict[str, HeldOut], execution: Execution
+) -> dict[str, Any]:
+    """What the config's names resolved to."""
+    return {
+        "model": loaded.version,
+        "train": _resolved(problems),
+        "heldout": {name: _resolved(benchmark.problems) for name, benchmark in held_out.items()},
+        "execution": execution.model_dump(mode="json"),
+    }
+
+
+def _resolved(problems: ProblemSet) -> dict[str, Any]:
+    return {"fingerprint": problems.fingerprint, **problems.source}

@@ -1,0 +1,290 @@
+"""TRL's GRPOTrainer and RLOOTrainer, drawing their groups from a schedule. Nothing else about training is changed."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import GRPOTrainer, RLOOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from gainrl.angle import angle_concentration
+from gainrl.errors import InputError, one_line
+from gainrl.problems import ProblemSet
+from gainrl.prompts import EncodedPrompt, Prompt, encode_prompts
+from gainrl.runs.config import SignalConfig
+from gainrl.schedules import Feedback, Ints, Schedule
+from gainrl.scoring import capture, span_masks
+from gainrl.training.checkpoints import keep
+from gainrl.training.epoch import EpochTally
+
+ROW = "schedule_row"
+SCHEDULE_FILE = "schedule.json"
+Trainer: Any = GRPOTrainer if TYPE_CHECKING else object
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A finished epoch: the drawn rows in their order, what came of them (NaN if never trained), what was fed back."""
+
+    number: int
+    rows_n: Ints
+    ranks_n: Ints | None
+    pass_rate_n: np.ndarray[Any, np.dtype[np.float64]]
+    angle_n: np.ndarray[Any, np.dtype[np.float64]]
+    feedback: Feedback
+
+
+class ScheduleSampler(RepeatSampler):
+    """RepeatSampler over the rows of one draw; asks the schedule when an epoch begins, so nothing can run ahead of it."""
+
+    def __init__(self, trainer: "Scheduled", **repeats: int) -> None:
+        super().__init__(data_source=range(trainer.prompts_per_epoch), shuffle=False, **repeats)
+        self.trainer = trainer
+
+    def __iter__(self) -> Iterator[int]:
+        rows_n = self.trainer.begin_epoch()
+        return (int(rows_n[position]) for position in super().__iter__())
+
+
+class Scheduled(Trainer):
+    """What a schedule adds to TRL's trainers: an epoch is one draw of ``prompts_per_epoch`` problems.
+
+    The schedule's rows are rows of ``train_dataset``. At the end of an epoch it is told the mean accuracy and, if it
+    wants it, the mean angle concentration, read by a hook in the forward pass of the loss; what it makes of that is in
+    force at the next draw. Its metrics go into TRL's log as ``schedule/...``. Checkpoints hold the schedule and the
+    position in the epoch beside what TRL saves: ``train(resume_from_checkpoint=...)`` goes on as if nothing had been.
+
+    Args:
+        schedule: built for as many problems as the dataset has rows.
+        prompts_per_epoch: size of a draw (the paper's n); a multiple of the prompts of one generation batch.
+        accuracy: name of the reward function whose value is the correctness in [0, 1]; the first one if not given.
+        signal: where and how the angle is read; must be what the order was scored with.
+
+    Raises:
+        InputError: sizes that do not fit, an unknown accuracy function, or a schedule that wants the angle of prompts
+            that are not conversations ending in the question.
+    """
+
+    train_dataset: Any
+    prompts_per_epoch: int
+
+    def __init__(
+        self,
+        *args: Any,
+        schedule: Schedule,
+        prompts_per_epoch: int,
+        accuracy: str | None = None,
+        signal: SignalConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if not isinstance(self.train_dataset, Dataset):
+            raise InputError("a schedule draws rows, so the training set must be a Dataset, not an iterable one")
+        if schedule.size != len(self.train_dataset):
+            raise InputError(
+                f"the schedule is of {schedule.size} problems, the training set of {len(self.train_dataset)}"
+            )
+        prompts_per_batch = self.args.generation_batch_size // self.num_generations
+        if prompts_per_epoch % prompts_per_batch or not 0 < prompts_per_epoch <= schedule.size:
+            raise InputError(
+                f"prompts_per_epoch is {prompts_per_epoch}; it must be a multiple of {prompts_per_batch} (the prompts of "
+                f"one generation batch) and at most {schedule.size} (the training set)"
+            )
+        accuracy = accuracy or self.reward_func_names[0]
+        if accuracy not in self.reward_func_names:
+            raise InputError(f"no reward function {accuracy!r}; there are: {', '.join(self.reward_func_names)}")
+
+        self.schedule, self.prompts_per_epoch, self.signal = schedule, prompts_per_epoch, signal or SignalConfig()
+        if schedule.wants_angle and self.signal.definition == "released":
+            raise InputError(
+                "definition 'released' orders problems only; while training the angle is paper's or off-diagonal "
+                "(order='released' uses it for the order alone)"
+            )
+        self.accuracy_column = self.reward_func_names.index(accuracy)
+        self.spans: list[EncodedPrompt] | None = self._encode_train_prompts() if schedule.wants_angle else None
+        self.train_dataset = self.train_dataset.add_column(ROW, np.arange(len(self.train_dataset)))
+        self.epochs: list[Epoch] = []
+        self.tally = EpochTally()
+        self.add_callback(_EpochEnd(self))
+
+    def _encode_train_prompts(self) -> list[EncodedPrompt]:
+        conversations = self.train_dataset["prompt"]
+        if isinstance(conversations[0], str):
+            raise InputError(
+                "the schedule wants the angle, so prompts must be conversations whose last message is the question"
+            )
+        names = [f"row {row}" for row in range(len(conversations))]
+        return encode_prompts(self.processing_class, list(conversations), names)
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> ScheduleSampler:
+        return ScheduleSampler(
+            self,
+            mini_repeat_count=self.num_generations,
+            batch_size=self.args.generation_batch_size // self.num_generations,
+            repeat_count=self.num_iterations * self.args.steps_per_generation,
+        )
+
+    def begin_epoch(self) -> Ints:
+        """Draw the rows of the next epoch; those of a broken-off one are as they were drawn."""
+        if self.tally.resumed:
+            self.tally.resumed = False
+        else:
+            self.tally.begin(self.schedule.draw(self.prompts_per_epoch))
+        return self.tally.drawn_n
+
+    def end_epoch(self) -> None:
+        """Tell the schedule what came of the epoch, and keep it in ``epochs``."""
+        tally = self.tally
+        if not tally.correct:
+            return
+        accuracy, angle = tally.accuracy(), tally.angle()
+        if not 0 <= accuracy <= 1:
+            name = self.reward_func_names[self.accuracy_column]
+            raise InputError(
+                f"mean accuracy is {accuracy}, not in [0, 1]: {name!r} is shaped; name another with accuracy="
+            )
+        feedback = Feedback(accuracy, angle, tally.pass_rates())
+        rows = tally.drawn_n.tolist()
+        angles = tally.angle_of_problem()
+        self.epochs.append(
+            Epoch(
+                number=tally.epochs,
+                rows_n=tally.drawn_n,
+                ranks_n=self.schedule.ranks(tally.drawn_n),
+                pass_rate_n=np.array([feedback.pass_rates.get(row, np.nan) for row in rows]),
+                angle_n=np.array([angles.get(row, np.nan) for row in rows]),
+                feedback=feedback,
+            )
+        )
+        tally.end()
+        self.schedule.observe(feedback)
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self.model.training:
+            local = [[example[ROW], len(ids)] for example, ids in zip(inputs, completion_ids_list, strict=True)]
+            gathered = self.accelerator.gather(torch.tensor(local, device=self.accelerator.device)).tolist()
+            correct = rewards[:, self.accuracy_column].tolist()
+            for (row, tokens), value in zip(gathered, correct, strict=True):
+                self.tally.correct[row].append(value)
+                self.tally.completion_tokens += tokens
+            self.tally.problems += len(gathered) // self.num_generations
+            self._metrics["train"]["accuracy"].append(float(np.nanmean(correct)))
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.spans is not None and self.model.training:
+            output[ROW] = torch.tensor([example[ROW] for example in inputs], device=self.accelerator.device)
+        return output
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        reading = self.spans is not None and self.model.training
+        with ExitStack() as stack:
+            if reading:
+                captured = stack.enter_context(capture(self.accelerator.unwrap_model(model), self.signal))
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
+        if reading:
+            self._read_angles(torch.cat([states[:, : inputs["prompt_ids"].shape[1]] for states in captured]), inputs)
+        return loss
+
+    @torch.no_grad()
+    def _read_angles(self, hidden_BTD: torch.Tensor, inputs: dict[str, Any]) -> None:
+        assert self.spans is not None
+        spans = [self.spans[row] for row in inputs[ROW].tolist()]
+        starts_B = inputs["prompt_mask"].shape[1] - inputs["prompt_mask"].sum(1)
+        prefix_BT, question_BT = span_masks(spans, hidden_BTD, starts_B)
+        angle_B = angle_concentration(hidden_BTD, prefix_BT, question_BT, self.signal.definition).angle
+        rows, angles = self.accelerator.gather((inputs[ROW], angle_B))
+        for row, angle in zip(rows.tolist(), angles.tolist(), strict=True):
+            self.tally.angles[row].append(angle)
+        self._metrics["train"]["angle"].append(angles.mean().item())
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self.model.training:
+            schedule = {f"schedule/{name}": value for name, value in self.schedule.metrics().items()}
+            seen = {"problems_seen": self.tally.problems, "completion_tokens": self.tally.completion_tokens}
+            logs |= {**seen, **schedule}
+        super().log(logs, start_time)
+
+    @property
+    def between_generations(self) -> bool:
+        """Whether the next step begins with new completions, so that a checkpoint taken now can be gone on from."""
+        every = self.args.steps_per_generation * self.num_iterations // self.args.gradient_accumulation_steps
+        return bool(self.state.global_step % every == 0)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Whole or not at all: written beside its place, then renamed. The last two are kept.
+
+        Raises InputError: it cannot be written (a full disk).
+        """
+        folder, name = Path(self.args.output_dir), f"checkpoint-{self.state.global_step}"
+        unfinished = folder / "unfinished"
+        self.args.output_dir = str(unfinished)
+        try:
+            super()._save_checkpoint(model, trial)
+            if self.args.should_save:
+                state = {"schedule": self.schedule.state_dict(), "epoch": self.tally.state_dict()}
+                (unfinished / name / SCHEDULE_FILE).write_text(json.dumps(state, default=np.ndarray.tolist))
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                keep(unfinished / name, folder)
+        except Exception as error:
+            free = shutil.disk_usage(folder).free // 2**20
+            raise InputError(
+                f"{name} cannot be written into {folder}, which has {free:,} MiB free: {one_line(error)}; "
+                "the same command goes on from the one before"
+            ) from error
+        finally:
+            self.args.output_dir = str(folder)
+        self.accelerator.wait_for_everyone()
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        if not self.between_generations:
+            raise InputError(f"{checkpoint} was taken between the steps of one generation; take an earlier one")
+        state = json.loads((Path(checkpoint) / SCHEDULE_FILE).read_text())
+        self.schedule.load_state_dict(state["schedule"])
+        self.tally.load_state_dict(state["epoch"])
+        self._step = self.state.global_step * self.args.gradient_accumulation_steps
+        if len(self.tally.correct) == self.prompts_per_epoch:  # taken at the epoch's end, before the schedule was told
+            self.end_epoch()
+        else:
+            self.tally.resumed = len(self.tally.correct) > 0
+
+
+class ScheduledGRPOTrainer(Scheduled, GRPOTrainer):
+    """`GRPOTrainer` plus ``schedule=`` and ``prompts_per_epoch=``; see `Scheduled`."""
+
+
+class ScheduledRLOOTrainer(Scheduled, RLOOTrainer):
+    """`RLOOTrainer` plus ``schedule=`` and ``prompts_per_epoch=``; see `Scheduled`."""
+
+
+def training_dataset(problems: ProblemSet, prompt: Prompt | None = None) -> Dataset:
+    """What TRL trains on, row by row in the problem set's order: prompt (a conversation), answer, problem_id."""
+    prompt = prompt or Prompt()
+    return Dataset.from_list(
+        [
+            {"prompt": prompt.messages(p.question), "answer": p.answer, "problem_id": p.problem_id}
+            for p in problems.problems
+        ]
+    )
+
+
+class _EpochEnd(TrainerCallback):
+    def __init__(self, trainer: Scheduled) -> None:
+        self.trainer = trainer
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.end_epoch()

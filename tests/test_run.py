@@ -1,0 +1,175 @@
+"""A two-step run end to end, through the command line's own path."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from experiments import load_experiment
+from gainrl.errors import InputError
+from gainrl.problems import load_problems
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Experiment
+from gainrl.runs.records import RunFolder
+from gainrl.training.run import train_run
+from tests.launching import run_experiment
+
+
+def shrink(run: RunConfig) -> RunConfig:
+    changes = {
+        "problems": {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 12, "heldout_size": 8},
+        "training": run.training.model_dump()
+        | {"steps": 4, "prompts_per_step": 2, "generations": 2, "prompts_per_epoch": 4, "max_completion_tokens": 4},
+        "evaluation": {"every": 3, "max_completion_tokens": 4},
+    }
+    return RunConfig.model_validate({**run.model_dump(), **changes})
+
+
+@pytest.fixture
+def experiment(small_recipe) -> Experiment:
+    full = load_experiment("quickstart")
+    return Experiment.model_validate(
+        {**full.model_dump(), "cells": {name: shrink(run).model_dump() for name, run in full.cells.items()}}
+    )
+
+
+def run(experiment, tmp_path, name="runs", **options):
+    options = {"cells": list(experiment.cells), "seeds": [0], **options}
+    run_experiment(experiment, runs_dir=tmp_path / name, **options)
+    return {cell: RunFolder(tmp_path / name / "quickstart" / cell / "seed-0") for cell in options["cells"]}
+
+
+def silent(what: str, done: int, of: int) -> None:
+    pass
+
+
+def test_all_cells_run_and_leave_whole_folders(experiment, tmp_path):
+    for cell, folder in run(experiment, tmp_path).items():
+        assert folder.status() == ("finished", None)
+        assert folder.config() == experiment.cells[cell]
+        metrics, evals, draws = folder.metrics(), folder.evals(), folder.draws()
+        assert metrics.step.tolist() == [1, 2, 3, 4]
+        assert metrics.epoch.tolist() == [0, 0, 1, 1]
+        assert metrics.problems_seen.tolist() == [2, 4, 6, 8]
+        assert {"seconds", "completion_tokens", "reward", "accuracy", "loss", "grad_norm"} <= set(metrics)
+        assert evals.step.tolist() == [0, 3, 4]
+        assert {"benchmark", "metric", "value", "stderr", "n", "truncated", "unparseable"} <= set(evals)
+        assert len(draws) == 8
+        assert draws.pass_rate.between(0, 1).all()
+        assert draws[draws.epoch == 0].problem_id.is_unique
+        inputs = json.loads((folder.path / "environment.json").read_text())["inputs"]
+        assert inputs["train"]["fingerprint"] == load_problems("arithmetic", limit=12).fingerprint
+        assert len(inputs["model"]) == 12
+        sliding = cell in ("gainrl", "control")
+        assert ("mu" in metrics) == sliding
+        assert ("angle" in metrics) == sliding
+        assert draws["angle"].notna().all() == sliding
+        assert draws["rank"].notna().all() == sliding
+        assert (folder.checkpoints / "step-4" / "model.safetensors").exists()
+
+
+def test_mu_moves_as_the_update_says(experiment, tmp_path):
+    folder = run(experiment, tmp_path, cells=["gainrl"])["gainrl"]
+    first = folder.draws().query("epoch == 0")
+    step = 2 * math.tanh(2 * (first.pass_rate.mean() - 0.5)) + 2 * math.tanh(2 * first["angle"].mean())
+    mu = folder.metrics().mu
+    assert mu[0] == mu[1] == 0
+    assert mu[2] == pytest.approx(min(11, max(0, step)), abs=1e-6)
+
+
+def test_the_same_config_gives_the_same_run(experiment, tmp_path):
+    one, two = (run(experiment, tmp_path, name, cells=["gainrl"])["gainrl"] for name in ("one", "two"))
+    assert one.draws().equals(two.draws())
+    assert one.metrics().drop(columns="seconds").equals(two.metrics().drop(columns="seconds"))
+    assert one.evals().equals(two.evals())
+
+
+def test_the_same_seed_starts_all_schedules_from_the_same_accuracy(experiment, tmp_path):
+    starts = {folder.evals().value[0] for folder in run(experiment, tmp_path).values()}
+    assert len(starts) == 1
+
+
+def test_finished_runs_are_skipped_and_unfinished_ones_started_again(experiment, tmp_path):
+    folders = run(experiment, tmp_path, cells=["grpo", "adarft"])
+    before = {cell: (folder.path / "status.json").stat().st_mtime_ns for cell, folder in folders.items()}
+    folders["adarft"].fail("power cut")
+    run(experiment, tmp_path, cells=["grpo", "adarft"])
+    after = {cell: (folder.path / "status.json").stat().st_mtime_ns for cell, folder in folders.items()}
+    assert after["grpo"] == before["grpo"]
+    assert folders["adarft"].status() == ("finished", None)
+    run(experiment, tmp_path, cells=["grpo"], overwrite=True)
+    assert (folders["grpo"].path / "status.json").stat().st_mtime_ns > before["grpo"]
+
+
+def test_ctrl_c_marks_the_run_as_broken_off_and_leaves_files_whole(experiment, tmp_path):
+    def interrupt(what: str, done: int, of: int) -> None:
+        if what == "training" and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(experiment.cells["grpo"], tmp_path / "run", tmp_path / "shared", interrupt)
+    folder = RunFolder(tmp_path / "run")
+    assert folder.status() == ("failed", "broken off by the user (Ctrl-C)")
+    assert folder.metrics().step.tolist() == [1, 2, 3]
+    assert len(folder.draws()) == 4
+    assert json.loads((folder.path / "config.json").read_text())
+
+
+def test_an_error_is_in_the_status(experiment, tmp_path):
+    bad = experiment.cells["grpo"].model_dump()
+    bad["problems"]["train"] = "arithmetics"
+    with pytest.raises(InputError):
+        train_run(RunConfig.model_validate(bad), tmp_path / "run", tmp_path / "shared", silent)
+    state, why = RunFolder(tmp_path / "run").status()
+    assert state == "failed"
+    assert why.startswith("InputError: unknown problem set 'arithmetics'")
+
+
+def test_prompts_that_leave_no_room_for_completions_are_named(experiment, tmp_path):
+    bad = experiment.cells["grpo"].model_dump()
+    bad["training"]["max_completion_tokens"] = bad["evaluation"]["max_completion_tokens"] = 250
+    with pytest.raises(InputError, match="tokens; the model's context has room for 6 beside 250 for the completion"):
+        train_run(RunConfig.model_validate(bad), tmp_path / "run", tmp_path / "shared", silent)
+
+
+def test_scores_are_shared_between_runs(experiment, tmp_path):
+    seen = []
+    for name in ("a", "b"):
+        train_run(experiment.cells["gainrl"], tmp_path / name, tmp_path / "shared", lambda what, *_: seen.append(what))
+    assert seen.count("scoring") == 1
+    assert seen.count("warm-up") == 3  # once as it begins, then after each of two steps
+    assert len(list((tmp_path / "shared" / "scores").glob("*.parquet"))) == 1
+
+
+def test_another_seed_has_other_problems_and_another_model(experiment, tmp_path):
+    run_experiment(experiment, cells=["grpo"], seeds=[0, 1], runs_dir=tmp_path)
+    draws = [RunFolder(tmp_path / "quickstart" / "grpo" / f"seed-{seed}").draws().problem_id for seed in (0, 1)]
+    assert len(np.intersect1d(*draws)) < 4
+    assert len(list((tmp_path / "shared" / "models").glob("tiny-*"))) == 2
+
+
+def test_an_order_of_the_release_and_its_definition_can_be_trained_on(experiment, tmp_path):
+    config = experiment.cells["gainrl"]
+    rows = np.random.default_rng(0).permutation(12)
+    torch.save(torch.tensor(rows), tmp_path / "order.pt")
+    for order in (str(tmp_path / "order.pt"), "released", "off-diagonal"):
+        schedule = {"name": "gaussian", "order": order, "options": {"sigma": 0.01}}
+        one = RunConfig.model_validate({**config.model_dump(), "schedule": schedule})
+        train_run(one, tmp_path / "run", tmp_path / "shared", silent)
+        draws = RunFolder(tmp_path / "run").draws()
+        if order.endswith(".pt"):
+            ids = load_problems("arithmetic", limit=12).ids
+            assert draws[draws.epoch == 0].problem_id.tolist() == [ids[row] for row in rows[:4]]
+    assert len(list((tmp_path / "shared" / "scores").glob("*.parquet"))) == 2
+    with pytest.raises(ValidationError, match="unknown order .* or a .pt file of the release"):
+        RunConfig.model_validate({**config.model_dump(), "schedule": {"name": "gaussian", "order": "nothing"}})
+
+
+def test_the_released_definition_is_not_fed_back(experiment, tmp_path):
+    config = experiment.cells["gainrl"]
+    one = RunConfig.model_validate({**config.model_dump(), "signal": {"definition": "released"}})
+    with pytest.raises(InputError, match="orders problems only; while training the angle is paper's or off-diagonal"):
+        train_run(one, tmp_path / "run", tmp_path / "shared", silent)
