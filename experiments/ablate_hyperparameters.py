@@ -24,5 +24,6 @@ def experiment(scale: str = "tiny") -> Experiment:
         cells[f"n-{n}"] = (f"n = {n:,}", cell(scale, gaussian(scale), training=training))
     for name, tried in values.items():
         for value in tried:
-            cells[f"{name}-{value:g}"] = (f"{name} = {value:g}", cell(scale, gaussian(scale, **{name: value})))
+            schedule = gaussian(scale, "angle", **{name: value})
+            cells[f"{name}-{value:g}"] = (f"{name} = {value:g}", cell(scale, schedule))
     return assemble(scale, "ablate_hyperparameters", "Values of the schedule", cells, baseline="paper")

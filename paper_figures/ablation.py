@@ -1,5 +1,8 @@
 """Every cell against its baseline: speed-up to each target, and accuracy gained at the end, as dots with intervals."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -40,7 +43,8 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     for ax, (panel, words) in zip(axes, PANELS.items(), strict=True):
         mine = frame[frame.panel == panel]
         ax.axvline(1 if panel == "speed-up" else 0, color="0.6", lw=0.8, zorder=0)
-        for row in mine.itertuples():
+        rows: Iterable[Any] = mine.itertuples()
+        for row in rows:
             place = targets.index(row.target) - (len(targets) - 1) / 2 if row.target in shades else 0
             _dot(ax, row, labels.index(row.schedule) + 0.2 * place, shades.get(row.target, "black"))
         ax.set_xlabel(words, fontsize=8)
@@ -62,7 +66,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _dot(ax: Axes, row: object, y: float, colour: str | tuple[float, float, float]) -> None:
+def _dot(ax: Axes, row: Any, y: float, colour: str | tuple[float, float, float]) -> None:
     if row.bound == "" and pd.notna(row.low):
         ax.plot([row.low, row.high], [y, y], color=colour, lw=1.2)
     face = colour if row.standout or row.bound == "~" else "white"

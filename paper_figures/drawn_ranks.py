@@ -1,5 +1,6 @@
 """Which part of the order was trained when: the ranks of the drawn problems over the epochs, and mu."""
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -20,7 +21,9 @@ def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
     """
     drawn = runs.draws.dropna(subset="rank").astype({"rank": float})
     tails = sorted({0.5, *((1 - share) / 2 for share in RIBBONS), *((1 + share) / 2 for share in RIBBONS)})
-    ranks = drawn.groupby(["cell", "epoch"])["rank"].quantile(tails).rename_axis(["cell", "epoch", "quantile"])
+    ranks = (
+        drawn.groupby(["cell", "epoch"])["rank"].quantile(np.array(tails)).rename_axis(["cell", "epoch", "quantile"])
+    )
     training = runs.training
     mu = training.groupby(["cell", "epoch"]).mu.mean() if "mu" in training else pd.Series(dtype=float, name="mu")
     frame = ranks.reset_index()
@@ -51,9 +54,10 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
 
 def _ribbons(ax: Axes, frame: pd.DataFrame) -> None:
     wide = frame.pivot_table(index="epoch", columns="quantile", values="rank")
+    quantiles, ranks = wide.columns.to_numpy(dtype=float), wide.to_numpy()
     colour = sns.color_palette("colorblind")[0]
     for share, alpha in RIBBONS.items():
-        low, high = (wide[min(wide.columns, key=lambda q: abs(q - end))] for end in ((1 - share) / 2, (1 + share) / 2))
+        low, high = (ranks[:, int(np.abs(quantiles - end).argmin())] for end in ((1 - share) / 2, (1 + share) / 2))
         ax.fill_between(
             wide.index, low, high, color=colour, alpha=alpha, lw=0, label=f"middle {share:.0%} of the problems"
         )

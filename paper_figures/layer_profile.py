@@ -1,5 +1,7 @@
 """How well the angle's parts, read at each layer, tell the size of the gradient: rank correlation against layer."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -64,7 +66,12 @@ def _curve(
     ax: Axes, frame: pd.DataFrame, curve: str, colour: dict[str, tuple[float, float, float]], place: float
 ) -> None:
     frame, partial = frame.sort_values("layer"), curve.startswith(PARTIAL)
-    look = {"color": "black" if partial else colour[curve], "ls": "--" if partial else "-", "lw": 1.2, "label": curve}
+    look: dict[str, Any] = {
+        "color": "black" if partial else colour[curve],
+        "ls": "--" if partial else "-",
+        "lw": 1.2,
+        "label": curve,
+    }
     if frame.layer.nunique() > FEW_LAYERS:
         ax.fill_between(frame.layer, frame.low, frame.high, color=look["color"], alpha=0.15, lw=0)
         ax.plot(frame.layer, frame.value, **look)

@@ -86,7 +86,7 @@ def _panels(experiment: Experiment, frame: pd.DataFrame) -> Figure:
 
 def _mean_curve(runs: pd.DataFrame) -> pd.DataFrame:
     """A row a step: mean over seeds, low, high."""
-    rows = {x: (values.mean(), *style.band(values)) for x, values in runs.groupby("x").y}
+    rows = {x: (values.mean(), *style.band(values.tolist())) for x, values in runs.groupby("x").y}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
 
 

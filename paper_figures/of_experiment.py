@@ -4,9 +4,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.control import Controls
+from analysis.report import Picture
 from analysis.runs import Runs
 from gainrl.runs.experiment import Experiment
-from paper_figures import ablation, drawn_ranks, learning_curves, order_correlations, steps_to_target
+from paper_figures import ablation, drawn_ranks, learning_curves, order_correlations, steps_to_target, style
 
 CAPTIONS = {
     "learning_curves": "Held-out accuracy against optimizer step, mean over seeds and its 95 % bootstrap interval; where a "
@@ -43,6 +44,8 @@ def figures(
     return result
 
 
-def caption(name: str) -> str:
-    """Of a figure in `figures`."""
-    return CAPTIONS[name.partition("-")[0]]
+def pictures(figures_by_name: dict[str, Figure]) -> list[Picture]:
+    """Of `figures`, with their captions, for the report page."""
+    return [
+        Picture(name, CAPTIONS[name.partition("-")[0]], style.svg(figure)) for name, figure in figures_by_name.items()
+    ]

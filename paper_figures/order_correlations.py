@@ -1,5 +1,8 @@
 """How alike the orders are: rank correlations of angle, its parts and definitions, length and difficulty."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -28,7 +31,8 @@ def plot(frame: pd.DataFrame) -> Figure:
     wide = wide.reindex(index=names[1:], columns=names[:-1])
     figure, ax = plt.subplots(figsize=(style.COLUMN_INCHES, 1.0 + 0.42 * len(names)), layout="constrained")
     sns.heatmap(wide, cmap="RdBu_r", vmin=-1, vmax=1, linewidths=0.5, ax=ax, cbar_kws={"label": "rank correlation"})
-    for row in frame.itertuples():
+    rows: Iterable[Any] = frame.itertuples()
+    for row in rows:
         place = names.index(row.first) + 0.5, names.index(row.second) - 0.5
         spread = f"\n{row.lowest:.2f} to {row.highest:.2f}" if row.sets > 1 else ""
         colour = "white" if abs(row.correlation) > 0.6 else "black"

@@ -1,5 +1,8 @@
 """Rank correlations among all features and gradient norms at the probed layer, as a heat map with its numbers."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -30,7 +33,9 @@ def plot(frame: pd.DataFrame, *, title: str = "Rank correlations") -> Figure:
         _triangle(frame, names), cmap="RdBu_r", vmin=-1, vmax=1, linewidths=0.5, ax=ax,
         cbar_ax=bar, cbar_kws={"orientation": "horizontal"},
     )  # fmt: skip
-    for pair in frame.itertuples():
+    pairs: Iterable[Any] = frame.itertuples()
+    look: dict[str, Any]
+    for pair in pairs:
         unsure = not Estimate(pair.value, pair.low, pair.high, pair.n).sign
         look = (
             {"color": "0.5", "style": "italic"} if unsure else {"color": "white" if abs(pair.value) > 0.6 else "black"}

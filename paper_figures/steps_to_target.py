@@ -1,5 +1,8 @@
 """Steps to each target, a bar a cell and target; a run that never reached it counts as longer than its bar is."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -17,7 +20,8 @@ from paper_figures import style
 def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
     """Columns cell, schedule (its label), target, seed, steps, censored; by the mean of several benchmarks."""
     rows = []
-    for (cell, seed), curve in runs.headline.groupby(["cell", "seed"]):
+    curves: Iterable[Any] = runs.headline.groupby(["cell", "seed"])
+    for (cell, seed), curve in curves:
         for target in experiment.targets:
             when = when_reached(curve, "steps", target)
             rows.append((cell, experiment.labels[cell], target, seed, when.at, when.censored))
@@ -53,18 +57,19 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
 
 def _bars(ax: Axes, runs: pd.DataFrame, height: float, shade: tuple[float, float, float]) -> None:
     """One target's; ``runs`` has a row a run, with the place ``y`` of its cell's bar."""
-    whole, bound = [], []
+    whole: list[tuple[Any, ...]] = []
+    bound: list[tuple[Any, ...]] = []
     for y, mine in runs.groupby("y"):
         summary = summarize_reached([Reached(*one) for one in zip(mine.steps, mine.censored, strict=True)])
         (bound if summary.censored else whole).append((y, summary.mean, summary.low, summary.high))
     if whole:
-        y, mean, low, high = zip(*whole, strict=True)
-        ax.barh(y, mean, height, lw=0.8, color=shade)
-        if None not in low:
-            ax.hlines(y, low, high, color="black", lw=1)
+        places, means, lows, highs = zip(*whole, strict=True)
+        ax.barh(places, means, height, lw=0.8, color=shade)
+        if None not in lows:
+            ax.hlines(places, lows, highs, color="black", lw=1)
     if bound:
-        y, mean, *_ = zip(*bound, strict=True)
-        ax.barh(y, mean, height, lw=0.8, hatch="////", color="white", edgecolor=shade)
+        places, means, *_ = zip(*bound, strict=True)
+        ax.barh(places, means, height, lw=0.8, hatch="////", color="white", edgecolor=shade)
     reached = runs[~runs.censored]
     ax.plot(reached.steps, reached.y, "o", ms=2.2, color="black", mfc="white", mew=0.6)
     if len(never := runs[runs.censored]):

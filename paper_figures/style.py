@@ -1,5 +1,6 @@
 """One look for every figure: column width, a palette that colour-blind readers can tell apart, no clutter."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,6 +94,13 @@ def write(figure: Figure, to: Path | BinaryIO, kind: str) -> None:
     no_date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     figure.savefig(to, format=kind, bbox_inches="tight", metadata=no_date)
     plt.close(figure)
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as an SVG document."""
+    buffer = io.BytesIO()
+    write(figure, buffer, "svg")
+    return buffer.getvalue()
 
 
 def save(figure: Figure, path: Path) -> None:

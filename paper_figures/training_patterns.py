@@ -62,7 +62,8 @@ def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> F
     )
     axes["accuracy"].set(xlabel="optimizer step", ylabel="accuracy, greedy (%)")
     handles, labels = axes["accuracy"].get_legend_handles_labels()
-    axes["accuracy"].get_legend().remove()
+    if legend := axes["accuracy"].get_legend():
+        legend.remove()
     figure.legend(
         handles,
         labels,

@@ -4,7 +4,7 @@ The other way is plain autograd with one sample a pass. The two take turns on th
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import torch
 import tyro
 from rich.progress import track
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gainrl.errors import InputError
 from gainrl.models import SHAPES, TINY_RECIPES
@@ -45,25 +45,27 @@ def all_at_once(model: PreTrainedModel, batch: Batch) -> Tensor:
     return torch.stack(list(squared_gradient_norms(model, *batch).values())).sum(0)
 
 
-def samples(model: PreTrainedModel, tokenizer: object, problems: ProblemSet, completion_tokens: int) -> Batch:
+def samples(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, problems: ProblemSet, completion_tokens: int
+) -> Batch:
     """Prompts with random completions, sorted by length, the mean of whose tokens' losses is the loss."""
-    encoded = encode_problems(tokenizer, problems.problems, Prompt())  # type: ignore[arg-type]
-    encoded = sorted(encoded, key=lambda one: len(one.ids))
+    encoded = encode_problems(tokenizer, problems.problems, Prompt())
+    encoded = sorted(encoded, key=lambda encoding: len(encoding.ids))
     draw = torch.Generator().manual_seed(torch_seed(0, "benchmark completions"))
     longest = len(encoded[-1].ids) + completion_tokens
     ids, mask, weight = torch.zeros(3, len(encoded), longest).unbind()
     ids = ids.long()
-    for row, one in enumerate(encoded):
-        end = len(one.ids) + completion_tokens
-        ids[row, : len(one.ids)] = torch.as_tensor(one.ids, dtype=torch.long)
-        ids[row, len(one.ids) : end] = torch.randint(len(tokenizer), (completion_tokens,), generator=draw)  # type: ignore[arg-type]
-        mask[row, :end], weight[row, len(one.ids) : end] = 1, 1 / completion_tokens
+    for row, encoding in enumerate(encoded):
+        end = len(encoding.ids) + completion_tokens
+        ids[row, : len(encoding.ids)] = torch.as_tensor(encoding.ids, dtype=torch.long)
+        ids[row, len(encoding.ids) : end] = torch.randint(len(tokenizer), (completion_tokens,), generator=draw)
+        mask[row, :end], weight[row, len(encoding.ids) : end] = 1, 1 / completion_tokens
     return tuple(tensor.to(model.device) for tensor in (ids, mask.long(), weight))  # type: ignore[return-value]
 
 
 def _parts(batch: Batch, size: int) -> Iterator[Batch]:
     """Smaller batches, without the columns that are padding in all their rows."""
-    for ids, mask, weight in zip(*(tensor.split(size) for tensor in batch), strict=True):
+    for ids, mask, weight in zip(*(torch.split(tensor, size) for tensor in batch), strict=True):
         longest = int(mask.sum(1).max())
         yield ids[:, :longest], mask[:, :longest], weight[:, :longest]
 
@@ -74,9 +76,10 @@ def measure(name: str, model: PreTrainedModel, batch: Batch, size: int, rounds: 
     def ours() -> Tensor:
         return torch.cat([all_at_once(model, part) for part in _parts(batch, size)])
 
-    times: dict[str, list[float]] = {"one": [], "all": []}
+    ways: dict[str, Callable[[], Tensor]] = {"one": lambda: one_by_one(model, batch), "all": ours}
+    times: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds + 1):  # the first warms
-        for way, action in (("one", lambda: one_by_one(model, batch)), ("all", ours)):
+        for way, action in ways.items():
             began = time.perf_counter()
             result = action()
             if model.device.type == "cuda":
@@ -115,9 +118,9 @@ def main(data: str | None = None, rounds: int = 5, completion_tokens: int = 24, 
     tokenizer = bpe_tokenizer([problem.question for problem in everything.problems], 16_384)
     tiny, own = tiny_tokenizer(), load_problems("arithmetic", limit=128)
     cases = [("tiny", random_tiny_model(TINY_RECIPES["tiny"], tiny, 0).eval().to(device), tiny, own, 64)]
-    for shape, size, batch in (("small", 64, 8), *([("qwen2.5-0.5b", 8, 2)] if large else [])):
+    for shape, size, batch_size in (("small", 64, 8), *([("qwen2.5-0.5b", 8, 2)] if large else [])):
         model = random_model(SHAPES[shape], tokenizer, 0, device=device)
-        cases.append((shape, model, tokenizer, choose(everything, size), batch))
+        cases.append((shape, model, tokenizer, choose(everything, size), batch_size))
     rows = []
     for name, model, its_tokenizer, problems, size in track(cases, description="models"):
         batch = samples(model, its_tokenizer, problems, completion_tokens)

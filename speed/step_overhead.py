@@ -27,7 +27,8 @@ from gainrl.models.tiny import random_tiny_model, tiny_tokenizer
 from gainrl.problems import load_problems
 from gainrl.rng import generator
 from gainrl.schedules import Gaussian, Uniform
-from gainrl.training import ScheduledGRPOTrainer, training_dataset, trl_arguments
+from gainrl.training import ScheduledGRPOTrainer, training_dataset
+from gainrl.training.arguments import trl_arguments
 from speed.report import publish
 
 WARM_STEPS = 4

@@ -104,7 +104,7 @@ def test_what_is_finished_is_kept_and_not_asked_again(tiny, problems, tmp_path, 
             raise KeyboardInterrupt
         return engine(prompts, **settings)
 
-    breaks.context = 256
+    breaks.name, breaks.context = "hf", 256
     with pytest.raises(KeyboardInterrupt):
         run(tiny, problems, tmp_path / "broken", breaks, Sampling(2, 1.0, 5))
     with (tmp_path / "broken" / "arithmetic.unfinished").open("a") as file:

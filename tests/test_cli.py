@@ -259,7 +259,7 @@ def test_patterns_wants_checkpoints(folder, monkeypatch, capsys):
 
 
 def test_runs_of_two_scales_do_not_meet(monkeypatch, capfd, tmp_path):
-    from gainrl.cli.shared import runs_folder
+    from gainrl.cli.options import runs_folder
 
     assert runs_folder(None) == tmp_path / "runs"
     assert runs_folder(None, "paper") == tmp_path / "runs" / "paper"

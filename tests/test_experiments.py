@@ -1,8 +1,5 @@
 """Every experiment at every scale: complete, shared where it means the same, and such that TRL takes its settings."""
 
-import inspect
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
@@ -12,13 +9,15 @@ from experiments import SCALES, SHARED, ablate_update, cells, experiment_names, 
 from gainrl.cli.follow_ups import FOLLOW_UPS
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import BENCHMARKS
+from gainrl.launch.job import ACCELERATE
 from gainrl.models import MODELS
 from gainrl.models.tiny import tiny_tokenizer
 from gainrl.problems import load_problems, problem_sets
 from gainrl.problems.hub import HUB_SETS
+from gainrl.runs.config import complete_options
 from gainrl.runs.experiment import Experiment
 from gainrl.schedules import SCHEDULES
-from gainrl.training import trl_arguments
+from gainrl.training.arguments import trl_arguments
 from tests.launching import run_experiment
 from tests.test_run import shrink
 
@@ -128,9 +127,9 @@ def test_the_control_differs_from_gainrl_by_its_order_alone():
 
 
 def test_the_papers_values_are_the_schedules_defaults():
-    defaults = {p.name: p.default for p in inspect.signature(SCHEDULES["gaussian"]).parameters.values()}
     options = load_experiment("ablate_update", "paper").cells["paper"].schedule.options
-    assert options == {name: defaults[name] for name in options}
+    assert options == complete_options("gaussian", {})
+    assert SCHEDULES["gaussian"]([1.0]).sigma == options["sigma"] == 1000
     assert ablate_update.AMPLITUDE["tiny"] / (64 / 2) == pytest.approx(500 / (1024 / 2))
 
 
@@ -188,7 +187,7 @@ def test_accelerates_files_are_read_and_shared_out_over_the_gpus_of_the_plan():
     for name in experiment_names():
         for execution in load_experiment(name, scales(name)[-1]).execution.values():
             if execution.accelerate is not None:
-                path = Path(cells.__file__).parent / "accelerate" / execution.accelerate
+                path = ACCELERATE / execution.accelerate
                 settings = load_config_from_file(str(path))
                 assert (settings.distributed_type, settings.num_processes) == ("FSDP", execution.gpus)
                 found.add(path)

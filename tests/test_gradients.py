@@ -133,7 +133,8 @@ def test_padding_and_the_other_samples_change_nothing():
     model, (ids_RT, mask_RT, weight_RT) = make("qwen2-tied"), batch([9, 5, 7])
     together = squared_gradient_norms(model, ids_RT, mask_RT, weight_RT)
     alone = squared_gradient_norms(model, ids_RT[1:2, :5], mask_RT[1:2, :5], weight_RT[1:2, :5])
-    assert_same({name: square_B[1:2] for name, square_B in together.items()}, alone)
+    # rotary embeddings are 32-bit, and on some processors their rounding depends on the batch's shape
+    assert_same({name: square_B[1:2] for name, square_B in together.items()}, alone, rtol=1e-5)
     other_RT = torch.where(mask_RT == 0, 5, ids_RT)
     assert_same(squared_gradient_norms(model, other_RT, mask_RT, weight_RT), together)
 

@@ -171,7 +171,7 @@ def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
     from pathlib import Path
 
     from experiments.cells import TINY_COMPLETION
-    from gainrl.evaluation import HeldOut
+    from gainrl.evaluation.heldout import HeldOut
     from gainrl.problems.base import ProblemSet
 
     loaded = load_model(name, cache=Path("runs/shared/models"), seed=0)

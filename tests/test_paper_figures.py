@@ -168,7 +168,7 @@ def test_an_experiment_has_the_figures_that_it_has_data_for(tmp_path):
     runs = finished_runs(experiment, tmp_path)
     figures = of_experiment.figures(experiment, runs, compare(experiment, runs), [], pd.DataFrame())
     assert set(figures) == {"learning_curves", "steps_to_target"}
-    assert all(of_experiment.caption(name) for name in figures)
+    assert all(picture.caption for picture in of_experiment.pictures(figures))
 
 
 def test_every_control_has_a_figure_of_its_own(tmp_path):
@@ -183,4 +183,5 @@ def test_every_control_has_a_figure_of_its_own(tmp_path):
     runs = finished_runs(both, tmp_path)
     figures = of_experiment.figures(both, runs, compare(both, runs), against_control(both, runs), pd.DataFrame())
     assert {"order_adds-control", "order_adds-other-control"} <= set(figures)
-    assert of_experiment.caption("order_adds-control") == of_experiment.caption("order_adds")
+    captions = {picture.name: picture.caption for picture in of_experiment.pictures(figures)}
+    assert captions["order_adds-control"] == captions["order_adds-other-control"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from analysis import patterns as pattern_statistics
 from experiments import patterns as experiment
 from gainrl.errors import InputError
 from gainrl.prompts import Prompt, encode_prompts
@@ -13,7 +14,6 @@ from gainrl.scoring.hooks import has_site
 from gainrl.scoring.prefill import BATCH_TOKENS
 from gainrl.studies import patterns
 from gainrl.studies.patterns import agreement, neuron_directions
-from paper_figures import training_patterns
 from tests.launching import run_experiment
 from tests.test_run import shrink
 
@@ -52,7 +52,7 @@ def test_every_checkpoint_is_traced_once_on_the_same_problems(kept, problems, tm
     monkeypatch.setattr(patterns, "load_model", None)
     again = patterns.trace(folders, problems, tmp_path / "out", max_completion_tokens=4, report=silent)
     pd.testing.assert_frame_equal(frame, again)
-    summary = training_patterns.summary(frame)
+    summary = pattern_statistics.summary(frame)
     assert "rise of neuron_agreement" in set(summary.quantity)
     assert {"rise of c_intra", "rise of c_inter"} <= set(summary.quantity)
 

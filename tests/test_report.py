@@ -14,6 +14,7 @@ from analysis.runs import finished_runs, unfinished_runs
 from analysis.tables import grids
 from analysis.verdict import verdict
 from gainrl.runs.records import RunFolder
+from paper_figures import of_experiment
 from tests.test_comparison import CURVES, write_runs
 
 NO_ORDERS = pd.DataFrame()
@@ -29,7 +30,9 @@ def verdict_of(root, seeds, curves):
 def page_of(root, seeds=3, curves=CURVES):
     experiment = write_runs(root, seeds, curves)
     runs = finished_runs(experiment, root)
-    text = page([section(experiment, runs, NO_ORDERS, unfinished_runs(experiment, root))])
+    comparison, controls = compare(experiment, runs), against_control(experiment, runs)
+    pictures = of_experiment.pictures(of_experiment.figures(experiment, runs, comparison, controls, NO_ORDERS))
+    text = page([section(experiment, runs, comparison, controls, pictures, unfinished_runs(experiment, root))])
     (root / "report.html").write_text(text)
     return text
 

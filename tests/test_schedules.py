@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gainrl.errors import InputError
-from gainrl.schedules import SCHEDULES, AdaRFT, Feedback, Gaussian, Ordered, Schedule, Uniform, sort_key
+from gainrl.schedules import (
+    SCHEDULES,
+    AdaRFT,
+    Feedback,
+    Gaussian,
+    GaussianByUpdate,
+    Ordered,
+    Schedule,
+    Uniform,
+    sort_key,
+)
 
 NAMES = sorted(SCHEDULES)
 
@@ -162,7 +172,7 @@ def test_gaussian_update_is_the_papers(options, step):
 
 def positions(update: str, history: list[tuple[float, float]], size: int = 1000) -> list[float]:
     """mu of every epoch's draw, of 10 problems, and of the one after the last feedback; the amplitude is 5."""
-    schedule, found = Gaussian(np.arange(size), update=update), []
+    schedule, found = GaussianByUpdate(np.arange(size), update=update), []
     for accuracy, angle in history:
         schedule.draw(10)
         found.append(schedule.mu)
@@ -192,7 +202,7 @@ def test_released_verl_halves_the_accuracy_and_never_goes_back():
 
 @pytest.mark.parametrize("update", ["released-trl", "released-verl"])
 def test_a_released_step_is_at_most_twice_the_amplitude_and_mu_stays_inside_the_order(update):
-    schedule = Gaussian(np.arange(12), update=update, amplitude=3.0, alpha=100.0)
+    schedule = GaussianByUpdate(np.arange(12), update=update, amplitude=3.0, alpha=100.0)
     at = []
     for _ in range(4):
         schedule.draw(4)
@@ -202,7 +212,7 @@ def test_a_released_step_is_at_most_twice_the_amplitude_and_mu_stays_inside_the_
 
 
 def test_a_late_update_survives_a_resume():
-    schedule, resumed = (Gaussian(np.arange(100), update="released-trl") for _ in range(2))
+    schedule, resumed = (GaussianByUpdate(np.arange(100), update="released-trl") for _ in range(2))
     schedule.draw(10)
     schedule.observe(feedback(1.0))
     resumed.load_state_dict(copy.deepcopy(schedule.state_dict()))
@@ -261,7 +271,10 @@ def test_sort_keys_put_the_right_end_first():
         (lambda: Gaussian([1.0, math.nan]), "1 of 2 sort keys are NaN"),
         (lambda: Gaussian([]), "one number per problem"),
         (lambda: Gaussian([1.0], sigma=0), "sigma is 0; it must be above 0"),
-        (lambda: Gaussian([1.0], update="verl"), "unknown update 'verl'; valid: paper, released-trl, released-verl"),
+        (
+            lambda: GaussianByUpdate([1.0], update="verl"),
+            "unknown update 'verl'; valid: paper, released-trl, released-verl",
+        ),
         (lambda: AdaRFT([5.0, 120.0]), r"1 difficulties lie outside \[0.0, 100.0\]"),
         (lambda: AdaRFT([5.0], start=-1), "start is -1"),
         (lambda: sort_key("size", {}, size=2), "unknown order 'size'; valid: angle, c_inter"),

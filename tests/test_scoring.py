@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -13,11 +15,11 @@ from gainrl.scoring import (
     Scores,
     capture,
     load_released_order,
+    prefill,
     score_problems,
     signal_metadata,
     span_masks,
 )
-from gainrl.scoring import prefill as engine
 
 
 def by_hand(loaded, problems, signal) -> np.ndarray:
@@ -293,7 +295,7 @@ def test_a_layer_that_is_not_there(tiny, problems, signal, message):
 def test_a_batch_that_does_not_fit_memory_is_halved(tiny, problems, monkeypatch):
     whole = score_problems(tiny.model, tiny.tokenizer, problems)
     sizes = []
-    real = engine._Scorer._score
+    real = prefill._Scorer.score
 
     def small_device(self, prompts, names):
         sizes.append(len(prompts))
@@ -301,7 +303,7 @@ def test_a_batch_that_does_not_fit_memory_is_halved(tiny, problems, monkeypatch)
             raise torch.OutOfMemoryError
         return real(self, prompts, names)
 
-    monkeypatch.setattr(engine._Scorer, "_score", small_device)
+    monkeypatch.setattr(prefill._Scorer, "score", small_device)
     halved = score_problems(tiny.model, tiny.tokenizer, problems)
     assert sizes[:3] == [16, 8, 4]
     np.testing.assert_allclose(halved.table["angle"], whole.table["angle"], atol=1e-5)
@@ -311,7 +313,7 @@ def test_broken_off_scoring_goes_on_and_ends_the_same(tiny, problems, tmp_path, 
     path = tmp_path / "s.unfinished"
     settings = {"batch_tokens": 40, "unfinished": path}
     whole = score_problems(tiny.model, tiny.tokenizer, problems, batch_tokens=40)
-    real, calls = engine._Scorer._score, []
+    real, calls = prefill._Scorer.score, []
 
     def counted(self, prompts, names):
         calls.append(len(prompts))
@@ -319,7 +321,7 @@ def test_broken_off_scoring_goes_on_and_ends_the_same(tiny, problems, tmp_path, 
             raise KeyboardInterrupt
         return real(self, prompts, names)
 
-    monkeypatch.setattr(engine._Scorer, "_score", counted)
+    monkeypatch.setattr(prefill._Scorer, "score", counted)
     with pytest.raises(KeyboardInterrupt):
         score_problems(tiny.model, tiny.tokenizer, problems, **settings)
     with path.open("a") as file:
@@ -338,16 +340,45 @@ def test_an_unfinished_scoring_of_other_settings_is_left_alone(tiny, problems, t
     assert path.read_text() == '{"model": "other"}\n'
 
 
-def test_nothing_after_the_probed_site_is_run(tiny, problems):
-    ran = []
+def test_no_layer_mlp_or_head_after_the_probed_site_is_run(tiny, problems):
+    tokens: dict[str, list[int]] = {}
     for name, module in tiny.model.named_modules():
-        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+        module.register_forward_hook(
+            lambda _module, _inputs, output, name=name: tokens.setdefault(name, []).append(output)
+        )
     score_problems(tiny.model, tiny.tokenizer, problems)
-    assert "model.layers.1.self_attn" in ran
-    assert not {"model.layers.1.mlp", "model.norm", "lm_head"} & set(ran)
-    ran.clear()
+    assert "model.layers.1.self_attn" in tokens
+    assert "lm_head" not in tokens
+    assert {output.shape[:2] for output in tokens["model.layers.1.mlp"]} == {(1, 1)}  # to see what it returns
+    tokens.clear()
     score_problems(tiny.model, tiny.tokenizer, problems, signal=SignalConfig(layer=0))
-    assert "model.layers.1.self_attn" not in ran
+    assert "model.layers.1.self_attn" not in tokens
+    assert len(tiny.model.model.layers) == 2
+
+
+def test_an_mlp_that_returns_more_than_its_states_is_passed_by(tiny, problems):
+    """Mixtures of experts may return router scores too, which the layer unpacks."""
+
+    class WithScores(torch.nn.Module):
+        def __init__(self, mlp):
+            super().__init__()
+            self.inner = mlp
+
+        def forward(self, hidden):
+            return self.inner(hidden), hidden[..., :1]
+
+    whole = score_problems(tiny.model, tiny.tokenizer, problems)
+    layer = tiny.model.model.layers[-1]
+    layer.mlp = WithScores(layer.mlp)
+    layer.forward = types.MethodType(_forward_that_unpacks, layer)
+    assert score_problems(tiny.model, tiny.tokenizer, problems).table["angle"].equals(whole.table["angle"])
+
+
+def _forward_that_unpacks(self, hidden_states, **kwargs):
+    attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)
+    hidden_states = hidden_states + attended
+    output, _ = self.mlp(self.post_attention_layernorm(hidden_states))
+    return hidden_states + output
 
 
 def test_off_diagonal_of_a_one_token_question_is_named(tiny):

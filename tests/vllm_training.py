@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from experiments import load_experiment
-from gainrl.evaluation import HeldOut
+from gainrl.evaluation.heldout import HeldOut
 from gainrl.models.generation.hf import hf_backend
 from gainrl.models.loading import load_model
 from gainrl.problems import load_problems

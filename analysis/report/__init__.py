@@ -1,5 +1,5 @@
 """The report page: one self-contained HTML file about one experiment or several."""
 
-from analysis.report.page import Section, page, section
+from analysis.report.page import Picture, Section, page, section
 
-__all__ = ["Section", "page", "section"]
+__all__ = ["Picture", "Section", "page", "section"]

@@ -1,7 +1,6 @@
 """From experiments and their runs to the page's HTML: everything that it shows is inside the file."""
 
 import base64
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,27 +9,30 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from analysis.comparison import compare
-from analysis.control import against_control
+from analysis.control import Controls
 from analysis.report import release
 from analysis.report.run_details import run_details
 from analysis.runs import Runs
 from analysis.tables import Grid, grids, seeds_and_marks
 from analysis.verdict import Verdict, verdict
 from gainrl.runs.experiment import Experiment
-from paper_figures import of_experiment, style
 
 FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Picture:
+    """A figure as the page shows it."""
+
     name: str
     caption: str
-    source: str
-    """A data URL."""
+    svg: bytes
+
+    @property
+    def source(self) -> str:
+        """A data URL."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,20 @@ class Section:
     unfinished: list[str]
 
 
-def section(experiment: Experiment, runs: Runs, correlations: pd.DataFrame, unfinished: list[str]) -> Section:
-    """Everything about one experiment, from its finished runs and how alike their orders are (may be empty)."""
-    comparison, controls = compare(experiment, runs), against_control(experiment, runs)
-    figures = of_experiment.figures(experiment, runs, comparison, controls, correlations)
+def section(
+    experiment: Experiment,
+    runs: Runs,
+    comparison: pd.DataFrame,
+    controls: Controls,
+    pictures: list[Picture],
+    unfinished: list[str],
+) -> Section:
+    """Everything about one experiment, from its finished runs, their comparisons and figures."""
     return Section(
         experiment,
         verdict(experiment, comparison, controls, runs),
         seeds_and_marks(comparison),
-        [Picture(name, of_experiment.caption(name), _data_url(figure)) for name, figure in figures.items()],
+        pictures,
         grids(experiment, comparison, controls, runs),
         run_details(experiment, runs),
         unfinished,
@@ -76,12 +83,6 @@ def page(sections: list[Section]) -> str:
         css=Markup((FOLDER / "page.css").read_text()),
         script=Markup((FOLDER / "page.js").read_text()),
     )
-
-
-def _data_url(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    style.write(figure, buffer, "svg")
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _json(value: Any) -> Markup:

@@ -160,11 +160,16 @@ def write_report(plans: "list[Experiment]", root: Path, path: Path) -> Path:
 
 
 def _section(plan: "Experiment", root: Path) -> "Section":
+    from analysis.comparison import compare
+    from analysis.control import against_control
     from analysis.report import section
     from analysis.runs import finished_runs, unfinished_runs
+    from paper_figures import of_experiment
 
     runs = finished_runs(plan, root)
-    return section(plan, runs, kept_correlations(plan, runs, root), unfinished_runs(plan, root))
+    comparison, controls = compare(plan, runs), against_control(plan, runs)
+    figures = of_experiment.figures(plan, runs, comparison, controls, kept_correlations(plan, runs, root))
+    return section(plan, runs, comparison, controls, of_experiment.pictures(figures), unfinished_runs(plan, root))
 
 
 def _all_with_runs(scale: str, root: Path) -> "list[Experiment]":

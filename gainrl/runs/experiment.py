@@ -17,7 +17,7 @@ class Execution(Frozen):
     """Of one forward and backward pass; the rest of a step is accumulated. None is all of them."""
     gradient_checkpointing: bool = False
     accelerate: str | None = None
-    """File in experiments/accelerate/ with accelerate's settings (FSDP, DeepSpeed); None is data parallel."""
+    """File in gainrl/launch/accelerate/ with accelerate's settings (FSDP, DeepSpeed); None is data parallel."""
     vllm_mode: Literal["colocate", "server"] = "colocate"
     vllm_server: str | None = None
     """Address of ``trl vllm-serve`` in server mode, http://host:port; None is this machine, port 8000."""

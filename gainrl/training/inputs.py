@@ -7,8 +7,8 @@ import numpy as np
 from filelock import FileLock
 
 from gainrl.angle import DEFINITIONS
-from gainrl.evaluation import HeldOut
 from gainrl.evaluation.benchmarks import load_benchmark
+from gainrl.evaluation.heldout import HeldOut
 from gainrl.models.loading import LoadedModel
 from gainrl.problems import ProblemSet, load_problems
 from gainrl.progress import Report

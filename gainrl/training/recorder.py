@@ -8,7 +8,7 @@ import pandas as pd
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
-from gainrl.evaluation import HeldOut
+from gainrl.evaluation.heldout import HeldOut
 from gainrl.models.generation.trl import trainer_backend
 from gainrl.progress import Report
 from gainrl.runs.config import RunConfig

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from transformers.trainer_callback import PrinterCallback
 
 from gainrl.errors import InputError, one_line
-from gainrl.evaluation import HeldOut
+from gainrl.evaluation.heldout import HeldOut
 from gainrl.grading import accuracy_reward
 from gainrl.models.generation.trl import let_vllm_take_new_weights
 from gainrl.models.loading import LoadedModel, load_model
