@@ -10,7 +10,7 @@ import pytest
 from gainrl.grading import grade
 from gainrl.problems import FAMILIES, load_problems
 from gainrl.problems.family import LEVELS, content_of, difficulty_of
-from gainrl.problems.lists import KINDS, sloppy_examples, sloppy_solution
+from gainrl.problems.lists import KINDS, Lists
 
 
 def parts(problem):
@@ -85,7 +85,7 @@ def test_the_sloppy_teachers_pass_rate_falls_with_the_level(problems, kind):
     rng = np.random.default_rng(0)
     rates = [
         np.mean([
-            sloppy_solution(p, rng, forget=0.75) == p.solution
+            Lists().sloppy_solution(p, rng, forget=0.75) == p.solution
             for p in problems if p.difficulty == difficulty_of(level) and parts(p)[0] == kind for _ in range(20)
         ])
         for level in LEVELS
@@ -96,10 +96,12 @@ def test_the_sloppy_teachers_pass_rate_falls_with_the_level(problems, kind):
 def test_mistakes_cannot_make_a_wrong_way_right(problems):
     rng = np.random.default_rng(1)
     for problem in problems:
-        assert sloppy_solution(problem, rng) == problem.solution
-        text = sloppy_solution(problem, rng, forget=0.5)
+        assert Lists().sloppy_solution(problem, rng) == problem.solution
+        text = Lists().sloppy_solution(problem, rng, forget=0.5)
         assert grade(text, problem.answer).correct == (text == problem.solution)
-        assert (sloppy_solution(problem, rng, forget=1.0) == problem.solution) == (decided_by_the_ones(problem) == 0)
+        assert (Lists().sloppy_solution(problem, rng, forget=1.0) == problem.solution) == (
+            decided_by_the_ones(problem) == 0
+        )
 
 
 def test_the_pass_rate_is_one_look_for_every_comparison_that_the_ones_decide(problems):
@@ -107,14 +109,14 @@ def test_the_pass_rate_is_one_look_for_every_comparison_that_the_ones_decide(pro
     for kind in KINDS:
         for risky in (1, 2):
             chosen = [p for p in problems if parts(p)[0] == kind and decided_by_the_ones(p) == risky][:20]
-            passed = [sloppy_solution(p, rng, forget) == p.solution for p in chosen for _ in range(times)]
+            passed = [Lists().sloppy_solution(p, rng, forget) == p.solution for p in chosen for _ in range(times)]
             assert np.mean(passed) == pytest.approx((1 - forget) ** risky, abs=0.03)
 
 
 def test_the_teacher_errs_in_one_direction(problems):
     rng = np.random.default_rng(3)
     for problem in problems:
-        box = sloppy_solution(problem, rng, forget=0.75).partition("\\boxed{")[2]
+        box = Lists().sloppy_solution(problem, rng, forget=0.75).partition("\\boxed{")[2]
         wrong, right = (tuple(map(int, re.findall(r"\d+", text))) for text in (box, problem.answer))
         assert all(one <= other for one, other in zip(wrong, right, strict=True))
 
@@ -125,7 +127,7 @@ def test_taking_the_second_number_of_the_same_ten_is_no_cure(problems):
 
 
 def test_a_slip_is_a_mistake_where_nobody_forgot_anything():
-    examples = sloppy_examples(0, 1000, forget=0.0, slip=0.05)
+    examples = Lists().sloppy_examples(0, 1000, forget=0.0, slip=0.05)
     wrong = [problem for problem, solution in examples if solution != problem.solution]
     assert {parts(problem)[0] for problem in wrong} == set(KINDS)
     assert 0.05 < len(wrong) / len(examples) < 0.25

@@ -12,7 +12,7 @@ import pytest
 from gainrl.errors import InputError
 from gainrl.grading import Gold
 from gainrl.problems import load_problems
-from gainrl.problems.arithmetic import WORDINGS, _terms, sloppy_examples, sloppy_solution
+from gainrl.problems.arithmetic import WORDINGS, Arithmetic, _terms
 from gainrl.problems.hub import HUB_SETS, HubSet, load_hub
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -30,7 +30,7 @@ def test_arithmetic_is_deterministic_and_disjoint():
     assert train.fingerprint != load_problems("arithmetic", seed=4).fingerprint
     chains = [{_terms(problem) for problem in part.problems} for part in (train, held_out)]
     assert not chains[0] & chains[1]
-    assert not {_terms(p) for p, _ in sloppy_examples(3, 2000, 0.75, 0.02)} & chains[1]
+    assert not {_terms(p) for p, _ in Arithmetic().sloppy_examples(3, 2000, 0.75, 0.02)} & chains[1]
 
 
 def test_arithmetic_answers_are_the_sums_of_the_numbers_in_the_question():
@@ -54,7 +54,7 @@ def test_the_sloppy_teachers_pass_rate_falls_with_the_level():
     problems = load_problems("arithmetic", seed=0).problems
     correct = {
         level: np.mean([
-            sloppy_solution(_terms(p), rng, forget=0.75).endswith(f"{{{p.answer}}}")
+            Arithmetic().sloppy_solution(p, rng, forget=0.75).endswith(f"{{{p.answer}}}")
             for p in problems if p.difficulty == level for _ in range(20)
         ])
         for level in sorted({p.difficulty for p in problems})
@@ -65,12 +65,12 @@ def test_the_sloppy_teachers_pass_rate_falls_with_the_level():
 
 def test_forgotten_carries_cannot_cancel():
     rng = np.random.default_rng(1)
-    for problem, _ in sloppy_examples(0, 300, 0, 0):
-        text = sloppy_solution(_terms(problem), rng, forget=0.5)
+    for problem, _ in Arithmetic().sloppy_examples(0, 300, 0, 0):
+        text = Arithmetic().sloppy_solution(problem, rng, forget=0.5)
         total = int(re.search(r"boxed\{(\d+)\}", text)[1])
         assert (int(problem.answer) - total) % 10 == 0
-        assert problem.gold_completion == problem.solution == sloppy_solution(_terms(problem), rng)
-        assert (total == int(problem.answer)) == (text == sloppy_solution(_terms(problem), rng))
+        assert problem.gold_completion == problem.solution == Arithmetic().sloppy_solution(problem, rng)
+        assert (total == int(problem.answer)) == (text == Arithmetic().sloppy_solution(problem, rng))
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
@@ -155,7 +155,7 @@ def test_unknown_names_and_sizes():
         load_problems("arithmetics")
     with pytest.raises(InputError, match="arithmetic-heldout holds 600 problems; 601 were asked for"):
         load_problems("arithmetic-heldout", limit=601)
-    with pytest.raises(InputError, match="not 9000 different arithmetic problems"):
+    with pytest.raises(InputError, match="not 9000 different problems of arithmetic"):
         load_problems("arithmetic", limit=9000)
 
 

@@ -3,18 +3,20 @@
 from pathlib import Path
 
 from gainrl.errors import InputError, unknown_name
-from gainrl.problems import arithmetic, lists
+from gainrl.problems.arithmetic import Arithmetic
 from gainrl.problems.base import Problem, ProblemSet
+from gainrl.problems.family import Family
 from gainrl.problems.files import SUFFIXES, load_file
 from gainrl.problems.hub import HUB_SETS, load_hub
+from gainrl.problems.lists import Lists
 
-__all__ = ["FAMILIES", "Problem", "ProblemSet", "load_problems", "problem_sets"]
+__all__ = ["FAMILIES", "Family", "Problem", "ProblemSet", "load_problems", "problem_sets"]
 
-FAMILIES = {"arithmetic": arithmetic.FAMILY, "lists": lists.FAMILY}
+FAMILIES: dict[str, Family] = {family.name: family for family in (Arithmetic(), Lists())}
 GENERATED = {
     name: make
-    for family, made in FAMILIES.items()
-    for name, make in ((family, made.training), (f"{family}-heldout", made.held_out))
+    for family in FAMILIES.values()
+    for name, make in ((family.name, family.training), (f"{family.name}-heldout", family.held_out))
 }
 
 

@@ -1,18 +1,17 @@
 """Generated arithmetic: chains of one to four additions whose difficulty is the number of carries they may hold.
 
-Additions alone, and carries alone as what goes wrong (`sloppy_solution`): every mistake makes the total smaller by
+Additions alone, and carries alone as what goes wrong (`Arithmetic.sloppy_solution`): every mistake makes the total smaller by
 ten, so two mistakes cannot cancel and the pass rate falls with the level. Wordings differ in length and are drawn
 independently of the level, so that question length and difficulty can be told apart.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import accumulate, islice
+from itertools import accumulate
 
 import numpy as np
 
-from gainrl.problems.base import Problem, ProblemSet
-from gainrl.problems.family import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
-from gainrl.rng import generator
+from gainrl.problems.base import Problem
+from gainrl.problems.family import LEVELS, Family, content_of, difficulty_of
 
 CARRY_RATE = 0.2
 """How often an addition carries where it may or may not (a 0 cannot carry, a 9 must)."""
@@ -35,59 +34,48 @@ WORDINGS: tuple[Callable[[Terms], str], ...] = (
 )
 
 
-def training_problems(seed: int, limit: int | None = None) -> ProblemSet:
-    """Problems to train on: 1,024 unless ``limit`` says otherwise; none of them is held out."""
-    stream = _stream(generator(seed, "arithmetic training"))
-    problems = distinct(stream, limit or TRAINING, _held_out_contents(seed), "arithmetic")
-    return ProblemSet("arithmetic", problems, {"generated": "arithmetic", "seed": seed})
+class Arithmetic(Family):
+    """Chains of additions: ``18 + 4 + 3``, in six wordings. The sloppy teacher forgets carries, and is one off now and then."""
 
+    name = "arithmetic"
+    texts = (*(wording((1,) * terms) for wording in WORDINGS for terms in (2, 3)), "+ =")
+    largest_number = LARGEST_TOTAL
 
-def held_out_problems(seed: int, limit: int | None = None) -> ProblemSet:
-    """The first ``limit`` of 600 problems that no training or warm-up problem of the same seed repeats."""
-    problems = distinct(_stream(generator(seed, "arithmetic held-out")), HELD_OUT, set(), "arithmetic")
-    return ProblemSet("arithmetic-heldout", problems, {"generated": "arithmetic", "seed": seed}).head(limit)
+    def stream(self, rng: np.random.Generator) -> Iterator[Problem]:
+        while True:
+            for level in rng.permutation(LEVELS):
+                chain = [int(rng.integers(10, 100))]
+                for _ in range(level):
+                    chain.append(_next_term(sum(chain), rng))
+                yield _problem(tuple(chain), int(rng.integers(len(WORDINGS))))
 
+    def sloppy_solution(
+        self, problem: Problem, rng: np.random.Generator, forget: float = 0.0, slip: float = 0.0
+    ) -> str:
+        """A chain worked out step by step: ``18 + 4 = 22 + 3 = 25 \\boxed{25}``.
 
-def sloppy_examples(seed: int, size: int, forget: float, slip: float) -> list[tuple[Problem, str]]:
-    """Problems with solutions of a teacher who makes mistakes, for warm-up; held-out chains do not occur.
-
-    Args:
-        forget: probability that a carry is forgotten (the total is then ten too small).
-        slip: probability that an addition is one off.
-    """
-    held_out, rng = _held_out_contents(seed), generator(seed, "arithmetic warm-up")
-    problems = (problem for problem in _stream(rng) if content_of(problem) not in held_out)
-    return [(problem, sloppy_solution(_terms(problem), rng, forget, slip)) for problem in islice(problems, size)]
-
-
-def sloppy_solution(terms: Terms, rng: np.random.Generator, forget: float = 0.0, slip: float = 0.0) -> str:
-    """A chain worked out step by step: ``18 + 4 = 22 + 3 = 25 \\boxed{25}``; with no mistakes by default."""
-    total, text = terms[0], str(terms[0])
-    for term in terms[1:]:
-        forgotten = _carries(total, term) and rng.random() < forget
-        slipped = rng.choice([-1, 1]) if rng.random() < slip else 0
-        total = max(0, total + term - 10 * forgotten + int(slipped))
-        text += f" + {term} = {total}"
-    return f"{text} \\boxed{{{total}}}"
+        Args:
+            forget: probability that a carry is forgotten (the total is then ten too small).
+            slip: probability that an addition is one off.
+        """
+        terms = _terms(problem)
+        total, text = terms[0], str(terms[0])
+        for term in terms[1:]:
+            forgotten = _carries(total, term) and rng.random() < forget
+            slipped = rng.choice([-1, 1]) if rng.random() < slip else 0
+            total = max(0, total + term - 10 * forgotten + int(slipped))
+            text += f" + {term} = {total}"
+        return f"{text} \\boxed{{{total}}}"
 
 
 def _worked(terms: Terms) -> str:
-    """What `sloppy_solution` is without mistakes."""
+    """What `Arithmetic.sloppy_solution` is without mistakes."""
     steps = [f" + {term} = {total}" for term, total in zip(terms[1:], list(accumulate(terms))[1:], strict=True)]
     return f"{terms[0]}{''.join(steps)} \\boxed{{{sum(terms)}}}"
 
 
 def _carries(total: int, term: int) -> bool:
     return total % 10 + term >= 10
-
-
-def _stream(rng: np.random.Generator) -> Iterator[Problem]:
-    while True:
-        for level in rng.permutation(LEVELS):
-            chain = [int(rng.integers(10, 100))]
-            for _ in range(level):
-                chain.append(_next_term(sum(chain), rng))
-            yield _problem(tuple(chain), int(rng.integers(len(WORDINGS))))
 
 
 def _next_term(total: int, rng: np.random.Generator) -> int:
@@ -108,16 +96,3 @@ def _problem(terms: Terms, wording: int) -> Problem:
 
 def _terms(problem: Problem) -> Terms:
     return tuple(map(int, content_of(problem).split("+")))
-
-
-def _held_out_contents(seed: int) -> set[str]:
-    return {content_of(problem) for problem in held_out_problems(seed).problems}
-
-
-FAMILY = Family(
-    training_problems,
-    held_out_problems,
-    sloppy_examples,
-    texts=(*(wording((1,) * terms) for wording in WORDINGS for terms in (2, 3)), "+ ="),
-    largest_number=LARGEST_TOTAL,
-)

@@ -1,32 +1,96 @@
-"""What the families of generated problems share: four levels, as many problems of each, none of them twice."""
+"""A family of generated problems: four levels, as many problems of each, none of them twice, and a sloppy teacher."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from itertools import islice
+from typing import ClassVar
+
+import numpy as np
 
 from gainrl.errors import InputError
 from gainrl.problems.base import Problem, ProblemSet
+from gainrl.rng import generator
 
 LEVELS = (1, 2, 3, 4)
 HELD_OUT = 600
 TRAINING = 1024
 
 
-@dataclass(frozen=True)
-class Family:
-    """Problems of one kind, with a teacher whose mistakes a model can be warmed up on."""
+class Family(ABC):
+    """Problems of one kind, with a teacher whose mistakes a model can be warmed up on. One class a family.
 
-    training: Callable[[int, int | None], ProblemSet]
-    """(seed, how many; None for 1,024) -> problems of which none is held out."""
-    held_out: Callable[[int, int | None], ProblemSet]
-    """(seed, how many; None for 600) -> problems that no training or warm-up problem of the same seed repeats."""
-    sloppy_examples: Callable[[int, int, float, float], list[tuple[Problem, str]]]
-    """(seed, how many, probability to forget, to slip) -> problems with the sloppy teacher's solutions."""
-    texts: tuple[str, ...]
+    A subclass draws problems (`stream`) and solves them with and without mistakes (`sloppy_solution`); which of them are
+    trained and which are held out is decided here.
+    """
+
+    name: ClassVar[str]
+    """Of its training set; the held-out one is called ``<name>-heldout``."""
+    texts: ClassVar[tuple[str, ...]]
     """Every word and sign of questions and solutions, but for the numbers."""
-    largest_number: int
-    compares: bool = False
+    largest_number: ClassVar[int]
+    compares: ClassVar[bool] = False
     """Whether problems ask which number is larger; a model learns it sooner when its digits begin with a size."""
+
+    @abstractmethod
+    def stream(self, rng: np.random.Generator) -> Iterator[Problem]:
+        """Problems without end, every level equally often; their ids end with ``/<number of the wording>``."""
+
+    @abstractmethod
+    def sloppy_solution(
+        self, problem: Problem, rng: np.random.Generator, forget: float = 0.0, slip: float = 0.0
+    ) -> str:
+        """A worked solution that ends in a box; with no mistakes by default.
+
+        Args:
+            forget: probability of the family's structured mistake, wherever it can be made.
+            slip: probability that a step is wrong for no reason.
+        """
+
+    def training(self, seed: int, limit: int | None = None) -> ProblemSet:
+        """Problems to train on: 1,024 unless ``limit`` says otherwise; none of them is held out."""
+        problems = self._distinct(f"{self.name} training", seed, limit or TRAINING, self._held_out_contents(seed))
+        return ProblemSet(self.name, problems, self._source(seed))
+
+    def held_out(self, seed: int, limit: int | None = None) -> ProblemSet:
+        """The first ``limit`` of 600 problems that no training or warm-up problem of the same seed repeats."""
+        problems = self._distinct(f"{self.name} held-out", seed, HELD_OUT, set())
+        return ProblemSet(f"{self.name}-heldout", problems, self._source(seed)).head(limit)
+
+    def sloppy_examples(self, seed: int, size: int, forget: float, slip: float) -> list[tuple[Problem, str]]:
+        """Problems with the sloppy teacher's solutions, for warm-up; held-out problems do not occur."""
+        held_out, rng = self._held_out_contents(seed), generator(seed, f"{self.name} warm-up")
+        problems = (problem for problem in self.stream(rng) if content_of(problem) not in held_out)
+        return [(problem, self.sloppy_solution(problem, rng, forget, slip)) for problem in islice(problems, size)]
+
+    def _source(self, seed: int) -> dict[str, object]:
+        return {"generated": self.name, "seed": seed}
+
+    def _held_out_contents(self, seed: int) -> set[str]:
+        return {content_of(problem) for problem in self.held_out(seed).problems}
+
+    def _distinct(self, stream: str, seed: int, size: int, taken: set[str]) -> tuple[Problem, ...]:
+        """Different problems, as many of each level (the first levels get one more where size is no multiple).
+
+        Args:
+            stream: name of the random stream.
+            taken: contents that are left out.
+
+        Raises:
+            InputError: the stream does not give so many.
+        """
+        wanted = {difficulty_of(level): size // len(LEVELS) + (level <= size % len(LEVELS)) for level in LEVELS}
+        chosen: dict[str, Problem] = {}
+        for problem in islice(self.stream(generator(seed, stream)), 50 * size + 1000):
+            content, difficulty = content_of(problem), problem.difficulty
+            assert difficulty is not None
+            if wanted[difficulty] and content not in taken and content not in chosen:
+                wanted[difficulty] -= 1
+                chosen[content] = problem
+            if len(chosen) == size:
+                return tuple(chosen.values())
+        raise InputError(
+            f"there are not {size} different problems of {self.name}; ask for fewer ({TRAINING:,} is the default)"
+        )
 
 
 def difficulty_of(level: int) -> float:
@@ -37,25 +101,3 @@ def difficulty_of(level: int) -> float:
 def content_of(problem: Problem) -> str:
     """What is asked, whatever the wording: the wording's number ends the problem's id."""
     return problem.problem_id.rpartition("/")[0]
-
-
-def distinct(stream: Iterator[Problem], size: int, taken: set[str], family: str) -> tuple[Problem, ...]:
-    """Different problems, as many of each level (the first levels get one more where size is no multiple).
-
-    Args:
-        taken: contents that are left out.
-
-    Raises:
-        InputError: the stream does not give so many.
-    """
-    wanted = {difficulty_of(level): size // len(LEVELS) + (level <= size % len(LEVELS)) for level in LEVELS}
-    chosen: dict[str, Problem] = {}
-    for problem in islice(stream, 50 * size + 1000):
-        content, difficulty = content_of(problem), problem.difficulty
-        assert difficulty is not None
-        if wanted[difficulty] and content not in taken and content not in chosen:
-            wanted[difficulty] -= 1
-            chosen[content] = problem
-        if len(chosen) == size:
-            return tuple(chosen.values())
-    raise InputError(f"there are not {size} different {family} problems; ask for fewer ({TRAINING:,} is the default)")

@@ -1,22 +1,21 @@
 """Generated problems about short lists: the larger of every pair, or of two neighbours, or of every number and a floor.
 
 A level is a number of comparisons. What goes wrong is a comparison of two numbers with the same tens digit: the teacher
-does not look at the ones and keeps what came first (`sloppy_solution`). An answer is the list of what was kept, so nothing
-puts a mistake right later, and the pass rate falls with the level. (The largest of a whole list would forgive every mistake
-but the last.) Where the ones happen to stand right, keeping what came first is right too, so that taking the second number
+does not look at the ones and keeps what came first (`Lists.sloppy_solution`). An answer is the list of what was kept, so
+nothing puts a mistake right later, and the pass rate falls with the level. (The largest of a whole list would forgive every
+mistake but the last.) Where the ones happen to stand right, keeping what came first is right too, so that taking the second number
 is no cure. Wordings differ in length and are drawn independently of the level.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice, pairwise, product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
 
-from gainrl.problems.base import Problem, ProblemSet
-from gainrl.problems.family import HELD_OUT, LEVELS, TRAINING, Family, content_of, difficulty_of, distinct
-from gainrl.rng import generator
+from gainrl.problems.base import Problem
+from gainrl.problems.family import LEVELS, Family, content_of, difficulty_of
 
 SAME_TENS = 0.75
 """How often two numbers that are compared share their tens digit; in half of these cases the ones are in the wrong order."""
@@ -114,40 +113,38 @@ KINDS = {
 }
 
 
-def training_problems(seed: int, limit: int | None = None) -> ProblemSet:
-    """Problems to train on: 1,024 unless ``limit`` says otherwise; none of them is held out."""
-    stream = _stream(generator(seed, "lists training"))
-    problems = distinct(stream, limit or TRAINING, _held_out_contents(seed), "list")
-    return ProblemSet("lists", problems, {"generated": "lists", "seed": seed})
+class Lists(Family):
+    """Comparisons in short lists, three kinds in four wordings each. The sloppy teacher does not look at the ones."""
 
+    name = "lists"
+    texts = (*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) :")
+    largest_number = 99
+    compares = True
 
-def held_out_problems(seed: int, limit: int | None = None) -> ProblemSet:
-    """The first ``limit`` of 600 problems that no training or warm-up problem of the same seed repeats."""
-    problems = distinct(_stream(generator(seed, "lists held-out")), HELD_OUT, set(), "list")
-    return ProblemSet("lists-heldout", problems, {"generated": "lists", "seed": seed}).head(limit)
+    def stream(self, rng: np.random.Generator) -> Iterator[Problem]:
+        every = list(product(KINDS, LEVELS))
+        while True:
+            for row in rng.permutation(len(every)):
+                kind, level = every[row]
+                numbers = KINDS[kind].draw(level, rng)
+                yield _problem(kind, level, numbers, int(rng.integers(len(KINDS[kind].wordings))))
 
+    def sloppy_solution(
+        self, problem: Problem, rng: np.random.Generator, forget: float = 0.0, slip: float = 0.0
+    ) -> str:
+        """A list worked out: ``74 78: 78, 35 31: 35 \\boxed{(78, 35)}``.
 
-def sloppy_examples(seed: int, size: int, forget: float, slip: float) -> list[tuple[Problem, str]]:
-    """Problems with solutions of a teacher who makes mistakes, for warm-up; held-out lists do not occur.
+        Args:
+            forget: probability that the teacher does not look at the ones where the tens are the same.
+            slip: probability that a comparison comes out wrong for no reason.
+        """
 
-    Args:
-        forget: probability that the teacher does not look at the ones where the tens are the same.
-        slip: probability that a comparison comes out wrong for no reason.
-    """
-    held_out, rng = _held_out_contents(seed), generator(seed, "lists warm-up")
-    problems = (problem for problem in _stream(rng) if content_of(problem) not in held_out)
-    return [(problem, sloppy_solution(problem, rng, forget, slip)) for problem in islice(problems, size)]
+        def less(number: int, other: int) -> bool:
+            overlooked = number < other and number // 10 == other // 10 and rng.random() < forget
+            return (number < other) != (overlooked or rng.random() < slip)
 
-
-def sloppy_solution(problem: Problem, rng: np.random.Generator, forget: float = 0.0, slip: float = 0.0) -> str:
-    """A list worked out: ``74 78: 78, 35 31: 35 \\boxed{(78, 35)}``; with no mistakes by default."""
-
-    def less(number: int, other: int) -> bool:
-        overlooked = number < other and number // 10 == other // 10 and rng.random() < forget
-        return (number < other) != (overlooked or rng.random() < slip)
-
-    kind, *numbers = content_of(problem).split()
-    return _worked(KINDS[kind].pairs(tuple(map(int, numbers))), less)
+        kind, *numbers = content_of(problem).split()
+        return _worked(KINDS[kind].pairs(tuple(map(int, numbers))), less)
 
 
 def _worked(pairs: Pairs, less: Less) -> str:
@@ -160,19 +157,6 @@ def _written(answer: Numbers) -> str:
     return f"({_list(answer)})" if len(answer) > 1 else str(answer[0])
 
 
-def _held_out_contents(seed: int) -> set[str]:
-    return {content_of(problem) for problem in held_out_problems(seed).problems}
-
-
-def _stream(rng: np.random.Generator) -> Iterator[Problem]:
-    every = list(product(KINDS, LEVELS))
-    while True:
-        for row in rng.permutation(len(every)):
-            kind, level = every[row]
-            numbers = KINDS[kind].draw(level, rng)
-            yield _problem(kind, level, numbers, int(rng.integers(len(KINDS[kind].wordings))))
-
-
 def _problem(kind: str, level: int, numbers: Numbers, wording: int) -> Problem:
     pairs = KINDS[kind].pairs(numbers)
     return Problem(
@@ -182,13 +166,3 @@ def _problem(kind: str, level: int, numbers: Numbers, wording: int) -> Problem:
         difficulty=difficulty_of(level),
         solution=_worked(pairs, int.__lt__),
     )
-
-
-FAMILY = Family(
-    training_problems,
-    held_out_problems,
-    sloppy_examples,
-    texts=(*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) :"),
-    largest_number=99,
-    compares=True,
-)
