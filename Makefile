@@ -5,11 +5,11 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
 export GAINRL_SLURM ?= /tmp/gainrl-slurm
 
-.PHONY: install quickstart test test-browser test-slow test-slurm test-vllm benchmarks clean
+.PHONY: install quickstart test test-browser test-slow test-slurm test-vllm docs docs-check benchmarks clean
 
 install: .venv/installed
 
-# The exact versions that were tested. They pin no build of torch: see the README for a machine without a GPU.
+# The exact versions that were tested. They pin no build of torch: see docs/index.md for a machine without a GPU.
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gainrl needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
@@ -49,6 +49,13 @@ test-browser: install
 test-vllm: .venv-vllm/installed
 	PYTHONPATH=. .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
 
+# The pages of docs/ and the API from docstrings: built into site/, served on http://127.0.0.1:8000, built again on every change.
+docs: docs-check
+	$(BIN)/mkdocs serve --livereload
+
+docs-check: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 benchmarks: install
 	$(BIN)/python -m speed.step_overhead
 	$(BIN)/python -m speed.schedule_draw
@@ -59,4 +66,4 @@ benchmarks: install
 	$(BIN)/python -m speed.report_page
 
 clean:
-	rm -rf .venv .venv-vllm runs
+	rm -rf .venv .venv-vllm runs site

@@ -35,23 +35,23 @@ def evaluate(
     device: Device = DEVICE,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Benchmarks, greedy or with k samples a problem: avg@k, pass@k, maj@k, with standard errors over problems.
+    """Run benchmarks, greedy or with k samples a problem: avg@k, pass@k, maj@k, with standard errors over problems.
 
-    Finished problems are kept; the same command goes on from there, and reads what is complete.
+    An interrupted evaluation resumes with the same command; finished problems are kept.
 
     Args:
-        tasks: Names with commas between them (`gainrl list` shows them), or all for the six of the paper.
-        out: The folder to write: evals.jsonl, and a row a sample in a Parquet file for each benchmark.
-        backend: hf (transformers) or vllm (pip install 'gainrl[vllm]').
-        samples: Completions a problem.
+        tasks: Names separated by commas (`gainrl list` shows them), or all for the paper's six.
+        out: The folder to write: evals.jsonl, and for each benchmark a Parquet file with a row for each sample.
+        backend: What writes the completions: hf (transformers) or vllm (pip install 'gainrl[vllm]').
+        samples: Completions of each problem.
         temperature: 0 is greedy. Default: 0 for one sample, 1 for several.
-        max_completion_tokens: Default: what the longest prompt leaves of the model's context, at most 8,192.
-        data_dir: Folder of files (math500.json, gsm8k.jsonl, ...) to read instead of the hub.
-        limit: The first so many problems of each benchmark only.
-        skip_unparseable_golds: Leave problems whose gold answer cannot be read out of the means; else they count as wrong.
-        seed: Of sampling (and of a tiny model).
+        max_completion_tokens: Longest completion. Default: what the longest prompt leaves of the context, at most 8,192.
+        data_dir: Folder of problem files (math500.json, gsm8k.jsonl, ...) to read instead of the hub.
+        limit: Only the first so many problems of each benchmark.
+        skip_unparseable_golds: Do not count problems whose gold answer cannot be parsed; otherwise they count as wrong.
+        seed: Seed of sampling (and of a tiny model).
         prompt: JSON file with another prompt (system, example).
-        batch_tokens: Most tokens of a batch of the hf backend.
+        batch_tokens: Most tokens in a batch of the hf backend.
     """
     from gainrl.evaluation.benchmarks import BENCHMARKS, load_benchmark
 

@@ -1,4 +1,4 @@
-"""Commands that run experiments, and the list of what there is."""
+"""Commands that run experiments, and those that list and show what there is."""
 
 import os
 import sys
@@ -24,16 +24,18 @@ class Changes:
 
     generation: Annotated[
         Literal["transformers", "vllm"] | None,
-        tyro.conf.arg(help="Engine that samples completions, instead of the cells' own. Part of what a run is."),
+        tyro.conf.arg(
+            help="What writes completions, instead of the cells' own choice; with another, it is another run."
+        ),
     ] = None
     vllm_server: Annotated[
         str | None,
         tyro.conf.arg(
-            help="Address of a running `trl vllm-serve` that samples instead, http://host:port; one run at a time."
+            help="Address of a running `trl vllm-serve` that writes completions, http://host:port; for one run at a time."
         ),
     ] = None
     report_to: Annotated[
-        tuple[str, ...], tyro.conf.arg(help="TRL's trackers, if any: trackio, tensorboard, wandb. None is needed.")
+        tuple[str, ...], tyro.conf.arg(help="Trackers of TRL, none by default: trackio, tensorboard, wandb.")
     ] = ()
 
     def of(self, plan: "Experiment", gpus: int | None = None) -> "Experiment":
@@ -81,19 +83,19 @@ def reproduce(
     changes: ChangesArg = NONE,
     overwrite: bool = False,
 ) -> None:
-    """Run every cell of an experiment, then write and print its table and figure.
+    """Run every cell of an experiment (or of all), then write and print its table and figure.
 
-    Finished runs are skipped, unfinished ones go on. A run that fails is reported and does not stop the others; the
-    exit code is then 1.
+    Finished runs are skipped, unfinished ones resume. A failed run is reported and does not stop the others; the exit
+    code is then 1.
 
     Args:
-        experiment: ExperimentName of the experiment, or all; `gainrl list` shows them.
-        seeds: How many seeds a cell: 0 to seeds - 1. Three or more give intervals.
-        launcher: In this process, in processes of this machine, or as job arrays of Slurm.
-        jobs: How many runs at once with --launcher local; they share out the cores.
+        experiment: Name of the experiment, or all; `gainrl list` shows them.
+        seeds: How many seeds each cell has: 0 to seeds - 1. Intervals need three or more.
+        launcher: Where runs are trained: debug in this process, local in processes of this machine, slurm as job arrays.
+        jobs: How many runs at once with --launcher local; they share the cores.
         slurm: What Slurm is asked for with --launcher slurm.
-        dry_run: Print what is finished, what would run, where and how long, and do nothing.
-        overwrite: Run finished cells anew, also where their config has changed.
+        dry_run: Only print what is finished, what would run, where and how long.
+        overwrite: Run finished cells again, even where their config has changed.
     """
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; at least 1 is needed")
@@ -154,13 +156,13 @@ def train(
     changes: ChangesArg = NONE,
     overwrite: bool = False,
 ) -> None:
-    """Train one run of an experiment in this process, or in as many as it has GPUs.
+    """Train one run of an experiment, in this process or in one process for each of its GPUs.
 
     Args:
-        experiment: ExperimentName of the experiment.
+        experiment: Name of the experiment.
         cell: Name of the cell; `gainrl list` shows them.
         seed: Seed of the run: warm-up, problems, schedule and training.
-        overwrite: Run it anew if it is finished.
+        overwrite: Run it again if it is finished.
     """
     plan, root = changes.of(load_plan(experiment, scale)), runs_folder(runs_dir, scale)
     plan.cell(cell)
@@ -191,7 +193,7 @@ def _launcher(name: str, jobs: int, slurm: SlurmOptions) -> "Launcher":
 
 @app.command
 def show(experiment: ExperimentName, cell: str, scale: Scale = "tiny") -> None:
-    """The whole config of a cell, beside the values of the paper and its release where they are known.
+    """Print the whole config of a cell, beside the values of the authors' release where they are known.
 
     Args:
         cell: Name of the cell; `gainrl list` shows them.
@@ -209,7 +211,7 @@ def show(experiment: ExperimentName, cell: str, scale: Scale = "tiny") -> None:
 
 @app.command(name="list")
 def list_names() -> None:
-    """Experiments with their cells, models, problem sets, schedules and orders."""
+    """List experiments with their cells, models, problem sets, benchmarks, schedules and orders."""
     from experiments import experiment_names, load_experiment, scales
     from gainrl.evaluation.benchmarks import BENCHMARKS
     from gainrl.models import MODELS

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 app = tyro.extras.SubcommandApp()
 
-ModelName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(help="Registered name, hub id or folder.")]
+ModelName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(help="Model: registered name, hub id or folder.")]
 DataName = Annotated[
     tyro.conf.Positional[str],
     tyro.conf.arg(
-        help="Registered problem set, or a JSON, JSONL or Parquet file with problem (or question) and answer."
+        help="Problems: a registered set, or a JSON, JSONL or Parquet file with problem (or question) and answer."
     ),
 ]
-ExperimentName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(help="Name of the experiment; gainrl list.")]
-Scale = Annotated[str, tyro.conf.arg(help="tiny (CPU, minutes) or, where the experiment has it, paper.")]
-RunsDir = Annotated[Path | None, tyro.conf.arg(help="Where runs work. Default: $GAINRL_RUNS, or runs/ here.")]
+ExperimentName = Annotated[
+    tyro.conf.Positional[str], tyro.conf.arg(help="Name of an experiment; `gainrl list` shows them.")
+]
+Scale = Annotated[str, tyro.conf.arg(help="tiny (minutes on a CPU) or, where the experiment has it, paper (GPUs).")]
+RunsDir = Annotated[Path | None, tyro.conf.arg(help="Folder of the runs. Default: $GAINRL_RUNS, or runs/ here.")]
 SiteName = Annotated[
     Literal["mlp_input", "neurons", "residual", "final_norm"],
     tyro.conf.arg(
@@ -43,9 +45,9 @@ SiteName = Annotated[
 class ProblemOptions:
     """Which problems, and in which prompt."""
 
-    limit: Annotated[int | None, tyro.conf.arg(help="The first so many problems only.")] = None
+    limit: Annotated[int | None, tyro.conf.arg(help="Only the first so many problems.")] = None
     seed: Annotated[
-        int, tyro.conf.arg(help="Of tiny models, generated problems, sampled completions and the bootstrap.")
+        int, tyro.conf.arg(help="Seed of tiny models, generated problems, sampled completions and the bootstrap.")
     ] = 0
     prompt: Annotated[str | None, tyro.conf.arg(help="JSON file with another prompt (system, example).")] = None
     drop_null_answers: Annotated[

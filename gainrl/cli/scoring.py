@@ -1,4 +1,4 @@
-"""Commands that score problems, and that make a model to score them with where there is none."""
+"""Commands that score problems, and that make a model to score them with if you have none."""
 
 from pathlib import Path
 from typing import Literal
@@ -22,17 +22,17 @@ def score(
     skip_too_long: bool = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Angle concentration of every problem, from one prefill: a Parquet file, one row a problem.
+    """Write the angle concentration of every problem, from one prefill, into a Parquet file: one row a problem.
 
-    A broken-off scoring (also one that was killed) goes on when the same command is given again.
+    An interrupted scoring, even a killed one, resumes with the same command.
 
     Args:
         out: The scores file to write.
         definition: paper counts i = j in c_intra; off-diagonal leaves it out; released is what the authors' script computes.
         layer: Index of the layer; -1 is the last.
-        layers: Several layers in one pass, a row a (problem, layer): all, or numbers such as 0,5,-1.
-        batch_tokens: Most question tokens of a batch, padding included; 1,024 on a CPU and 16,384 on a GPU if not given.
-        skip_too_long: Leave out problems whose prompt does not fit the model's context and say how many.
+        layers: Several layers in one pass, a row for each problem and layer: all, or numbers such as 0,5,-1.
+        batch_tokens: Most question tokens in a batch, padding included. Default: 1,024 on a CPU, 16,384 on a GPU.
+        skip_too_long: Leave out problems whose prompt does not fit the model's context, and say how many.
     """
     chosen = _layers(layers)
     out.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to fails now, not after the work
@@ -80,7 +80,7 @@ def make_model(
     steps: int = 0,
     options: Problems = PROBLEMS,
 ) -> None:
-    """A small model folder made from a problem file alone, to try the other commands where no hub is at hand.
+    """Make a small model from a problem file alone, to try the other commands without a hub.
 
     Its tokenizer is learnt from the problems; its weights are random, or briefly trained on the questions.
 
@@ -88,8 +88,8 @@ def make_model(
         data: Registered problem set, or a JSON, JSONL or Parquet file with problem (or question) and answer.
         out: The folder to write.
         shape: small, or a Qwen2.5 model's sizes: qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b.
-        vocabulary: Most tokens of the tokenizer.
-        steps: Of language modelling on the questions and answers, 16 problems each; 0 leaves the weights random.
+        vocabulary: Most tokens that the tokenizer may have.
+        steps: Steps of language modelling on questions and answers, 16 problems each; 0 leaves the weights random.
     """
     from gainrl.models import SHAPES
 

@@ -34,21 +34,21 @@ def correlate(
     device: Device = DEVICE,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Angle against gradient norm, problem by problem: tables, figures, and a verdict computed from the numbers.
+    """Measure angle against gradient norm, problem by problem: tables, figures, and a verdict computed from the numbers.
 
-    Correlations with intervals, plain and with length and difficulty held fixed. What is finished in the folder is
-    kept; the same command goes on from there.
+    Correlations have intervals, plain and with length and difficulty held fixed. An interrupted measurement resumes with
+    the same command.
 
     Args:
         out: The folder to write.
-        layer: The layer that tables and verdict are about; -1 is the last. All are measured (final_norm: the last).
-        samples: Completions a problem for the GRPO loss and the pass rate; 0 leaves both out.
-        temperature: Of these completions.
-        max_completion_tokens: Longest of them.
-        completions: JSONL file with problem_id and completion for the supervised loss. Default: the worked solution
+        layer: Layer that tables and verdict are about; -1 is the last. All are measured (with final_norm, the last alone).
+        samples: Completions of each problem for the GRPO loss and the pass rate; 0 leaves both out.
+        temperature: Temperature of these completions.
+        max_completion_tokens: Longest of these completions.
+        completions: JSONL file with problem_id and completion for the supervised loss. Default: the worked solution,
             where the set has one, with the answer in a box.
-        resamples: Of the bootstrap.
-        batch_tokens: Most tokens of a batch, padding included.
+        resamples: Resamples of the bootstrap.
+        batch_tokens: Most tokens in a batch, padding included.
     """
     from gainrl.progress import bar
     from gainrl.runs.config import SignalConfig
@@ -78,15 +78,15 @@ def patterns(
     options: Problems = PROBLEMS,
     device: Device = DEVICE,
 ) -> None:
-    """Along a training run: do C_intra and C_inter rise, are problems of high angle learnt first, do neurons grow alike?
+    """Follow problems along a run: do C_intra and C_inter rise, is high angle learnt first, do neurons grow alike?
 
-    Checkpoints that are finished in the folder are kept; the same command goes on from there.
+    An interrupted measurement resumes with the same command; finished checkpoints are kept.
 
     Args:
         checkpoints: Folder with model folders step-N (this suite's) or checkpoint-N (transformers').
-        out: The folder to write: a row a (step, problem), summary, figure.
+        out: The folder to write: a row for each step and problem, a summary, a figure.
         layer: Index of the layer; -1 is the last.
-        max_completion_tokens: Of the greedy answers.
+        max_completion_tokens: Longest of the greedy answers.
     """
     from gainrl.progress import bar
     from gainrl.runs.config import SignalConfig

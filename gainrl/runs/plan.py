@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gainrl.runs.experiment import Execution, Experiment
 from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Execution, Experiment
 from gainrl.runs.records import RunFolder, find_run
 
 

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gainrl.runs.config import RunConfig, hash_of
 from gainrl.errors import InputError
 from gainrl.files import append_json_line, read_json_lines, write_atomically, write_json_lines, write_text
+from gainrl.runs.config import RunConfig, hash_of
 
 State = Literal["running", "finished", "failed"]
 SMALL_FILES = ("config.json", "environment.json", "metrics.jsonl", "draws.parquet", "evals.jsonl", "status.json")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from gainrl.runs.records import RunFolder
 from gainrl.files import write_atomically
+from gainrl.runs.records import RunFolder
 
 FILE = "progress.json"
 EVERY = 0.5

@@ -1,0 +1,210 @@
+"""What the README and docs/ show is true: commands parse, the cheap ones and the Python blocks run, links lead somewhere."""
+
+import functools
+import importlib.util
+import inspect
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+import gainrl
+from gainrl.cli import main
+from gainrl.cli.options import app, load_plan
+from gainrl.evaluation.benchmarks import BENCHMARKS
+from gainrl.schedules import SCHEDULES
+from tests.test_comparison import write_runs
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (README, *sorted(ROOT.glob("docs/**/*.md")))}
+NOTES = {"results/NOTES.md": (ROOT / "results/NOTES.md").read_text()}
+EVERYTHING = "\n".join((PAGES | NOTES).values())
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINKS = [(page, link) for page, text in (PAGES | NOTES).items() for link in re.findall(r"\]\(((?!http)[^)#\s]+)", text)]
+HOUSE = PAGES["README.md"].split("## The house")[1].split("\n## ")[0]
+
+
+def shell_lines(text: str) -> list[str]:
+    """Lines of indented blocks, and of fenced ones that are no other language's."""
+    fenced = [body for language, body in FENCED.findall(text) if language in ("", "sh", "bash", "shell", "console")]
+    indented = re.findall(r"^ {4}(.*)", FENCED.sub("", text), re.MULTILINE)
+    return [line.strip() for block in fenced for line in block.splitlines()] + indented
+
+
+def commands_of(text: str) -> list[str]:
+    """Command lines of ``gainrl``, without their comments."""
+    lines = (re.sub(r"\s+#.*", "", line) for line in shell_lines(text) if line.startswith("gainrl "))
+    return [command for line in lines for command in line.split(" && ")]
+
+
+def python_blocks(word: str) -> list[str]:
+    return [
+        body
+        for text in PAGES.values()
+        for language, body in FENCED.findall(text)
+        if language == "python" and word in body
+    ]
+
+
+COMMANDS = sorted({command for text in PAGES.values() for command in commands_of(text)})
+
+
+def run(monkeypatch, command: str) -> None:
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    main()
+
+
+def test_there_are_commands_to_test():
+    assert len(COMMANDS) > 25
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_parse_and_name_what_there_is(monkeypatch, command):
+    calls = []
+
+    def stub_of(function):
+        @functools.wraps(function)
+        def stub(*args, **kwargs):
+            bound = inspect.signature(function).bind(*args, **kwargs)
+            bound.apply_defaults()
+            calls.append(bound.arguments)
+
+        return stub
+
+    for spec in app._subcommands.values():
+        monkeypatch.setattr(spec, "target", stub_of(spec.target))
+    run(monkeypatch, command)
+    (arguments,) = calls
+    if arguments.get("experiment", "all") != "all":
+        plan = load_plan(arguments["experiment"], arguments["scale"])
+        plan.cell(arguments.get("cell", plan.baseline))
+    if arguments.get("tasks", "all") != "all":
+        assert set(arguments["tasks"].split(",")) <= set(BENCHMARKS)
+
+
+CHEAP = ("list", "show", "make-model", "score", "publish quickstart", "table quickstart --from", "figure quickstart",
+         "report quickstart", "evaluate path/to/model --tasks gsm8k")  # fmt: skip
+"""Beginnings of the commands that are really run, in this order: a model is made before it is scored."""
+
+
+def test_cheap_commands_run(small_recipe, tmp_path, monkeypatch, capsys):
+    rows = [{"question": f"What is {n} + {n}?", "answer": 2 * n} for n in range(40)]
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "problems.json", tmp_path / "folder" / "gsm8k.json"):
+        path.write_text(json.dumps(rows))
+    write_runs(tmp_path / "runs", 1)
+    monkeypatch.chdir(tmp_path)
+    for beginning in CHEAP:
+        chosen = [command for command in COMMANDS if command.startswith(f"gainrl {beginning}")]
+        assert chosen, f"no page shows gainrl {beginning}"
+        for command in chosen:
+            run(monkeypatch, command)
+            assert capsys.readouterr().out, command
+    written = ("path/to/model/config.json", "scores.parquet", "evals-try/evals.jsonl", "results/quickstart/report.html")
+    assert [path for path in written if not (tmp_path / path).exists()] == []
+
+
+def test_subcommands_named_in_a_sentence_exist():
+    names = set(re.findall(r"`gainrl ([a-z-]+)", EVERYTHING))
+    assert names
+    assert names <= {name.replace("_", "-") for name in app._subcommands}
+
+
+def test_make_targets_exist():
+    code = [*(line for text in PAGES.values() for line in shell_lines(text)), *re.findall(r"`([^`]+)`", EVERYTHING)]
+    named = {target for line in code for target in re.findall(r"^(?:\w+=\S+ )*make (?:\w+=\S+ )*([a-z-]+)", line)}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"quickstart", "test"} <= named <= targets
+
+
+def test_modules_exist():
+    modules = set(re.findall(r"python -m ([\w.]+)", EVERYTHING))
+    assert modules
+    assert [name for name in modules if importlib.util.find_spec(name) is None] == []
+
+
+def test_the_folder_of_tasks_is_where_lm_eval_is_told_to_look():
+    (folder,) = set(re.findall(r"--include_path (\S+)", EVERYTHING))
+    assert (ROOT / folder / "_default.yaml").exists()
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_links_lead_somewhere(page, link):
+    assert (ROOT / page).parent.joinpath(link).exists()
+
+
+def paths_of_the_house() -> list[Path]:
+    """The map's paths; a name that is indented further lies in the last folder that is indented less."""
+    paths, parents = [], {}
+    for indent, names in re.findall(r"^( +)(\S+(?:, \S+)*)  ", HOUSE, re.MULTILINE):
+        folder = next((parents[depth] for depth in sorted(parents, reverse=True) if depth < len(indent)), Path())
+        parents = {depth: path for depth, path in parents.items() if depth < len(indent)}
+        paths += [folder / name for name in names.split(", ")]
+        parents[len(indent)] = paths[-1]
+    return paths
+
+
+def test_the_house_has_every_room_and_no_other():
+    shown = set(paths_of_the_house())
+    assert [path for path in shown - {Path("runs")} if not (ROOT / path).exists()] == []
+    rooms = {path.relative_to(ROOT) for path in ROOT.glob("gainrl/[!_]*") if path.suffix == ".py" or path.is_dir()}
+    packages = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/__init__.py")}
+    assert rooms | packages <= shown
+
+
+def test_the_ten_lines_of_the_library_run_as_they_stand(tiny, tmp_path, monkeypatch):
+    tiny.model.save_pretrained(tmp_path / "my-model")
+    tiny.tokenizer.save_pretrained(tmp_path / "my-model")
+    rows = [{"question": f"What is {n} + {n}?", "answer": 2 * n} for n in range(40)]
+    (tmp_path / "problems.json").write_text(json.dumps(rows))
+    monkeypatch.chdir(tmp_path)
+    (code,) = set(python_blocks("ScheduledGRPOTrainer"))
+    assert len(code.strip().splitlines()) <= 15
+    scope: dict[str, object] = {}
+    exec(code, scope)
+    trainer = scope["trainer"]
+    assert trainer.state.global_step == 4
+    assert len(trainer.epochs) == 2
+    assert trainer.schedule.mu > 0
+
+
+def test_the_schedule_of_the_docs_works():
+    (code,) = python_blocks("class ")
+    before = dict(SCHEDULES)
+    scope: dict[str, object] = {}
+    try:
+        exec(code, scope)
+        (name,) = set(SCHEDULES) - set(before)
+        rows = SCHEDULES[name](range(10), seed=0).draw(4)
+        assert len(set(rows.tolist())) == 4
+    finally:
+        SCHEDULES.clear()
+        SCHEDULES.update(before)
+
+
+def test_yaml_of_the_docs_is_a_benchmarks_file():
+    (block,) = (body for text in PAGES.values() for language, body in FENCED.findall(text) if language == "yaml")
+    assert block in {path.read_text() for path in ROOT.glob("gainrl/evaluation/tasks/*.yaml")}
+
+
+def test_every_public_name_is_on_the_page_of_public_names():
+    named = re.findall(r"^\| \[`(\w+)`\]", PAGES["docs/api/index.md"], re.MULTILINE)
+    assert sorted(named) == sorted(gainrl.__all__)
+
+
+def test_numbers_of_the_result_are_those_that_are_published():
+    def rows(text):
+        return {re.sub(r"[\s:-]+", " ", line) for line in text.splitlines() if line.startswith("|")}
+
+    published = (ROOT / "results").glob("*/table.md")
+    shown = rows(PAGES["README.md"].split("## The answer")[1].split("\n## ")[0])
+    assert len(shown) > 4
+    assert shown <= set.union(*(rows(table.read_text()) for table in published))
+
+
+def test_the_readme_is_a_door():
+    assert len(README.read_text().splitlines()) <= 150
