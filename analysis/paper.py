@@ -86,14 +86,15 @@ def departures(configs: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
 def beside_paper(run: RunConfig) -> str:
     """A line a setting of a run: its value, and the release's where it is known; departures are marked with ``!``."""
-    known, lines = paper()["settings"], []
+    known = {key: {"release": values} for key, values in paper()["settings"].items()} | paper()["further_settings"]
+    lines = []
     for key, value in _flat(run.model_dump(mode="json")).items():
-        there = known.get(key)
-        departs = there is not None and value not in there
-        note = "" if there is None else f"release: {' or '.join(map(_value, there))}" if departs else "as released"
-        lines.append(
-            f"{'!' if departs else ' '} {key:<36} {'-' if value is None else _value(value):<28} {note}".rstrip()
-        )
+        released, note = known.get(key, {}).get("release", [value]), known.get(key, {}).get("note")
+        departs = value not in released
+        beside = f"release: {' or '.join(map(_value, released))}" if departs else "as released" if key in known else ""
+        text = "-" if value is None else _value(value)
+        remark = f" ({note})" if departs and note else ""
+        lines.append(f"{'!' if departs else ' '} {key:<36} {text:<28} {beside}{remark}".rstrip())
     return "\n".join([*lines, "", f"! departs from {paper()['sources']['scripts']}"])
 
 

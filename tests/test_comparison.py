@@ -6,7 +6,7 @@ import pytest
 
 from analysis.comparison import Lookup, compare, headlines
 from analysis.control import against_control
-from analysis.paper import against_paper, paper
+from analysis.paper import against_paper, beside_paper, paper
 from analysis.rendering import latex, markdown
 from analysis.runs import MEAN, Runs, baseline_of, finished_runs, shares_problems
 from analysis.tables import grids
@@ -262,3 +262,15 @@ def test_what_the_order_adds_is_told_against_the_same_schedule_over_a_random_ord
         update={"cells": {name: run for name, run in experiment.cells.items() if name != "control"}}
     )
     assert against_control(without, finished_runs(without, tmp_path)) == []
+
+
+def test_a_config_is_shown_beside_the_releases_values():
+    shown = beside_paper(load_experiment("quickstart").cells["gainrl"]).splitlines()
+    lines = {line[2:].split()[0]: line for line in shown if line}
+    assert lines["training.learning_rate"].startswith("!")
+    assert lines["training.learning_rate"].endswith("release: 1e-06")
+    assert lines["schedule.options.alpha"].startswith("  ")
+    assert lines["schedule.options.alpha"].endswith("as released")
+    assert "the paper's is n/2" in lines["schedule.options.amplitude"]
+    unknown = {*paper()["settings"], *paper()["further_settings"]} - set(lines)
+    assert not unknown, "settings that no config has"
