@@ -3,8 +3,8 @@
 A level is a number of comparisons. What goes wrong is a comparison of two numbers with the same tens digit: the teacher
 does not look at the ones and keeps what came first (`Lists.sloppy_solution`). An answer is the list of what was kept, so
 nothing puts a mistake right later, and the pass rate falls with the level. (The largest of a whole list would forgive every
-mistake but the last.) Where the ones happen to stand right, keeping what came first is right too, so that taking the second number
-is no cure. Wordings differ in length and are drawn independently of the level.
+mistake but the last.) Where the ones happen to stand right, keeping what came first is right too, so taking the second
+number is no cure. Wordings differ in length and are drawn independently of the level.
 """
 
 from collections.abc import Callable, Iterator
