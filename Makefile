@@ -51,7 +51,7 @@ test-vllm: .venv-vllm/installed
 
 # The pages of docs/ and the API from docstrings: built into site/, served on http://127.0.0.1:8000, built again on every change.
 docs: docs-check
-	$(BIN)/mkdocs serve --livereload
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --livereload
 
 docs-check: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

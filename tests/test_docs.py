@@ -25,7 +25,7 @@ NOTES = {"results/NOTES.md": (ROOT / "results/NOTES.md").read_text()}
 EVERYTHING = "\n".join((PAGES | NOTES).values())
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINKS = [(page, link) for page, text in (PAGES | NOTES).items() for link in re.findall(r"\]\(((?!http)[^)#\s]+)", text)]
-HOUSE = PAGES["README.md"].split("## The house")[1].split("\n## ")[0]
+HOUSE = PAGES["README.md"].split("## Where things are")[1].split("\n## ")[0]
 
 
 def shell_lines(text: str) -> list[str]:

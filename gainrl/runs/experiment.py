@@ -24,7 +24,7 @@ class Execution(Frozen):
     vllm_gpu_memory: float = Field(0.3, gt=0, le=1)
     vllm_tensor_parallel: int = Field(1, gt=0)
     vllm_sleep: bool = False
-    """Let the engine give its memory to training between generations."""
+    """Let vLLM give its memory to training between generations."""
     checkpoint_every: int = Field(20, gt=0)
     """Steps; rounded up to the end of a generation."""
     report_to: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class SlurmOptions(Frozen):
     gpus: int | None = Field(None, ge=0)
     """GPUs of a run, all on one node; what the cell says if left out."""
     hours: float | None = Field(None, gt=0)
-    """Time limit. A run that needs longer goes on in the same job, requeued; what the cell says, or 24, if left out."""
+    """Time limit; what the cell says, or 24, if left out. A run that needs longer is requeued and resumes in the same job."""
     array_size: int = Field(100, gt=0)
     """Jobs of the array that may run at once."""
     cpus: int = Field(4, gt=0)
