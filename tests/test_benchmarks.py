@@ -387,7 +387,10 @@ def test_evaluate_writes_samples_and_evals(folder, monkeypatch, capsys):  # noqa
         (("--tasks", "gsm8k", "--data-dir", "."), "holds none of gsm8k.json"),
         (("--tasks", "arithmetic", "--limit", "2", "--backend", "vllm"), "vLLM is not installed; pip install"),
         (("--tasks", "arithmetic", "--limit", "2", "--samples", "2", "--temperature", "0"), "2 greedy samples"),
-        (("--tasks", "arithmetic", "--limit", "2", "--max-completion-tokens", "999"), "beside 999 for the completion"),
+        (
+            ("--tasks", "arithmetic", "--limit", "2", "--max-completion-tokens", "999"),
+            "with 999 reserved for the completion",
+        ),
     ],
 )
 def test_what_evaluate_cannot_use_is_one_line(folder, monkeypatch, capsys, arguments, message):  # noqa: F811

@@ -81,7 +81,7 @@ def test_evaluation_leaves_random_states_and_mode_alone(tiny, problems):
 
 def test_a_prompt_that_leaves_no_room_is_named(tiny):
     long = ProblemSet("long", (Problem("p9", " + ".join(["1"] * 100), "100"),))
-    with pytest.raises(InputError, match="prompt of p9 .* beside 26 for the completion"):
+    with pytest.raises(InputError, match="prompt of p9 .* with 26 reserved for the completion"):
         held_out(tiny, long, max_completion_tokens=26)
 
 

@@ -131,7 +131,9 @@ def test_an_error_is_in_the_status(experiment, tmp_path):
 def test_prompts_that_leave_no_room_for_completions_are_named(experiment, tmp_path):
     bad = experiment.cells["grpo"].model_dump()
     bad["training"]["max_completion_tokens"] = bad["evaluation"]["max_completion_tokens"] = 250
-    with pytest.raises(InputError, match="tokens; the model's context has room for 6 beside 250 for the completion"):
+    with pytest.raises(
+        InputError, match="tokens; the model's context has room for 6, with 250 reserved for the completion"
+    ):
         train_run(RunConfig.model_validate(bad), tmp_path / "run", tmp_path / "shared", silent)
 
 
