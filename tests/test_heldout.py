@@ -88,11 +88,11 @@ def test_a_prompt_that_leaves_no_room_is_named(tiny):
 def test_it_is_what_the_benchmark_gives_through_lm_eval(tiny, problems, tmp_path):
     with torch.no_grad():
         tiny.model.lm_head.weight[tiny.tokenizer.eos_token_id] *= 4
-    engine = hf_backend(tiny.model, tiny.tokenizer)
+    backend = hf_backend(tiny.model, tiny.tokenizer)
     samples = evaluate_benchmark(
         "arithmetic",
         problems,
-        engine,
+        backend,
         tiny.tokenizer,
         tmp_path,
         Sampling(max_completion_tokens=6),
