@@ -353,7 +353,7 @@ def test_an_engine_that_fails_in_the_middle_is_one_line_and_what_is_finished_is_
     assert code == 2
     assert err.splitlines()[-1] == (
         "gainrl: the vllm backend failed: RuntimeError: EngineCore died: see above; "
-        "finished problems are kept, and the same command goes on with the others"
+        "finished problems are kept, and the same command resumes with the others"
     )
     kept = (folder / "e" / "arithmetic.unfinished").read_text().splitlines()
     assert [len(json.loads(line)) for line in kept] == [4, 4]
