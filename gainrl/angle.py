@@ -47,7 +47,7 @@ def angle_concentration(
         prefix_BT, question_BT: which tokens belong to the prefix and to the question. All others are ignored.
 
     Raises:
-        InputError: the definition is unknown, or ``released``, which is not of these spans (`released_concentration`).
+        InputError: the definition is unknown, or is ``released``, which has no such spans (`released_concentration`).
         ValueError: a prompt has no prefix or no question token (two question tokens for ``off-diagonal``).
     """
     question_BD, prefix_BD = unit_mean(hidden_BTD, question_BT), unit_mean(hidden_BTD, prefix_BT)
@@ -69,7 +69,7 @@ def concentration(question_BD: Tensor, length_B: Tensor, prefix_BD: Tensor, defi
         raise unknown_name("definition", definition, DEFINITIONS)
     if definition == "released":
         raise InputError(
-            "definition 'released' orders problems only; an angle of these tokens is paper's or off-diagonal"
+            "definition 'released' orders problems only; the angle of given tokens needs 'paper' or 'off-diagonal'"
         )
     c_intra_B = question_BD.square().sum(1)
     if definition == "off-diagonal":
@@ -88,8 +88,9 @@ def released_concentration(hidden_BTD: Tensor, length_B: Tensor) -> Concentratio
         c_intra = 1/L * mean of s_i over rows 220 .. L - 13       (meant as question x question)
         c_inter = 8/L * mean of s_i over rows 110 .. min(219, L - 7)   (meant as question x prefix; holds the weight)
 
-    NaN where a block has no row: c_intra of prompts of 232 tokens or fewer, both of 116 or fewer. A descending sort puts
-    NaN first, and so do `schedules.sort_key` and the script. Spans are fixed numbers there, whatever the template is.
+    NaN where a block has no row: c_intra for prompts of 232 tokens or fewer, both for 116 or fewer. The script's
+    descending sort puts NaN first, and `schedules.sort_key` does the same. The script's spans are these fixed positions,
+    whatever the template.
     """
     unit_BTD = torch.nn.functional.normalize(_at_least_32_bits(hidden_BTD), dim=-1)
     row_BT = (unit_BTD[:, :-1] * unit_BTD.cumsum(1)[:, 1:]).sum(-1)

@@ -1,4 +1,4 @@
-"""How long work says how far it is, and the bar that shows it."""
+"""How long-running work reports its progress, and the bar that shows it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ from rich.progress import (
 from rich.text import Text
 
 Progress = Callable[[int, int], None]
-"""Called with (finished, of how many) while one long thing goes on."""
+"""Called with (finished, total) while one long task runs."""
 Report = Callable[[str, int, int], None]
-"""The same for several things one after the other: called with (what is being done, finished, of how many)."""
+"""The same for several tasks in turn: called with (task, finished, total)."""
 
 
 @contextmanager
 def bar() -> Iterator[Report]:
-    """One bar for one job, plain lines where there is no terminal: yields the function that moves it."""
+    """A progress bar, or plain lines where there is no terminal; yields the function that moves it."""
     with _rich_progress() as progress:
         task, last_line = progress.add_task("", total=None), ""
 
@@ -35,7 +35,7 @@ def bar() -> Iterator[Report]:
                 progress.console.print(line)
                 last_line = line
             if progress.tasks[0].description != what:
-                progress.reset(task, description=what)  # another job: its speed is its own
+                progress.reset(task, description=what)  # a new task has a speed of its own
             progress.update(task, completed=done, total=of)
 
         yield report

@@ -22,15 +22,15 @@ Message = dict[str, str]
 Ids = NDArray[np.int32]
 _STAND_IN = "QUESTION"
 _CHUNK = 256
-"""Prompts that are rendered and tokenized at a time; what the tokenizer makes of them is much larger than the ids."""
+"""Prompts rendered and tokenized at a time; the tokenizer's output is much larger than the ids that are kept."""
 
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
     "{{ {'system': '', 'user': 'Question:\\n', 'assistant': 'Answer:\\n'}[message.role] }}{{ message.content }}\n\n"
     "{% endfor %}{% if add_generation_prompt %}Answer:\n{% endif %}"
 )
-"""For a tokenizer without a chat template, such as a base model's. A line break, unlike a space, does not join the
-question's first word to one token."""
+"""For a tokenizer without a chat template, such as a base model's. The question follows a line break, because a space
+could merge with its first word into one token."""
 
 
 class Example(BaseModel):
@@ -74,9 +74,9 @@ class Prompt(BaseModel):
         except OSError as error:
             raise InputError(f"prompt file {path}: {error.strerror}") from error
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"])) or "the file"
-            raise InputError(f"prompt file {path}: {where}: {problem['msg']}; valid: system, example") from error
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "the file"
+            raise InputError(f"prompt file {path}: {field}: {first['msg']}; valid: system, example") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class EncodedPrompt:
 
 
 class Question(Protocol):
-    """What of a problem goes into a prompt."""
+    """What a prompt needs of a problem."""
 
     @property
     def problem_id(self) -> str: ...
@@ -119,14 +119,14 @@ def encode_prompts(
         names: what to call each conversation in an error (problem ids).
 
     Raises:
-        InputError: the tokenizer has no chat template or is a slow one; the template rewrites the question; a
-            question has no token of its own; the prefix's tokens are not the same for all (which prompt).
+        InputError: the tokenizer has no chat template or is a slow one; or (naming the prompt) the template rewrites
+            the question, the question has no token of its own, or the prefix's tokens differ from the first prompt's.
     """
     if not tokenizer.chat_template:
         raise InputError(f"the tokenizer of {tokenizer.name_or_path!r} has no chat template")
     if not tokenizer.is_fast:
         raise InputError(
-            f"the tokenizer of {tokenizer.name_or_path!r} is a slow one, which cannot tell token positions"
+            f"the tokenizer of {tokenizer.name_or_path!r} is a slow one, which gives no token positions; a fast one is needed"
         )
     stand_in = [*conversations[0][:-1], {"role": "user", "content": _STAND_IN}]
     frame = tokenizer.apply_chat_template(stand_in, tokenize=False, add_generation_prompt=True)
@@ -138,7 +138,7 @@ def encode_prompts(
         for prompt in _encode_chunk(tokenizer, conversations[chunk], names[chunk], head, tail):
             if prompts and not np.array_equal(_prefix(prompt), _prefix(prompts[0])):
                 raise InputError(
-                    f"prompt of {names[len(prompts)]}: its prefix has other tokens than that of {names[0]}"
+                    f"prompt of {names[len(prompts)]}: the tokens of its prefix differ from those of {names[0]}"
                 )
             prompts.append(prompt)
     return prompts
@@ -159,11 +159,11 @@ def _encode_chunk(
         question = messages[-1]["content"]
         if text != head + question + tail:
             raise InputError(
-                f"prompt of {name}: not the shared prefix, then the question as it is, then the same ending"
+                f"prompt of {name}: the template must give the shared prefix, the question unchanged, the same ending"
             )
         begin, end = len(head), len(head) + len(question)
         if any(first < begin < last for first, last in offsets):
-            raise InputError(f"prompt of {name}: a token holds the end of the prefix and the start of the question")
+            raise InputError(f"prompt of {name}: one token spans the end of the prefix and the start of the question")
         prefix_tokens = sum(first < begin for first, _ in offsets)
         question_tokens = sum(begin <= first < end for first, _ in offsets)
         if not question_tokens:
@@ -176,14 +176,14 @@ def _prefix(prompt: EncodedPrompt) -> Ids:
 
 
 def too_long(prompts: Sequence[EncodedPrompt], context: int, completion_tokens: int = 0) -> list[int]:
-    """Rows of the prompts that do not fit the model's context (tokens) beside a completion."""
+    """Rows of the prompts that, with a completion, exceed the model's context (tokens)."""
     return [row for row, prompt in enumerate(prompts) if len(prompt.ids) > context - completion_tokens]
 
 
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows by falling length, as many as make at most ``batch_tokens`` when padded to the longest (at least one).
+    """Batches of rows, longest first: as many as fit into ``batch_tokens`` when padded to the longest (at least one).
 
-    So padding is small, and a batch that does not fit memory comes first.
+    This keeps padding small, and a batch that does not fit into memory comes first.
     """
     rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     while rows:
@@ -195,34 +195,34 @@ def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[i
 def segments(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[tuple[str, int, int]]:
     """(name, first token, token after the last) of the messages' contents: system, example, answer, question.
 
-    What the template writes around them is in none.
+    The text that the template adds around them belongs to no segment.
     """
     text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     names = {"system": "system", "user": "example", "assistant": "answer"}
     labelled = [(names[message["role"]], message["content"]) for message in messages[:-1]]
-    found, position = [], 0
+    spans, position = [], 0
     for name, content in [*labelled, ("question", messages[-1]["content"])]:
         begin = text.index(content, position)
         position = begin + len(content)
-        inside = [token for token, (first, last) in enumerate(offsets) if first < position and last > begin]
-        found.append((name, inside[0], inside[-1] + 1))
-    return found
+        tokens = [token for token, (first, last) in enumerate(offsets) if first < position and last > begin]
+        spans.append((name, tokens[0], tokens[-1] + 1))
+    return spans
 
 
 def require_fit(
     prompts: Sequence[EncodedPrompt], names: Sequence[str], context: int, completion_tokens: int = 0
 ) -> None:
     """Raise InputError, naming the longest, if a prompt and its completion do not fit the model's context (tokens)."""
-    if over := too_long(prompts, context, completion_tokens):
-        longest = max(over, key=lambda row: len(prompts[row].ids))
-        beside = f" beside {completion_tokens} for the completion" if completion_tokens else ""
+    if rows := too_long(prompts, context, completion_tokens):
+        longest = max(rows, key=lambda row: len(prompts[row].ids))
+        reserved = f", with {completion_tokens} reserved for the completion" if completion_tokens else ""
         raise InputError(
             f"prompt of {names[longest]} has {len(prompts[longest].ids)} tokens; the model's context has room for "
-            f"{context - completion_tokens}{beside} ({len(over)} of {len(prompts)} prompts are too long)"
+            f"{context - completion_tokens}{reserved} ({len(rows)} of {len(prompts)} prompts are too long)"
         )
 
 
 def load_prompt(path: str | None) -> Prompt:
-    """The suite's own prompt, or the one in a file."""
+    """The prompt in a file, or the suite's own for None."""
     return Prompt() if path is None else Prompt.from_file(Path(path))

@@ -48,11 +48,11 @@ class Scripted:
         return [Completion([*ids, self.tokenizer.eos_token_id], False) for ids in written]
 
 
-def run(tiny, problems, out, generator, sampling=None, name="arithmetic", **options):
+def run(tiny, problems, out, backend, sampling=None, name="arithmetic", **options):
     return evaluate_benchmark(
         name,
         problems,
-        generator,
+        backend,
         tiny.tokenizer,
         out,
         sampling or Sampling(),
@@ -63,34 +63,34 @@ def run(tiny, problems, out, generator, sampling=None, name="arithmetic", **opti
 
 
 @pytest.mark.parametrize("prompt", [None, Prompt(system=None), Prompt(example=None)])
-def test_the_engine_is_given_the_tokens_of_scoring_and_training(tiny, problems, tmp_path, prompt):
-    engine = Scripted(tiny.tokenizer, ["1"])
-    run(tiny, problems, tmp_path, engine, prompt=prompt)
+def test_the_backend_is_given_the_tokens_of_scoring_and_training(tiny, problems, tmp_path, prompt):
+    backend = Scripted(tiny.tokenizer, ["1"])
+    run(tiny, problems, tmp_path, backend, prompt=prompt)
     encoded = encode_prompts(
         tiny.tokenizer, [(prompt or Prompt()).messages(p.question) for p in problems.problems], problems.ids
     )
-    assert sorted(engine.prompts) == sorted(one.ids.tolist() for one in encoded)
+    assert sorted(backend.prompts) == sorted(one.ids.tolist() for one in encoded)
 
 
 def test_rows_are_graded_samples_in_the_sets_order(tiny, problems, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmarks, "CHUNK", 5)
-    engine = Scripted(tiny.tokenizer, [f"\\boxed{{{p.answer}}}" for p in problems.problems])
-    table = run(tiny, problems, tmp_path, engine)
+    backend = Scripted(tiny.tokenizer, [f"\\boxed{{{p.answer}}}" for p in problems.problems])
+    table = run(tiny, problems, tmp_path, backend)
     assert tuple(table.columns) == benchmarks.SAMPLE_COLUMNS
     assert table.problem_id.tolist() == problems.ids
     assert table.correct.all()
     assert set(table.reason) == {"match"}
     assert not (tmp_path / "arithmetic.unfinished").exists()
-    assert engine.settings == (256 - max(map(len, engine.prompts)), 0.0)
+    assert backend.settings == (256 - max(map(len, backend.prompts)), 0.0)
 
 
 def test_several_samples_keep_their_numbers(tiny, problems, tmp_path):
-    engine = Scripted(tiny.tokenizer, ["\\boxed{0}", "\\boxed{1}", "none"])
-    table = run(tiny, problems, tmp_path, engine, Sampling(3, 0.5, max_completion_tokens=9))
+    backend = Scripted(tiny.tokenizer, ["\\boxed{0}", "\\boxed{1}", "none"])
+    table = run(tiny, problems, tmp_path, backend, Sampling(3, 0.5, max_completion_tokens=9))
     assert table["sample"].tolist() == [0, 1, 2] * len(problems)
     assert table.groupby("sample").completion.nunique().tolist() == [1, 1, 1]
     assert table[table["sample"] == 2].reason.unique().tolist() == ["no_answer"]
-    assert engine.settings == (9, 0.5)
+    assert backend.settings == (9, 0.5)
 
 
 def test_what_is_finished_is_kept_and_not_asked_again(tiny, problems, tmp_path, monkeypatch):
@@ -220,10 +220,10 @@ def test_every_end_token_ends_a_completion(tiny):
         7,
         9,
     ]
-    engine = hf_backend(tiny.model, tiny.tokenizer)
-    for completion in engine([[6, 8, 10]] * 20, max_tokens=40, temperature=1.0, seed=0):
-        assert completion.truncated == (completion.ids[-1] not in engine.end_tokens)
-        assert not set(completion.ids[:-1]) & set(engine.end_tokens)
+    backend = hf_backend(tiny.model, tiny.tokenizer)
+    for completion in backend([[6, 8, 10]] * 20, max_tokens=40, temperature=1.0, seed=0):
+        assert completion.truncated == (completion.ids[-1] not in backend.end_tokens)
+        assert not set(completion.ids[:-1]) & set(backend.end_tokens)
 
 
 GROUPED = {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8}
@@ -245,23 +245,23 @@ def test_a_batch_that_begins_alike_is_answered_as_its_prompts_are_alone(family):
     ends = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
     config = AutoConfig.for_model(family.split(",")[0], **small, **ends, **FAMILIES[family], initializer_range=0.5)
     torch.manual_seed(0)
-    engine = HfBackend(AutoModelForCausalLM.from_config(config).eval(), [1], 0)
+    backend = HfBackend(AutoModelForCausalLM.from_config(config).eval(), [1], 0)
     own = ([20], [21, 22], list(range(30, 42)), [9])
     prompts = [[*range(3, 3 + alike), *rest] for alike in (5, 7) for rest in own]
-    assert engine._shared(prompts) == (0 if "window" in family else 5)
-    alone = [engine([prompt], max_tokens=8, temperature=0, seed=0)[0] for prompt in prompts]
-    assert engine(prompts, max_tokens=8, temperature=0, seed=0) == alone
+    assert backend._shared(prompts) == (0 if "window" in family else 5)
+    alone = [backend([prompt], max_tokens=8, temperature=0, seed=0)[0] for prompt in prompts]
+    assert backend(prompts, max_tokens=8, temperature=0, seed=0) == alone
     assert len({tuple(one.ids) for one in alone}) > 2  # random weights, but not one answer for all
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_the_models_own_generation_settings_change_nothing(tiny, temperature):
-    engine = hf_backend(tiny.model, tiny.tokenizer)
+    backend = hf_backend(tiny.model, tiny.tokenizer)
     prompts = [[6, 8, 10 + row] for row in range(20)]
-    plain = engine(prompts, max_tokens=12, temperature=temperature, seed=0)
+    plain = backend(prompts, max_tokens=12, temperature=temperature, seed=0)
     theirs = tiny.model.generation_config
     theirs.update(top_p=0.1, top_k=1, temperature=0.01, repetition_penalty=9.0, min_new_tokens=12)
-    assert engine(prompts, max_tokens=12, temperature=temperature, seed=0) == plain
+    assert backend(prompts, max_tokens=12, temperature=temperature, seed=0) == plain
     assert tiny.model.generation_config is theirs
 
 
@@ -290,29 +290,29 @@ def fake_vllm(monkeypatch):
 
 
 def test_vllm_is_asked_for_plain_sampling_in_the_given_type_and_context(fake_vllm):
-    generator = VllmBackend("folder", [7, 9], 256, "bfloat16", max_num_seqs=3)
-    completions = generator([[1, 2], np.array([5])], max_tokens=8, temperature=0.5, seed=40)
+    backend = VllmBackend("folder", [7, 9], 256, "bfloat16", max_num_seqs=3)
+    completions = backend([[1, 2], np.array([5])], max_tokens=8, temperature=0.5, seed=40)
     assert completions == [Completion([3, 4, 7], False)] * 2
-    settings = generator.engine.settings
+    settings = backend.engine.settings
     assert [settings[key] for key in ("model", "dtype", "max_model_len", "generation_config", "max_num_seqs")] == [
         "folder", "bfloat16", 256, "vllm", 3
     ]  # fmt: skip
-    assert generator.engine.inputs == [{"prompt_token_ids": [1, 2]}, {"prompt_token_ids": [5]}]
-    assert [one.seed for one in generator.engine.sampling] == [40, 41]
-    first = generator.engine.sampling[0]
+    assert backend.engine.inputs == [{"prompt_token_ids": [1, 2]}, {"prompt_token_ids": [5]}]
+    assert [one.seed for one in backend.engine.sampling] == [40, 41]
+    first = backend.engine.sampling[0]
     assert (first.temperature, first.top_p, first.top_k, first.max_tokens) == (0.5, 1.0, 0, 8)
     assert first.stop_token_ids == [7, 9]
-    assert first.stop_token_ids is not generator.end_tokens
-    generator([[1]], max_tokens=8, temperature=0.0, seed=40)
-    assert generator.engine.sampling[0].seed is None
+    assert first.stop_token_ids is not backend.end_tokens
+    backend([[1]], max_tokens=8, temperature=0.0, seed=40)
+    assert backend.engine.sampling[0].seed is None
 
 
 def test_vllms_finish_reasons_are_told_apart(fake_vllm, monkeypatch):
-    generator = VllmBackend("folder", [7, 9], 256, "float32")
+    backend = VllmBackend("folder", [7, 9], 256, "float32")
 
     def finish(ids, reason):
         monkeypatch.setattr(FakeLLM, "written", SimpleNamespace(token_ids=ids, finish_reason=reason))
-        return generator([[1]], max_tokens=3, temperature=0.0, seed=0)
+        return backend([[1]], max_tokens=3, temperature=0.0, seed=0)
 
     assert finish([3, 3, 3], "length") == [Completion([3, 3, 3], True)]
     assert finish([3, 3, 9], "stop") == [Completion([3, 3, 9], False)]
@@ -353,7 +353,7 @@ def test_an_engine_that_fails_in_the_middle_is_one_line_and_what_is_finished_is_
     assert code == 2
     assert err.splitlines()[-1] == (
         "gainrl: the vllm backend failed: RuntimeError: EngineCore died: see above; "
-        "finished problems are kept, and the same command goes on with the others"
+        "finished problems are kept, and the same command resumes with the others"
     )
     kept = (folder / "e" / "arithmetic.unfinished").read_text().splitlines()
     assert [len(json.loads(line)) for line in kept] == [4, 4]
@@ -387,7 +387,10 @@ def test_evaluate_writes_samples_and_evals(folder, monkeypatch, capsys):  # noqa
         (("--tasks", "gsm8k", "--data-dir", "."), "holds none of gsm8k.json"),
         (("--tasks", "arithmetic", "--limit", "2", "--backend", "vllm"), "vLLM is not installed; pip install"),
         (("--tasks", "arithmetic", "--limit", "2", "--samples", "2", "--temperature", "0"), "2 greedy samples"),
-        (("--tasks", "arithmetic", "--limit", "2", "--max-completion-tokens", "999"), "beside 999 for the completion"),
+        (
+            ("--tasks", "arithmetic", "--limit", "2", "--max-completion-tokens", "999"),
+            "with 999 reserved for the completion",
+        ),
     ],
 )
 def test_what_evaluate_cannot_use_is_one_line(folder, monkeypatch, capsys, arguments, message):  # noqa: F811

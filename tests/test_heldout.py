@@ -81,18 +81,18 @@ def test_evaluation_leaves_random_states_and_mode_alone(tiny, problems):
 
 def test_a_prompt_that_leaves_no_room_is_named(tiny):
     long = ProblemSet("long", (Problem("p9", " + ".join(["1"] * 100), "100"),))
-    with pytest.raises(InputError, match="prompt of p9 .* beside 26 for the completion"):
+    with pytest.raises(InputError, match="prompt of p9 .* with 26 reserved for the completion"):
         held_out(tiny, long, max_completion_tokens=26)
 
 
 def test_it_is_what_the_benchmark_gives_through_lm_eval(tiny, problems, tmp_path):
     with torch.no_grad():
         tiny.model.lm_head.weight[tiny.tokenizer.eos_token_id] *= 4
-    engine = hf_backend(tiny.model, tiny.tokenizer)
+    backend = hf_backend(tiny.model, tiny.tokenizer)
     samples = evaluate_benchmark(
         "arithmetic",
         problems,
-        engine,
+        backend,
         tiny.tokenizer,
         tmp_path,
         Sampling(max_completion_tokens=6),

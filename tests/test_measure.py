@@ -220,5 +220,5 @@ def test_greedy_rollouts_are_the_most_likely_tokens_whatever_the_padding(tiny, p
 def test_a_completion_that_does_not_fit_is_named(tiny):
     long = ProblemSet("long", (Problem("p", " + ".join(["1"] * 90), "90", solution="1 " * 60),))
     scores = score_problems(tiny.model, tiny.tokenizer, long, layers="all")
-    with pytest.raises(InputError, match="prompt of p has .* beside"):
+    with pytest.raises(InputError, match="prompt of p has .* reserved"):
         measure(tiny.model, tiny.tokenizer, long, scores)

@@ -139,7 +139,7 @@ def test_models_that_cannot_be_loaded(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="cannot be loaded as a causal language model"):
         load_model(str(tmp_path / "empty"), cache=tmp_path)
-    with pytest.raises(InputError, match="no such folder, and the hub does not give it"):
+    with pytest.raises(InputError, match="no such folder, and the hub cannot provide it"):
         load_model("some/model", cache=tmp_path)
 
 

@@ -53,26 +53,26 @@ def test_the_hash_changes_with_any_word():
 def test_a_template_whose_prefix_depends_on_the_question_is_an_error():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = "<|system|>{{ messages[-1].content | length }} {{ messages[-1].content }}<|end|>"
-    with pytest.raises(InputError, match="prompt of p0: not the shared prefix"):
+    with pytest.raises(InputError, match="prompt of p0: the template must give the shared prefix"):
         encode(tokenizer=tokenizer)
 
 
 def test_a_template_that_rewrites_the_question_is_an_error():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = "<|user|>{{ messages[-1].content | upper }}<|end|>"
-    with pytest.raises(InputError, match="then the question as it is"):
+    with pytest.raises(InputError, match="the question unchanged"):
         encode(tokenizer=tokenizer)
 
 
 def test_conversations_with_different_prefixes_are_an_error():
-    with pytest.raises(InputError, match="prompt of b: not the shared prefix"):
+    with pytest.raises(InputError, match="prompt of b: the template must give the shared prefix"):
         encode_prompts(tiny_tokenizer(), [Prompt().messages("1"), Prompt(system="What").messages("1")], ["a", "b"])
 
 
 def test_a_token_across_the_boundary_is_an_error():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = "<|user|>st{{ messages[-1].content }}<|end|>"  # "step" is one word, and one token
-    with pytest.raises(InputError, match="p0: a token holds the end of the prefix"):
+    with pytest.raises(InputError, match="p0: one token spans the end of the prefix"):
         encode(["ep"], tokenizer=tokenizer)
 
 
@@ -93,7 +93,7 @@ def test_too_long_prompts_are_named():
     tokens = max(len(prompt.ids) for prompt in encoded)
     require_fit(encoded, ["a", "b", "c"], tokens)
     with pytest.raises(
-        InputError, match=rf"prompt of b has {tokens} tokens.* room for {tokens - 1} beside 4 for the comp"
+        InputError, match=rf"prompt of b has {tokens} tokens.* room for {tokens - 1}, with 4 reserved for the comp"
     ):
         require_fit(encoded, ["a", "b", "c"], tokens + 3, 4)
 

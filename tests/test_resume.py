@@ -200,7 +200,7 @@ def stopped(config: RunConfig, root: Path, at: int, signum: int = signal.SIGTERM
 def test_a_signal_leaves_a_checkpoint_of_the_step_that_it_came_in(model, untouched, tmp_path, signum):
     folder = stopped(config_of(model), tmp_path, at=5, signum=signum)
     name = signal.Signals(signum).name
-    assert folder.status() == ("failed", f"interrupted by {name}; the same command goes on")
+    assert folder.status() == ("failed", f"interrupted by {name}; the same command resumes the run")
     assert [path.name for path in folder.checkpoints.iterdir()] == ["checkpoint-6"]
     assert folder.evals().step.tolist() == [0, 3]  # due at 6, but time was short
     assert_same(train(config_of(model), tmp_path), untouched)

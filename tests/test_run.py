@@ -112,7 +112,7 @@ def test_ctrl_c_marks_the_run_as_broken_off_and_leaves_files_whole(experiment, t
     with pytest.raises(KeyboardInterrupt):
         train_run(experiment.cells["grpo"], tmp_path / "run", tmp_path / "shared", interrupt)
     folder = RunFolder(tmp_path / "run")
-    assert folder.status() == ("failed", "broken off by the user (Ctrl-C)")
+    assert folder.status() == ("failed", "interrupted by the user (Ctrl-C)")
     assert folder.metrics().step.tolist() == [1, 2, 3]
     assert len(folder.draws()) == 4
     assert json.loads((folder.path / "config.json").read_text())
@@ -131,7 +131,9 @@ def test_an_error_is_in_the_status(experiment, tmp_path):
 def test_prompts_that_leave_no_room_for_completions_are_named(experiment, tmp_path):
     bad = experiment.cells["grpo"].model_dump()
     bad["training"]["max_completion_tokens"] = bad["evaluation"]["max_completion_tokens"] = 250
-    with pytest.raises(InputError, match="tokens; the model's context has room for 6 beside 250 for the completion"):
+    with pytest.raises(
+        InputError, match="tokens; the model's context has room for 6, with 250 reserved for the completion"
+    ):
         train_run(RunConfig.model_validate(bad), tmp_path / "run", tmp_path / "shared", silent)
 
 
@@ -171,5 +173,5 @@ def test_an_order_of_the_release_and_its_definition_can_be_trained_on(experiment
 def test_the_released_definition_is_not_fed_back(experiment, tmp_path):
     config = experiment.cells["gainrl"]
     one = RunConfig.model_validate({**config.model_dump(), "signal": {"definition": "released"}})
-    with pytest.raises(InputError, match="orders problems only; while training the angle is paper's or off-diagonal"):
+    with pytest.raises(InputError, match="orders problems only; during training use 'paper' or 'off-diagonal'"):
         train_run(one, tmp_path / "run", tmp_path / "shared", silent)

@@ -85,7 +85,7 @@ def test_state_dict_goes_on_in_the_middle(name, before, after):
 
 
 def test_state_of_another_order_is_refused():
-    with pytest.raises(InputError, match="state is of schedule Gaussian/"):
+    with pytest.raises(InputError, match="state belongs to schedule Gaussian/"):
         Gaussian([1, 2, 3]).load_state_dict(Gaussian([3, 2, 1]).state_dict())
 
 
@@ -278,7 +278,7 @@ def test_sort_keys_put_the_right_end_first():
         (lambda: AdaRFT([5.0, 120.0]), r"1 difficulties lie outside \[0.0, 100.0\]"),
         (lambda: AdaRFT([5.0], start=-1), "start is -1"),
         (lambda: sort_key("size", {}, size=2), "unknown order 'size'; valid: angle, c_inter"),
-        (lambda: sort_key("difficulty", {"angle": [1]}, size=1), "needs the column 'difficulty'; there are: angle"),
+        (lambda: sort_key("difficulty", {"angle": [1]}, size=1), "needs the column 'difficulty'; available: angle"),
         (lambda: sort_key("difficulty", {"difficulty": [1, math.nan]}, size=2), "1 of 2 are missing or NaN"),
     ],
 )

@@ -123,7 +123,7 @@ def test_orders_come_from_the_columns(tiny, problems):
     assert scores.sort_key("difficulty", problems).tolist() == problems.difficulties()
     with pytest.raises(InputError, match="needs the column 'difficulty'"):
         scores.sort_key("difficulty")
-    with pytest.raises(InputError, match="not of the problems of arithmetic"):
+    with pytest.raises(InputError, match="not those of the problems of arithmetic"):
         scores.sort_key("angle", load_problems("arithmetic", limit=16, seed=5))
 
 
@@ -158,7 +158,7 @@ def test_all_layers_in_one_pass_are_each_layer_by_itself(tiny, problems):
         assert taken.metadata == alone.metadata
     some = score_problems(tiny.model, tiny.tokenizer, problems, layers=[-1, 1])
     assert some.table.layer.unique().tolist() == [1]
-    with pytest.raises(InputError, match="there are no scores of layer 2; there are: 0, 1"):
+    with pytest.raises(InputError, match="no scores of layer 2; available: 0, 1"):
         scores.at_layer(2)
     with pytest.raises(InputError, match="scores of layers 0, 1; take one of them with at_layer"):
         scores.sort_key("angle")
@@ -232,7 +232,7 @@ def test_the_released_definition_sees_whole_prompts(tiny, problems):
     assert scores.table["angle"].isna().tolist() == [True, True, False, False]
     assert np.isneginf(scores.sort_key("released")[:2]).all()  # NaN come first, as the release's sort has it
     assert scores.sort_key("angle").tolist() == scores.sort_key("released").tolist()
-    with pytest.raises(InputError, match="order 'released' needs scores of that definition; these are of 'paper'"):
+    with pytest.raises(InputError, match="order 'released' needs scores by that definition; these are by 'paper'"):
         score_problems(tiny.model, tiny.tokenizer, problems).sort_key("released")
 
 
@@ -245,7 +245,7 @@ def test_prompts_over_the_context_are_left_out_only_when_asked(tiny):
 
 def test_a_tokenizer_of_another_model_is_named(tiny, problems):
     tiny.model.resize_token_embeddings(20)
-    with pytest.raises(InputError, match=r"gives token \d+, the model knows 20; they do not belong together"):
+    with pytest.raises(InputError, match=r"gives token \d+, but the model has 20 tokens; they do not belong together"):
         score_problems(tiny.model, tiny.tokenizer, problems)
 
 
@@ -265,7 +265,7 @@ class _Harmful:
     ("content", "message"),
     [
         (torch.tensor([0, 1]), "lists 2 rows, the problem set has 3; its positions would point at other problems"),
-        (torch.tensor([0, 1, 1]), "no order of rows 0 to 2; some are repeated or missing"),
+        (torch.tensor([0, 1, 1]), "not an order of rows 0 to 2; some are repeated or missing"),
         (torch.tensor([0.5, 1.0, 2.0]), "holds torch.float32 of shape"),
         (_Harmful(), "not a tensor or list of row numbers"),
         ({"a": 1}, "not a tensor or list of row numbers"),

@@ -222,7 +222,7 @@ def test_accuracy_can_stand_beside_a_shaped_reward(tiny, tmp_path, problems):
     [
         (16, {"per_epoch": 3}, "prompts_per_epoch is 3; it must be a multiple of 2"),
         (16, {"per_epoch": 18}, "at most 16"),
-        (10, {}, "schedule is of 10 problems, the training set of 16"),
+        (10, {}, "schedule has 10 problems, the training set 16"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(tiny, tmp_path, problems, size, options, message):
@@ -231,7 +231,7 @@ def test_sizes_that_do_not_fit_are_refused(tiny, tmp_path, problems, size, optio
 
 
 def test_unknown_accuracy_function_lists_the_valid_ones(tiny, tmp_path, problems):
-    with pytest.raises(InputError, match="no reward function 'acc'; there are: accuracy_reward"):
+    with pytest.raises(InputError, match="no reward function 'acc'; available: accuracy_reward"):
         ScheduledGRPOTrainer(
             model=tiny.model,
             processing_class=tiny.tokenizer,

@@ -207,7 +207,7 @@ def test_the_command_goes_on_after_its_engine_was_killed(folder, data, tmp_path,
     code, _, err = gainrl(monkeypatch, capfd, *arguments)
     assert code == 2
     assert err.splitlines()[-1].startswith(
-        "gainrl: the vllm backend failed: RuntimeError: the engine's process was killed"
+        "gainrl: the vllm backend failed: RuntimeError: vLLM's engine process was killed"
     )
     assert (tmp_path / "evals" / "gsm8k.parquet").exists()
     assert not (tmp_path / "evals" / "aime24.parquet").exists()

@@ -1,1 +1,1 @@
-"""Evaluation: on held-out problems in memory while training, and on the benchmarks from a model folder."""
+"""Evaluation: on held-out problems during training, and of a model on the benchmarks."""

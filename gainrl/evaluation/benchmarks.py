@@ -15,7 +15,7 @@ from gainrl.problems.files import SUFFIXES
 
 TASKS = Path(__file__).parent / "tasks"
 PREFIX = "gainrl_"
-"""Of the benchmarks' names in lm-eval, which has tasks of the same names."""
+"""Prefix of the benchmarks' names in lm-eval, which has tasks of its own by those names."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Benchmark:
     def load(self, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None) -> ProblemSet:
         """The first ``limit`` problems, from the hub (or generated), or from a file in ``data_dir``.
 
-        Raises InputError: no file of the benchmark in the folder (which names would do), or what `load_problems` raises.
+        Raises InputError: the folder has no file of the benchmark (the error lists valid names), or as `load_problems` does.
         """
         problems = load_problems(self._source(data_dir), seed=seed)
         return problems.head(None if limit is None else min(limit, len(problems)))
@@ -64,7 +64,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def load_benchmark(name: str, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None) -> ProblemSet:
-    """`Benchmark.load` by name. Raises InputError for an unknown one too."""
+    """`Benchmark.load` by name. Raises InputError for an unknown name, too."""
     if name not in BENCHMARKS:
         raise unknown_name("benchmark", name, BENCHMARKS)
     return BENCHMARKS[name].load(data_dir, seed=seed, limit=limit)

@@ -1,6 +1,6 @@
 """Benchmarks on a model: lm-eval builds the requests, a backend answers them, the one grader grades.
 
-Every finished chunk of problems is kept, so that a broken-off evaluation goes on.
+Every finished chunk of problems is kept, so that an interrupted evaluation resumes.
 """
 
 import logging
@@ -28,9 +28,9 @@ from gainrl.rng import torch_seed
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 
 CHUNK = 64
-"""Problems that are answered at a time; what a broken-off evaluation may lose."""
+"""Problems that are answered at a time; an interrupted evaluation loses no more than these."""
 LONGEST = 8192
-"""Most completion tokens by default: the longest that the authors train with."""
+"""Most completion tokens by default: the largest limit that the authors train with."""
 SAMPLE_COLUMNS = ("problem_id", "sample", "completion", "correct", "reason", "tokens", "truncated")
 
 
@@ -51,7 +51,7 @@ class Sampling:
 
 
 class BackendLM(LM):
-    """A backend as lm-eval sees it. What was written is kept on each request, in the order of its samples."""
+    """A backend as lm-eval sees it. Each request keeps its completions, in the order of its samples."""
 
     def __init__(self, backend: Backend, tokenizer: PreTrainedTokenizerBase, seed: int) -> None:
         super().__init__()
@@ -78,19 +78,18 @@ class BackendLM(LM):
                 temperature=settings["temperature"] if settings.get("do_sample") else 0.0,
                 seed=torch_seed(self.seed, f"evaluation of {texts[0]}"),
             )
-        except Exception as error:  # a backend dies of many things: memory, a worker, a driver
+        except Exception as error:  # a backend fails in many ways: memory, a worker, a driver
             raise InputError(
                 f"the {self.backend.name} backend failed: {one_line(error)}; "
-                "finished problems are kept, and the same command goes on with the others"
+                "finished problems are kept, and the same command resumes with the others"
             ) from error
-        ended = [c.ids if c.truncated else c.ids[:-1] for c in completions]
-        written = self.tokenizer.batch_decode(ended)
-        for request, completion, text in zip(requests, completions, written, strict=True):
+        answers: list[str] = self.tokenizer.batch_decode([completion.text_ids for completion in completions])
+        for request, completion, text in zip(requests, completions, answers, strict=True):
             vars(request).setdefault("completions", []).append((text, completion))
-        return list(written)
+        return answers
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
-        raise NotImplementedError("the suite's benchmarks ask for completions alone")
+        raise NotImplementedError("the suite's benchmarks ask only for completions")
 
     loglikelihood_rolling = loglikelihood
 
@@ -107,10 +106,10 @@ def evaluate_benchmark(
     prompt: Prompt | None = None,
     report: Report,
 ) -> pd.DataFrame:
-    """A row a (problem, sample), `SAMPLE_COLUMNS`, in ``out/<name>.parquet``; read from there if it is complete.
+    """One row per (problem, sample), `SAMPLE_COLUMNS`, kept in ``out/<name>.parquet``; read from there if complete.
 
-    Raises InputError: a prompt that leaves no room, files of other settings in ``out`` (which differ), or a backend that
-    fails in the middle.
+    Raises InputError: a prompt leaves no room for a completion, ``out`` holds files of other settings (the error says
+    which differ), or the backend fails midway.
     """
     prompt = prompt or Prompt()
     tokens = completion_limit(name, problems, backend.context, tokenizer, prompt, sampling.max_completion_tokens)
@@ -122,21 +121,20 @@ def evaluate_benchmark(
         "prompt": prompt.hash,
         "problems": problems.fingerprint,
     }
-    kept = Kept(out, name, settings)
-    if (finished := kept.finished()) is not None:
+    samples = SampleFile(out, name, settings)
+    if (finished := samples.finished()) is not None:
         return finished
-    rows = kept.rows()
-    done = {row["problem_id"] for row in rows}
-    todo = [row for row, problem_id in enumerate(problems.ids) if problem_id not in done]
+    finished_ids = {row["problem_id"] for row in samples.rows()}
+    todo = [row for row, problem_id in enumerate(problems.ids) if problem_id not in finished_ids]
     lm = BackendLM(backend, tokenizer, sampling.seed)
     tasks = TaskManager(include_defaults=False, include_path=str(TASKS))
     for first in range(0, len(todo), CHUNK):
         report(name, len(problems) - len(todo) + first, len(problems))
         chunk = ProblemSet(name, tuple(problems.problems[row] for row in todo[first : first + CHUNK]))
         group = {"group": "gainrl_chunk", "task": [_task(name, chunk, prompt, sampling, tokens)]}
-        kept.add(_chunk_rows(tasks.load([group]), lm))
+        samples.add(_chunk_rows(tasks.load([group]), lm))
     report(name, len(problems), len(problems))
-    return kept.finish(problems.ids)
+    return samples.finish(problems.ids)
 
 
 def completion_limit(
@@ -145,19 +143,22 @@ def completion_limit(
     context: int,
     tokenizer: PreTrainedTokenizerBase,
     prompt: Prompt,
-    asked: int | None,
+    requested: int | None,
 ) -> int:
-    """Completion tokens: as asked, or what the longest prompt leaves of the context, at most `LONGEST`."""
+    """Completion tokens: as requested, or what the longest prompt leaves of the context, at most `LONGEST`."""
     encoded = encode_problems(tokenizer, problems.problems, prompt)
-    require_fit(encoded, problems.ids, context, asked or 1)
-    return asked or min(LONGEST, context - max(len(encoding.ids) for encoding in encoded))
+    require_fit(encoded, problems.ids, context, requested or 1)
+    return requested or min(LONGEST, context - max(len(encoding.ids) for encoding in encoded))
 
 
 def _task(name: str, problems: ProblemSet, prompt: Prompt, sampling: Sampling, tokens: int) -> dict[str, Any]:
     """The YAML task with this prompt, these problems and this sampling."""
     from datasets import Dataset
 
-    rows = [{"problem_id": p.problem_id, "question": p.question, "answer": p.answer} for p in problems.problems]
+    rows = [
+        {"problem_id": problem.problem_id, "question": problem.question, "answer": problem.answer}
+        for problem in problems.problems
+    ]
     temperature = {"temperature": sampling.temperature} if sampling.temperature else {}
     return {
         "task": f"{PREFIX}{name}",
@@ -188,8 +189,8 @@ def _chunk_rows(tasks: Any, lm: BackendLM) -> list[dict[str, Any]]:
     return rows
 
 
-class Kept:
-    """Rows of one benchmark: lines in a file while it goes on, Parquet when it is complete."""
+class SampleFile:
+    """The graded samples of one benchmark: JSON lines while it is evaluated, Parquet when it is complete."""
 
     def __init__(self, out: Path, name: str, settings: dict[str, Any]) -> None:
         self.path, self.unfinished = out / f"{name}.parquet", out / f"{name}.unfinished"
@@ -199,16 +200,20 @@ class Kept:
         return pd.read_parquet(self.path) if self.path.exists() else None
 
     def rows(self) -> list[dict[str, Any]]:
-        """Of finished chunks; a chunk that was cut off while it was written is left out."""
+        """Those of finished chunks, without a chunk that was cut off while it was being written."""
         return [row for chunk in read_json_lines(self.unfinished, mend=True) for row in chunk]
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         append_json_line(self.unfinished, rows)
 
     def finish(self, order: Sequence[str]) -> pd.DataFrame:
-        place = {name: position for position, name in enumerate(order)}
+        """The table of all samples, saved, its problems in this order of ids."""
+        position = {problem_id: index for index, problem_id in enumerate(order)}
         table = pd.DataFrame(self.rows(), columns=list(SAMPLE_COLUMNS))
-        table = table.sort_values(["problem_id", "sample"], key=lambda c: c.map(place) if c.name == "problem_id" else c)
+        table = table.sort_values(
+            ["problem_id", "sample"],
+            key=lambda column: column.map(position) if column.name == "problem_id" else column,
+        )
         table = table.reset_index(drop=True)
         write_atomically(self.path, lambda path: table.to_parquet(path, index=False))
         self.unfinished.unlink()

@@ -1,4 +1,4 @@
-"""Greedy accuracy on held-out problems in memory: the backend, prompt and grader of the benchmarks, without a harness."""
+"""Greedy accuracy on held-out problems, with the backend, prompt and grader of the benchmarks but without a harness."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from gainrl.prompts import Prompt, encode_problems, require_fit
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of correct answers with its standard error over problems; shares of truncated and of answerless ones."""
+    """Share of correct answers with its standard error over problems; shares of truncated and of unparseable ones."""
 
     value: float
     stderr: float
@@ -23,9 +23,9 @@ class Accuracy:
 
 
 class HeldOut:
-    """Held-out problems, encoded once and asked again and again while a model is trained.
+    """Held-out problems, encoded once and evaluated repeatedly while a model is trained.
 
-    What it gives is what `evaluate_benchmark` gives through lm-eval (a test holds the two together).
+    The accuracy is that of `evaluate_benchmark` through lm-eval (a test compares the two).
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class HeldOut:
         self.batch_tokens = batch_size * (max(map(len, self.prompts)) + max_completion_tokens)
 
     def evaluate(self, backend: Backend) -> Accuracy:
-        """Greedy, so that no random state moves."""
+        """Greedy, so that no random state changes."""
         completions = backend(self.prompts, max_tokens=self.max_completion_tokens, temperature=0, seed=0)
-        texts = self.tokenizer.batch_decode([c.ids if c.truncated else c.ids[:-1] for c in completions])
+        texts = self.tokenizer.batch_decode([completion.text_ids for completion in completions])
         verdicts = [
             grade(text, gold, truncated=completion.truncated)
             for text, gold, completion in zip(texts, self.golds, completions, strict=True)

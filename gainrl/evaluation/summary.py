@@ -17,16 +17,16 @@ def summarize_samples(samples: pd.DataFrame, *, skip_unparseable_golds: bool = F
 
     With k samples a problem: ``accuracy`` (k = 1) or ``avg@k``, the mean over problems of the share that is correct;
     ``pass@j`` for j = 1, 2, 4, ... k, the chance that at least one of j samples is correct, without bias:
-    1 - C(k - c, j) / C(k, j) for c correct ones (Chen et al. 2021, arXiv 2107.03374); ``maj@k``, whether the answer that
-    stands most often in the boxes is correct, as it is written; equally frequent ones count by their share.
+    1 - C(k - c, j) / C(k, j) for c correct ones (Chen et al. 2021, arXiv 2107.03374); ``maj@k``, whether the most
+    frequent boxed answer, compared as text, is correct; equally frequent ones count by their share.
 
     Args:
-        samples: a row a (problem, sample): problem_id, completion, correct, reason, truncated.
+        samples: one row per (problem, sample): problem_id, completion, correct, reason, truncated.
         skip_unparseable_golds: leave out problems whose gold answer the grader cannot read; else they count as wrong.
     """
     if skip_unparseable_golds:
-        bad = samples.problem_id[samples.reason == "unparseable_gold"].unique()
-        samples = samples[~samples.problem_id.isin(bad)]
+        unparseable_ids = samples.problem_id[samples.reason == "unparseable_gold"].unique()
+        samples = samples[~samples.problem_id.isin(unparseable_ids)]
     shares = {
         "truncated": float(samples.truncated.mean()),
         "unparseable": float((samples.reason.isin(("no_answer", "truncated"))).mean()),
@@ -42,11 +42,11 @@ def _metrics(samples: pd.DataFrame) -> Iterator[tuple[str, list[float]]]:
     groups = [group for _, group in samples.groupby("problem_id", sort=False)]
     k = max(len(group) for group in groups)
     correct_N = [int(group.correct.sum()) for group in groups]
-    yield "accuracy" if k == 1 else f"avg@{k}", [c / k for c in correct_N]
+    yield "accuracy" if k == 1 else f"avg@{k}", [correct / k for correct in correct_N]
     if k == 1:
         return
     for j in [*(2**power for power in range(k.bit_length()) if 2**power < k), k]:
-        yield f"pass@{j}", [1 - comb(k - c, j) / comb(k, j) for c in correct_N]
+        yield f"pass@{j}", [1 - comb(k - correct, j) / comb(k, j) for correct in correct_N]
     yield f"maj@{k}", [_majority(group) for group in groups]
 
 
@@ -61,7 +61,7 @@ def _majority(group: pd.DataFrame) -> float:
 
 
 def write_evals(out: Path, summaries: Mapping[str, pd.DataFrame]) -> str:
-    """evals.jsonl (a row a benchmark and metric) and evals.md in ``out``; returns the latter's table."""
+    """Write evals.jsonl (one row per benchmark and metric) and evals.md into ``out``; returns the latter's table."""
     evals = pd.concat([table.assign(benchmark=name) for name, table in summaries.items()], ignore_index=True)
     evals = evals[["benchmark", *evals.columns.drop("benchmark")]]
     write_atomically(out / "evals.jsonl", lambda path: evals.to_json(path, orient="records", lines=True))

@@ -1,7 +1,7 @@
 """The one grader, used by the reward and by every benchmark. math-verify does the mathematics.
 
 It runs in a worker process with a time limit and a memory limit (`gainrl.grading.worker`), because what a model writes can
-keep sympy busy for ever. Answers that exact arithmetic or their very text decide never get there (`quick_verdict`).
+keep sympy busy forever. Answers that their text or exact arithmetic decides never get that far (`quick_verdict`).
 """
 
 import re
@@ -33,11 +33,11 @@ def grade(
 ) -> Verdict:
     """Compare the last ``\\boxed{...}`` of a completion with the gold answer. Never raises for what a model wrote.
 
-    Works in any thread and in forked and spawned processes. Verdicts are remembered, timeouts among them.
+    Works in any thread and in forked and spawned processes. Verdicts are cached, timeouts included.
 
     Args:
         gold: as `Problem.answer` holds it: one answer, or several as `Gold` writes them.
-        truncated: the completion was cut at its token limit; says why there is no answer, if there is none.
+        truncated: the completion was cut at its token limit; then that is the reason for a missing answer.
         time_limit: seconds. A comparison that takes longer, or more memory than the worker has, is a ``timeout``.
     """
     answer = last_boxed(completion)
@@ -50,7 +50,7 @@ def grade(
 
 
 def last_boxed(text: str) -> str | None:
-    """What stands in the last ``\\boxed{...}``, braces balanced; None if there is none, or it is empty or not closed."""
+    """Content of the last ``\\boxed{...}``, braces balanced; None if there is no box, or it is empty or not closed."""
     start = text.rfind("\\boxed{")
     if start < 0:
         return None
@@ -81,5 +81,5 @@ def _compare(answer: str, gold: str, time_limit: float) -> Verdict:
 
 def accuracy_reward(completions: Sequence[Any], answer: Sequence[str], **_: Any) -> list[float]:
     """TRL reward function: 1.0 where the completion's answer matches the dataset's ``answer`` column, else 0.0."""
-    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+    texts = [completion if isinstance(completion, str) else completion[-1]["content"] for completion in completions]
     return [float(grade(text, gold).correct) for text, gold in zip(texts, answer, strict=True)]

@@ -1,7 +1,7 @@
 """What the worker does: is this answer one of the right ones?
 
-Lists, units, bases, times of day and words are told apart here, because math-verify's equality lets them through: it takes
-{-1, 3} for -1, 3, 3, metres for centimetres, and 12 in base 5 for 12 in base 6. The mathematics is its own.
+Lists, units, bases, times of day and words are compared here, because math-verify's equality is too lenient with them: it
+accepts {-1, 3} for -1, 3, 3, metres for centimetres, and 12 in base 5 for 12 in base 6. The rest is math-verify's.
 """
 
 import re
@@ -20,12 +20,12 @@ Outcome = Literal["match", "differs", "unparseable_gold"]
 
 
 def compare(answer: str, gold: Gold) -> Outcome:
-    """Compare an answer, as it stands in its box, with the gold answers. Takes as long as sympy takes."""
+    """Compare an answer, as written in its box, with the gold answers. Takes as long as sympy takes."""
     answer, accepted = clean(answer), [clean(text) for text in gold.answers]
-    compared = _Comparison(gold.tolerance, _unit(gold, accepted), "%" in (gold.unit or ""))
-    attempts: list[Callable[[], bool]] = [partial(compared.is_right, answer, text) for text in accepted]
+    comparison = _Comparison(gold.tolerance, _unit(gold, accepted), "%" in (gold.unit or ""))
+    attempts: list[Callable[[], bool]] = [partial(comparison.is_right, answer, text) for text in accepted]
     if gold.need == "all":
-        attempts = [partial(compared.lists_equal, answer, accepted)]
+        attempts = [partial(comparison.lists_equal, answer, accepted)]
     unparseable = 0
     for attempt in attempts:
         try:
@@ -37,7 +37,7 @@ def compare(answer: str, gold: Gold) -> Outcome:
 
 
 def _unit(gold: Gold, accepted: Sequence[str]) -> str | None:
-    """What the question asks for, or what any of the alternatives carries."""
+    """The unit that the question asks for, else the first that an alternative carries."""
     if gold.unit is not None:
         return known_unit(gold.unit)
     units = (split_unit(text)[1] for text in accepted) if gold.need == "any" else ()
@@ -92,19 +92,19 @@ class _Comparison:
     def _quantities_equal(self, answer: str, answer_unit: str | None, gold: str, gold_unit: str | None) -> bool:
         if answer_unit is not None and (self.unit or gold_unit) not in (None, answer_unit):
             return False
-        apart = difference(answer, gold) if self.tolerance else None
-        if apart is not None:
-            return apart <= self.tolerance * (1 + 1e-9)
+        distance = difference(answer, gold) if self.tolerance else None
+        if distance is not None:
+            return distance <= self.tolerance * (1 + 1e-9)
         verdict = quick_verdict(answer, gold)
         return same_mathematics(answer, gold) if verdict is None else verdict
 
 
 def _same_chain(answer: str, gold: str) -> bool | None:
-    """``0.56 = 56\\%`` and ``\\frac{2}{3} \\approx 0.67``: any side of the gold answer is right, and every side must be."""
-    left, right = _numeric_sides(answer), _numeric_sides(gold)
-    if max(len(left), len(right)) < 2:
+    """``0.56 = 56\\%`` and ``\\frac{2}{3} \\approx 0.67``: every side of the answer must equal some side of the gold answer."""
+    given, accepted = _numeric_sides(answer), _numeric_sides(gold)
+    if max(len(given), len(accepted)) < 2:
         return None
-    return all(any(_Comparison().equal(side, accepted) for accepted in right) for side in left)
+    return all(any(_Comparison().equal(side, gold_side) for gold_side in accepted) for side in given)
 
 
 def _numeric_sides(text: str) -> list[str]:
@@ -113,7 +113,7 @@ def _numeric_sides(text: str) -> list[str]:
 
 
 def _same_digits(answer: str, gold: str) -> bool | None:
-    """``12_5``: the base may be left out, but is no other."""
+    """``12_5``: the base may be left out, but must not be another."""
     wanted, given = in_base(gold), in_base(answer)
     if wanted is None:
         return None
@@ -121,7 +121,7 @@ def _same_digits(answer: str, gold: str) -> bool | None:
 
 
 def _same_time(answer: str, gold: str) -> bool | None:
-    """``8:34 p.m.``: the half of the day may be left out, but is no other. Without one, ``1:2`` is a ratio."""
+    """``8:34 p.m.``: a.m. or p.m. may be left out, but must not differ. Where the gold has neither, ``1:2`` is a ratio."""
     given, wanted = clock(answer), clock(gold)
     if given is None or wanted is None or not (wanted[1] or 0 in wanted[0]):
         return None
@@ -143,4 +143,4 @@ def _words_or_numeral(text: str) -> str | None:
 
 
 _RULES: tuple[Callable[[str, str], bool | None], ...] = (_same_chain, _same_digits, _same_time, _same_words)
-"""Each decides the kind of answer that it knows, and says None to all others."""
+"""Each rule decides one kind of answer, and returns None for all others."""

@@ -9,16 +9,16 @@ from typing import Any, Literal
 class Gold:
     """One gold answer, or several.
 
-    ``str(gold)`` is the answer itself where there is one and nothing more to say (so that plain gold answers stay what
-    they are), else a JSON object: ``{"any": ["0.01", "0.02"]}``, ``{"all": ["1", "3"], "unit": "km"}``. `Gold.parse`
-    reads both. No LaTeX answer can be mistaken for such an object: it would have to be valid JSON with these very keys.
+    ``str(gold)`` is the answer itself if it `is_plain`, so that plain gold answers stay as they are, else a JSON object:
+    ``{"any": ["0.01", "0.02"]}``, ``{"all": ["1", "3"], "unit": "km"}``. `Gold.parse` reads both. No LaTeX answer can be
+    mistaken for such an object: it would have to be valid JSON with exactly these keys.
     """
 
     answers: tuple[str, ...]
     need: Literal["any", "all"] = "any"
-    """One of them is enough, or all of them are asked for: in any order, each as often as it stands here."""
+    """Whether one of them is enough, or all are required: in any order, each as often as it is listed."""
     tolerance: float = 0.0
-    """How far off a number may be, as a difference of values."""
+    """Largest accepted absolute difference of a number from the gold one."""
     unit: str | None = None
     """The unit that the question asks for. An answer may carry it or leave it out; another unit is wrong."""
 
@@ -46,7 +46,7 @@ class Gold:
 
     @classmethod
     def parse(cls, text: str) -> "Gold":
-        """The other way round. Whatever is not such a JSON object is one plain answer."""
+        """The inverse of ``str``. Any text that is not such a JSON object is one plain answer."""
         content = _json_object(text)
         need: Literal["any", "all"] = "all" if "all" in content else "any"
         answers = content.get(need)

@@ -1,4 +1,4 @@
-"""Answers that hold several: lists, sets, ±."""
+"""Answers that hold several values: lists, sets, ±."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def items(text: str, *, thousands: bool) -> list[str]:
     """The answers that a text lists: split at commas, semicolons, "and", "or" outside brackets, ± written out as two.
 
     Args:
-        text: cleaned; a set's braces around all of it are taken off.
+        text: cleaned; the braces of a set around all of it are removed.
         thousands: read the comma of ``1,000`` as part of the number.
     """
     text = _SET_OF.sub("", _LISTING_TEXT.sub(r" \1 ", text).strip())
@@ -46,7 +46,7 @@ def _both_signs(text: str) -> Iterator[str]:
 
 
 def unwrapped(text: str, opening: str, closing: str) -> str | None:
-    """What stands between an opening bracket and its closing one, if they are the first and the last thing in the text."""
+    """The text between an opening bracket and its closing one if the two enclose the whole text, else None."""
     if not (text.startswith(opening) and text.endswith(closing)):
         return None
     depth = 0

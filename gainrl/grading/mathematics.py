@@ -1,7 +1,7 @@
-"""math-verify's part of the comparison, and what it is kept from.
+"""math-verify's part of the comparison, and the guards around it.
 
-Its parser takes some names for something else, and some endings for units. Its equality takes numbers for equal that agree
-to six *decimals*, and so 1.3e-27 and 1.4e-27; here they must agree to six *digits* as well.
+Its parser mistakes some names for something else, and some endings for units. Its equality accepts numbers that agree to
+six *decimals*, hence 1.3e-27 for 1.4e-27; here they must agree to six significant *digits* as well.
 """
 
 import re
@@ -18,11 +18,11 @@ from gainrl.grading.notation import compact
 SIX_DIGITS = 5e-6
 """The largest relative error of a number rounded to six digits."""
 TINY = 1e-60
-"""What is smaller may be a zero that was computed numerically."""
+"""Anything smaller may be a zero that was computed numerically."""
 
 _LATEX = LatexExtractionConfig(boxed_match_priority=0)
 _LATEX_WITH_UNITS = replace(_LATEX, normalization_config=replace(_LATEX.normalization_config, units=False))
-"""Units are taken off by their letters, and the variable of ``\\sin^2 t`` with them; then they are left where they are."""
+"""By default math-verify strips units by their letters, and with them the variable of ``\\sin^2 t``; this strips none."""
 _VERIFY = partial(verify, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True)
 _DERIVATIVE = r"\\frac\{d(?:\^\{?(\d)\}?)? ?\\?([a-zA-Z]+)(?:_\{?(\w+)\}?)?\}\{d ?\\?([a-zA-Z]+)(?:\^\{?(\d)\}?)?\}"
 _NAMES = tuple(
@@ -34,7 +34,7 @@ _NAMES = tuple(
         (_DERIVATIVE, r"\\Psi_{d\1\2\3d\4\5}"),
     )
 )
-"""Names that the parser takes for something else: E_0 (Euler's number), gamma (the function), x' (x), dM/dt (zero)."""
+"""Names that the parser mistakes for something else: E_0 (Euler's number), gamma (the function), x' (x), dM/dt (zero)."""
 
 
 class UnparseableError(Exception):
@@ -57,7 +57,7 @@ def same_mathematics(answer: str, gold: str) -> bool:
 
 
 def difference(answer: str, gold: str) -> float | None:
-    """How far apart the values of two texts are; None if one of them has none."""
+    """Distance between the values of two texts; None if either has no value."""
     left, right = _values(expression(answer)), _values(expression(gold))
     if left is None or right is None or len(left) != 1 or len(right) != 1:
         return None
@@ -65,39 +65,39 @@ def difference(answer: str, gold: str) -> float | None:
 
 
 def expression(text: str) -> Any:
-    """The mathematics of a text; None if it is none, or divides by zero."""
-    read = next((part for part in _parsed(text) if not isinstance(part, str)), None)
-    return None if read is None or read.has(nan, zoo) else read
+    """The sympy expression of a text; None if it has none, or divides by zero."""
+    found = next((part for part in _parsed(text) if not isinstance(part, str)), None)
+    return None if found is None or found.has(nan, zoo) else found
 
 
 def _right_hand_sides(answer: str, gold: str) -> tuple[str, str]:
-    """What stands after the same ``y =`` in both; sympy would solve the two equations."""
+    """What follows the same ``y =`` in both texts; sympy would solve the two equations."""
     left, right = (re.split(r"(?<![<>!])=", text) for text in (answer, gold))
     same = len(left) == len(right) == 2 and compact(left[0]) == compact(right[0])
     return (left[1].strip(), right[1].strip()) if same else (answer, gold)
 
 
 def _is_understood(gold: str) -> bool:
-    """It became mathematics, or is words that can be compared as they stand."""
+    """Whether it parses as mathematics, or is words that can be compared literally."""
     if expression(gold) is not None:
         return True
     return bool(_parsed(gold)) and "\\" not in re.sub(r"\\text(?=\{)", "", gold) and re.search(r"\w", gold) is not None
 
 
 def _far_apart(left: list[Any] | None, right: list[Any] | None) -> bool:
-    """Some of the numbers that correspond differ by more than rounding. Nothing is said about numbers next to zero."""
+    """Whether some corresponding numbers differ by more than rounding; for numbers next to zero this never holds."""
     if left is None or right is None or len(left) != len(right):
         return False
     sizes = ((abs(a - b), max(abs(a), abs(b))) for a, b in zip(left, right, strict=True))
-    return any(size > TINY and apart > SIX_DIGITS * size for apart, size in sizes)
+    return any(size > TINY and distance > SIX_DIGITS * size for distance, size in sizes)
 
 
-def _values(read: Any) -> list[Any] | None:
+def _values(value: Any) -> list[Any] | None:
     """The numbers (mpmath's) of a number, tuple, matrix or interval; None if a variable is among them."""
-    if isinstance(read, Tuple | MatrixBase):
-        parts = list(read)
+    if isinstance(value, Tuple | MatrixBase):
+        parts = list(value)
     else:
-        parts = [read.start, read.end] if isinstance(read, Interval) else [read]
+        parts = [value.start, value.end] if isinstance(value, Interval) else [value]
     try:
         return [mpc(*(Float(part) for part in N(part).as_real_imag())) for part in parts]
     except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError):
@@ -109,8 +109,8 @@ def _parsed(text: str) -> tuple[Any, ...]:
     """math-verify's readings of a text: an expression and the text as it normalises it, or the text alone, or nothing."""
     for pattern, name in _NAMES:
         text = pattern.sub(name, text)
-    read = _parse(text, _LATEX)
-    return read if len(read) > 1 else _parse(text, _LATEX_WITH_UNITS) or read
+    readings = _parse(text, _LATEX)
+    return readings if len(readings) > 1 else _parse(text, _LATEX_WITH_UNITS) or readings
 
 
 def _parse(text: str, config: LatexExtractionConfig) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 """Ways of writing the same answer, and exact numbers. No algebra.
 
-Every pattern here is linear in its text: this part runs outside the worker's limits.
+Every pattern here takes time linear in the text, since this part runs outside the worker's limits.
 """
 
 import re
@@ -61,14 +61,14 @@ _NUMBER = re.compile(rf"(?P<sign>[+-]?) ?(?:\\\$)? ?(?:{_REPEATING}|{_DECIMAL}|{
 
 
 def number(text: str) -> Fraction | None:
-    """The exact value of an integer, (repeating) decimal, power of ten, fraction or mixed number; None of anything else.
+    """The exact value of an integer, (repeating) decimal, power of ten, fraction or mixed number; None for anything else.
 
-    The text is a cleaned one.
+    The text must be cleaned.
     """
-    found = _NUMBER.fullmatch(text)
-    if found is None:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
         return None
-    part = found.groupdict()
+    part = match.groupdict()
     if part["period"] is not None:
         places = len(part["before"].partition(".")[2])
         tail = Fraction(int(part["period"]), (10 ** len(part["period"]) - 1) * 10**places)
@@ -88,16 +88,16 @@ _INTEGERS_IN_BRACKETS = re.compile(r"\( ?-?\d{1,60}(?: ?, -?\d{1,60})+ ?\)")
 
 
 def integer_tuple(text: str) -> tuple[int, ...] | None:
-    """The integers of ``(3, 10, 2)``; None of anything else (cleaned text). Without the spaces a comma may be a thousands'."""
+    """The integers of ``(3, 10, 2)`` in cleaned text, else None. Without the spaces a comma could separate thousands."""
     if _INTEGERS_IN_BRACKETS.fullmatch(text) is None:
         return None
     return tuple(int(part) for part in text.strip("()").split(","))
 
 
 def quick_verdict(answer: str, gold: str) -> bool | None:
-    """Equal or not, where text or exact numbers decide it (cleaned text); None where algebra is needed.
+    """Whether two cleaned texts are equal, if the texts or exact numbers decide it; None where algebra is needed.
 
-    Numbers closer than a part in 100,000 are left open: one may be the other, rounded.
+    Numbers closer than a part in 100,000 are left undecided: one may be the other, rounded.
     """
     if compact(answer) == compact(gold):
         return True

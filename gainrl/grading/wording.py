@@ -1,4 +1,4 @@
-"""What stands around a number or in its place: units, bases, times of day, words. Cleaned text in every function."""
+"""What accompanies a number or replaces it: units, bases, times of day, words. Every function takes cleaned text."""
 
 import re
 from collections import Counter
@@ -64,7 +64,7 @@ _COMPOUND = {"mph": (("mile", 1), ("hour", -1)), "kmh": (("km", 1), ("hour", -1)
 
 
 def split_unit(text: str) -> tuple[str, str | None]:
-    """A quantity's value, and its unit in a standard spelling (None if it has none that is known); cleaned text."""
+    """A quantity's value, and its unit in a standard spelling (None if it has no known unit)."""
     if text.startswith(("\\$", "-\\$")):
         return text.replace("\\$", "", 1).strip(), "dollar^1"
     tail = _UNIT_TAIL.fullmatch(text)
@@ -78,7 +78,7 @@ def split_unit(text: str) -> tuple[str, str | None]:
 def known_unit(text: str) -> str | None:
     """Standard spelling of a unit: ``\\text{square centimeters}`` and ``\\mathrm{cm}^{2}`` are both ``cm^2``."""
     text = re.sub(r"\\(?:text|mathrm)|[$~]", " ", text)
-    text = _DEGREES.sub(lambda found: _SCALES.get(found[1], " degree "), text).lower()
+    text = _DEGREES.sub(lambda match: _SCALES.get(match[1], " degree "), text).lower()
     powers: Counter[str] = Counter()
     last: tuple[str, ...] = ()
     sign = power = 1
@@ -102,9 +102,9 @@ _BASED = re.compile(r"(?:\\text\{)?(?P<digits>-?(?=[A-Z]*\d)[0-9A-Z]+)\}?_\{?(?P
 
 
 def in_base(text: str) -> tuple[str, str] | None:
-    """Digits and base of ``1A_{12}``; None of anything else (cleaned text)."""
-    found = _BASED.fullmatch(text)
-    return None if found is None else (found["digits"], found["base"])
+    """Digits and base of ``1A_{12}``; None for anything else."""
+    match = _BASED.fullmatch(text)
+    return None if match is None else (match["digits"], match["base"])
 
 
 _CLOCK = re.compile(
@@ -113,18 +113,18 @@ _CLOCK = re.compile(
 
 
 def clock(text: str) -> tuple[list[int], str] | None:
-    """Hours, minutes (seconds) and "a" or "p" or "" of a time of day; None of anything else (cleaned text)."""
-    found = _CLOCK.fullmatch(text)
-    if found is None:
+    """Hours, minutes (seconds) and "a" or "p" or "" of a time of day; None for anything else."""
+    match = _CLOCK.fullmatch(text)
+    if match is None:
         return None
-    return [int(part) for part in found["time"].split(":")], (found["half"] or "").lower()
+    return [int(part) for part in match["time"].split(":")], (match["half"] or "").lower()
 
 
 _NUMERALS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
 def words(text: str) -> str | None:
-    """Plain words in lower case, without article or brackets; numerals as digits. None if there is anything but words."""
+    """Plain words in lower case, without article or brackets; numerals as digits. None for anything but words."""
     plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).strip(" .()")
     plain = re.sub(r"^(?:an?|the) ", "", " ".join(plain.casefold().split()))
     if re.fullmatch(r"[a-z][a-z' -]*", plain) is None:
@@ -133,5 +133,5 @@ def words(text: str) -> str | None:
 
 
 def is_wording(text: str) -> bool:
-    """Whether letters here are a name, not a product of variables: set as text, or three capitals and more."""
+    """Whether the letters are a name, not a product of variables: set as text, or three or more capitals."""
     return text.startswith(("\\text{", "(\\text{")) or re.fullmatch(r"[A-Z]{3,}", text) is not None

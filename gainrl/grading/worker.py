@@ -1,9 +1,9 @@
-"""The worker process that compares answers, and the line to it: one worker a process, started when it is first needed.
+"""The worker process that compares answers, and the pipe to it: one worker per process, started when first needed.
 
 Why not multiprocessing or a pool: they start no children from daemonic processes (the workers of a data loader), a spawned
 child runs the user's script again if it has no main guard, and a task that hangs cannot be taken from them. A plain
-subprocess has none of that. It gets a request a line, answers with one word, and is killed and replaced when it takes
-longer than it may. It also sets an alarm on itself, so that none survives a parent that is gone.
+subprocess has none of these faults. It reads one request per line, answers with one word, and is killed and replaced when
+it exceeds its time. It also sets an alarm on itself, so that no worker outlives a parent that was killed.
 """
 
 import atexit
@@ -22,7 +22,7 @@ MEMORY_BYTES = 1 << 30
 START_SECONDS = 120
 """How long a new worker may take to import sympy, on a busy machine."""
 COMPARISONS = 20_000
-"""A worker is replaced after so many, before what the parser remembers fills its memory."""
+"""A worker is replaced after this many comparisons, before the parser's caches fill its memory."""
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gainrl.grading import worker; worker.serve()"
 
 
@@ -38,7 +38,7 @@ class _Worker:
         self.answered = 0
         if self._receive(START_SECONDS) != "ready":
             self.stop()
-            raise RuntimeError("the grading worker did not start; its messages stand above")
+            raise RuntimeError("the grading worker did not start; see its messages above")
 
     def usable(self) -> bool:
         return self.answered < COMPARISONS and self.process.poll() is None
@@ -86,7 +86,7 @@ _one_at_a_time = threading.Lock()
 
 
 def ask(answer: str, gold: str, seconds: float) -> Any:
-    """Compare in the worker: "match", "differs", "unparseable_gold"; "timeout" if it needed too long or died of it.
+    """Compare in the worker: "match", "differs", "unparseable_gold"; "timeout" if it took too long or died.
 
     Args:
         gold: what `Gold.parse` reads.
@@ -121,7 +121,7 @@ def _after_fork() -> None:
     """A forked process has its parent's worker in its variables, and perhaps a lock that nobody will release."""
     global _worker, _one_at_a_time
     if _worker is not None:
-        _worker.process.returncode = 0  # not ours to wait for
+        _worker.process.returncode = 0  # the parent's to wait for
         _worker.forget()
     _worker, _one_at_a_time = None, threading.Lock()
 
@@ -147,7 +147,7 @@ def serve() -> None:
             word = compare(request["answer"], Gold.parse(request["gold"]))
         except MemoryError:
             os._exit(1)
-        except Exception:  # whatever sympy stumbles over is no right answer
+        except Exception:  # an answer that sympy fails on is not right
             word = "differs"
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.write(answers, word.encode() + b"\n")
@@ -160,5 +160,5 @@ def _limit_resources() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for limit, amount in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(limit)
-        with contextlib.suppress(ValueError, OSError):  # not every system limits what it names
+        with contextlib.suppress(ValueError, OSError):  # not every system can set these limits
             resource.setrlimit(limit, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))

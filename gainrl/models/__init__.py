@@ -1,4 +1,4 @@
-"""Models by name. `gainrl.models.loading` loads them; this page is the registry, and imports nothing heavy."""
+"""Models by name. `gainrl.models.loading` loads them; this file is the registry, and imports nothing heavy."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TinyRecipe(BaseModel):
-    """Everything that decides a tiny model's weights, but for the seed."""
+    """Everything but the seed that determines a tiny model's weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     hidden_size: int = 64
@@ -23,9 +23,9 @@ class TinyRecipe(BaseModel):
     forget: float = 0.75
     slip: float = 0.02
     architecture: Literal["qwen2", "llama"] = Field("qwen2", exclude_if=lambda name: name == "qwen2")
-    """Left out of the dump at its default: the dump decides the cached folder, and Qwen2 models were there first."""
+    """Left out of the dump at its default: the dump names the cached folder, and Qwen2 models were cached without it."""
     problems: str = Field("arithmetic", exclude_if=lambda name: name == "arithmetic")
-    """Family of problems it is warmed up on, whose words it knows; left out of the dump for the same reason."""
+    """Family of problems that it is warmed up on and whose words it knows; left out of the dump for the same reason."""
 
 
 class Shape(BaseModel):
@@ -43,7 +43,7 @@ class Shape(BaseModel):
 
     @property
     def parameters(self) -> int:
-        """Weights of the layers' projections: what a token's forward pass multiplies with, embeddings and norms apart."""
+        """Weights of the layers' projections, which a token's forward pass multiplies by; no embeddings, no norms."""
         width = self.hidden_size // self.heads
         attention = 2 * self.hidden_size**2 + 2 * self.hidden_size * self.kv_heads * width
         return self.layers * (attention + 3 * self.hidden_size * self.intermediate_size)
@@ -59,7 +59,7 @@ SHAPES: dict[str, Shape] = {
         hidden_size=3584, layers=28, heads=28, kv_heads=4, intermediate_size=18_944, vocabulary=152_064, tied=False
     ),
 }
-"""Sizes as the models' config.json on the hub gives them (Qwen/Qwen2.5-0.5B and so on); ``small`` is ours."""
+"""Sizes as the models' config.json on the hub gives them (Qwen/Qwen2.5-0.5B and so on); ``small`` is the suite's."""
 
 TINY_RECIPES: dict[str, TinyRecipe] = {
     "tiny": TinyRecipe(),

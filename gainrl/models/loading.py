@@ -36,7 +36,7 @@ class LoadedModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     source: Path | str = ""
-    """Folder or hub id, for engines that load the model themselves."""
+    """Folder or hub id, for backends that load the model themselves."""
 
     @property
     def context(self) -> int:
@@ -56,7 +56,7 @@ def load_model(
     """A causal language model by registered name, hub id or folder.
 
     Args:
-        cache: folder where models that the suite makes itself are kept.
+        cache: folder that keeps the models that the suite makes itself.
         seed: of the tiny model's weights and warm-up.
         revision: commit, tag or branch of a hub model.
         progress: called with (step, steps) while a tiny model is warmed up.
@@ -75,7 +75,7 @@ def load_model(
         commit = HfApi().model_info(source, revision=revision).sha
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"model {name}: no such folder, and the hub does not give it: {reason}") from error
+        raise InputError(f"model {name}: no such folder, and the hub cannot provide it: {reason}") from error
     return _from_folder(name, source, commit, dtype)
 
 
@@ -100,7 +100,7 @@ def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch
 
 
 def _require_causal(name: str, model: PreTrainedModel) -> None:
-    """An encoder loads as a causal model too; its first token's output depends on the second token."""
+    """An encoder loads as a causal model too, but the output at its first token depends on the second."""
     states = model.get_input_embeddings()(torch.tensor([[1, 2]], device=model.device)).detach().requires_grad_()
     first = model.eval()(inputs_embeds=states).logits[0, 0].float().logsumexp(-1)
     (gradient_1TD,) = torch.autograd.grad(first, states)
@@ -113,9 +113,9 @@ def _require_causal(name: str, model: PreTrainedModel) -> None:
 def load_tokenizer(source: Path | str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer as it was saved.
 
-    AutoTokenizer picks the class by the model's type, which breaks a tokenizer of one's own in the folder of, say, a
-    Qwen2 model; a folder that names a generic class gets that class. Without a chat template it gets a plain one, and
-    stderr says so. Raises InputError for a folder that holds none.
+    AutoTokenizer picks the class by the model's type, which breaks a custom tokenizer in the folder of, say, a Qwen2
+    model; so a folder that names a generic class gets that class. A tokenizer without a chat template gets a plain one,
+    with a note on stderr. Raises InputError for a folder without a tokenizer.
     """
     config = Path(source) / "tokenizer_config.json"
     generic = config.is_file() and json.loads(config.read_text()).get("tokenizer_class") in _GENERIC_TOKENIZERS

@@ -23,11 +23,12 @@ def supervise(
     completion_only: bool = True,
     progress: Progress | None = None,
 ) -> None:
-    """Train ``model`` in place on prompts with completions (or on all their tokens), with linear decay after a ramp.
+    """Train ``model`` in place on completions of prompts, the learning rate ramped up and then decayed linearly.
 
     Args:
-        rows: prompt and completion, conversations both.
+        rows: ``prompt`` and ``completion``, each a conversation.
         longest: tokens after which a sequence is cut.
+        completion_only: whether the loss leaves the prompts' tokens out.
     """
     import datasets  # both slow to import, and scoring an existing model needs neither
     from trl import SFTConfig, SFTTrainer
@@ -57,12 +58,12 @@ def supervise(
         )
         trainer.remove_callback(PrinterCallback)
         if progress is not None:
-            trainer.add_callback(_Report(progress))
+            trainer.add_callback(_ReportSteps(progress))
         trainer.train()
     model.eval()
 
 
-class _Report(TrainerCallback):
+class _ReportSteps(TrainerCallback):
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 

@@ -1,6 +1,6 @@
 """Small models made on the spot from a file of problems: a byte-level BPE tokenizer, and a random or briefly trained Qwen2.
 
-For trying the suite on real questions where no hub is at hand, and for measuring the speed of a larger model's shape.
+For trying the suite on real questions without a hub, and for measuring the speed of a larger model's shape.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ _CHAT_TEMPLATE = (
 
 
 def bpe_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with single digits, learnt from texts, with a ChatML template; at most ``vocabulary`` tokens."""
+    """Byte-level BPE with single digits, learned from texts, with a ChatML template; at most ``vocabulary`` tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -83,10 +83,10 @@ def text_model(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
-    """A model and a tokenizer made from the problems alone: random weights, or ``steps`` steps of language modelling.
+    """A model and a tokenizer that know the problems alone: random weights, or ``steps`` steps of language modelling.
 
-    It learns from prompts with gold completions, all tokens alike; sequences are cut at 512 tokens. It knows some words
-    of the questions then, and solves nothing.
+    The model is trained on all tokens of prompts and gold completions, cut at 512 tokens. It then knows some words of the
+    questions, and solves none.
     """
     tokenizer = bpe_tokenizer([f"{p.question}\n{p.gold_completion}" for p in problems.problems], vocabulary)
     model = random_model(shape, tokenizer, seed)

@@ -8,10 +8,10 @@ from gainrl.schedules.base import Feedback, Ints, Schedule
 
 
 class AdaRFT(Schedule):
-    """AdaRFT (arXiv 2504.05520): the n problems whose difficulty (the sort key) is nearest to a target that follows reward.
+    """AdaRFT (arXiv 2504.05520): the n problems whose difficulty (the sort key) is nearest to a moving target.
 
     Update: target <- clip(target + eta tanh(alpha (accuracy - beta)), lowest, highest).
-    Equal distances are drawn at random, since a scale of a few levels would give the same problems every epoch.
+    Ties are broken at random; on a scale of a few levels the same problems would otherwise be drawn every epoch.
     """
 
     orders = ("difficulty",)

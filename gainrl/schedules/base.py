@@ -1,7 +1,7 @@
-"""The protocol of a schedule: draw the problems of an epoch, observe what came of them.
+"""The protocol of a schedule: draw the problems of an epoch, then observe how they went.
 
 A schedule is built from one number per problem, ``sort_key_N``: problems with small keys come first (rank 0 = smallest).
-It answers with row indices into that array.
+It returns row indices into that array.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a finished epoch tells a schedule.
+    """What a schedule learns from a finished epoch.
 
     Attributes:
         accuracy: mean correctness of the epoch's rollouts, in [0, 1]; never a shaped reward.
         angle: mean angle concentration of the trained prompts; None where the schedule does not ask for it.
-        pass_rates: row of a trained problem -> the share of its rollouts that were correct.
+        pass_rates: row of a trained problem -> share of its rollouts that were correct.
     """
 
     accuracy: float
@@ -41,9 +41,9 @@ class Schedule(ABC):
     wants_angle: bool = False
     """Whether `observe` reads ``feedback.angle``; if not, training does not compute it."""
     orders: ClassVar[tuple[str, ...] | None] = None
-    """Names of the orders it can follow, () if it follows none; None means any."""
+    """Names of the orders that it can follow; () if it follows none, None if any will do."""
     state_fields: ClassVar[tuple[str, ...]] = ()
-    """Attributes that change while training; `state_dict` carries them."""
+    """Attributes that change during training; `state_dict` holds them."""
 
     def __init__(self, sort_key_N: ArrayLike, *, seed: int = 0) -> None:
         self.sort_key_N: Floats = np.asarray(sort_key_N, dtype=np.float64)
@@ -64,10 +64,10 @@ class Schedule(ABC):
     def _draw(self, n: int) -> Ints: ...
 
     def observe(self, feedback: Feedback) -> None:  # noqa: B027 (a schedule need not learn anything)
-        """Take a finished epoch into account; in force at the next draw."""
+        """Learn from a finished epoch; takes effect at the next draw."""
 
     def metrics(self) -> dict[str, float]:
-        """What to log: the values in force for the epoch that was drawn last."""
+        """What to log: the values that the latest draw was made with."""
         return {}
 
     def ranks(self, rows: Ints) -> Ints | None:
@@ -79,13 +79,13 @@ class Schedule(ABC):
         return {"schedule": self._identity(), "rng": self.rng.bit_generator.state, **state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where the state was taken. Raises InputError if it belongs to another schedule or order."""
+        """Continue exactly where the state was saved. Raises InputError if it belongs to another schedule or order."""
         if state["schedule"] != self._identity():
-            raise InputError(f"the state is of schedule {state['schedule']}, this one is {self._identity()}")
+            raise InputError(f"the state belongs to schedule {state['schedule']}; this one is {self._identity()}")
         self.rng.bit_generator.state = state["rng"]
         for name in self.state_fields:
-            now = getattr(self, name)
-            setattr(self, name, np.array(state[name], now.dtype) if isinstance(now, np.ndarray) else state[name])
+            current, saved = getattr(self, name), state[name]
+            setattr(self, name, np.array(saved, current.dtype) if isinstance(current, np.ndarray) else saved)
 
     def _identity(self) -> str:
         return f"{type(self).__name__}/{hashlib.sha256(self.sort_key_N.tobytes()).hexdigest()[:12]}"

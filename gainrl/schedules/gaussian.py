@@ -13,7 +13,7 @@ class Gaussian(InOrder):
     """GAIN-RL (arXiv 2506.02281): a Gaussian over the ranks that slides down the order as the model improves.
 
     Draw: n ranks without replacement, probability proportional to exp(-(rank - mu)^2 / (2 sigma^2)).
-    Update: mu += a tanh(alpha (accuracy - beta)) + a tanh(alpha angle), a = ``amplitude``, n/2 if not given.
+    Update: mu += a tanh(alpha (accuracy - beta)) + a tanh(alpha angle), a = ``amplitude``, n/2 by default.
     Departure from the paper, and from the release, where mu has no upper bound: mu is kept in [0, N-1]; past the end
     every draw would be the tail of the order.
     ``accuracy_term`` and ``angle_term`` switch the two terms of the update off.
@@ -42,9 +42,9 @@ class Gaussian(InOrder):
         self.mu, self.n = 0.0, 0
 
     def _draw(self, n: int) -> Ints:
-        # Gumbel top-n: the n largest of (log weight + Gumbel noise), in falling order, are distributed as n draws one
+        # Gumbel top-n: the n largest of (log weight + Gumbel noise), in descending order, are distributed as n draws one
         # after the other without replacement. Nothing is normalised, so nothing can underflow to 0/0; for a sigma
-        # below 1 all is multiplied by sigma squared, so nothing can overflow either.
+        # below 1 everything is multiplied by sigma squared, so nothing can overflow either.
         scale = min(1.0, self.sigma)
         key_N = self.rng.standard_exponential(self.size)
         np.log(key_N, out=key_N)  # minus a Gumbel variable

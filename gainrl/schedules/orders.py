@@ -1,4 +1,4 @@
-"""Orders by name: from the columns of a scores file or a problem set to the sort key that a schedule follows."""
+"""Orders by name: each turns a column of a scores file or a problem set into the sort key that a schedule follows."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ ORDERS: dict[str, tuple[str, int]] = {
 }
 """Order -> (column of the scores or the problems, sign): largest angle, shortest question, lowest difficulty first.
 
-``off-diagonal`` and ``released`` are the angle by that definition; ``angle`` is by the run's own."""
+``off-diagonal`` and ``released`` are the angle by that definition; ``angle`` is by the run's own definition."""
 
 
 def sort_key(order: str, columns: Mapping[str, ArrayLike], *, size: int, seed: int = 0) -> Floats:
@@ -36,12 +36,12 @@ def sort_key(order: str, columns: Mapping[str, ArrayLike], *, size: int, seed: i
         return generator(seed, "random order").permutation(size).astype(np.float64)
     if order not in ORDERS:
         raise unknown_name("order", order, [*ORDERS, "random"])
-    name, sign = ORDERS[order]
-    if name not in columns:
-        raise InputError(f"order {order!r} needs the column {name!r}; there are: {', '.join(sorted(columns))}")
-    key_N = np.asarray(columns[name], dtype=np.float64)
-    if order == "released":  # its NaN are part of what the release computes, and its sort puts them first
+    column, sign = ORDERS[order]
+    if column not in columns:
+        raise InputError(f"order {order!r} needs the column {column!r}; available: {', '.join(sorted(columns))}")
+    key_N = np.asarray(columns[column], dtype=np.float64)
+    if order == "released":  # NaN is a value of the release's, which its sort puts first
         return np.where(np.isnan(key_N), -np.inf, sign * key_N)
     if missing := int(np.isnan(key_N).sum()):
-        raise InputError(f"order {order!r} needs {name!r} for every problem; {missing} of {size} are missing or NaN")
+        raise InputError(f"order {order!r} needs {column!r} for every problem; {missing} of {size} are missing or NaN")
     return sign * key_N

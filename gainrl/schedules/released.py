@@ -16,9 +16,9 @@ class GaussianByUpdate(Gaussian):
     """`Gaussian` with a choice of the update of mu, a = ``amplitude`` (500 in the release, whatever n is):
 
     - ``paper``: the paper's
-    - ``released-trl``: the step is clamped to [0, 2a], and is in force one epoch late, so that epochs 0 and 1 are both
+    - ``released-trl``: the step is clamped to [0, 2a] and takes effect one epoch late, so that epochs 0 and 1 are both
       drawn at mu = 0
-    - ``released-verl``: the same clamp, no delay, and half the accuracy in the step, whose term is then never positive
+    - ``released-verl``: the same clamp, no delay, and half the accuracy, so that its term is never positive (beta 0.5)
     """
 
     state_fields = ("mu", "ahead", "n")
@@ -29,7 +29,7 @@ class GaussianByUpdate(Gaussian):
             raise unknown_name("update", update, get_args(Update))
         self.update = update
         self.ahead = self.mu
-        """Where all feedback so far has moved mu; a late update draws from the place before."""
+        """mu after all feedback so far; the delayed update draws at the value before the latest."""
 
     def observe(self, feedback: Feedback) -> None:
         before, self.ahead = self.ahead, self._moved(self.ahead, feedback)

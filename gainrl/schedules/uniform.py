@@ -9,7 +9,7 @@ from gainrl.schedules.base import InOrder, Ints, Schedule
 class Uniform(Schedule):
     """Vanilla GRPO: every problem once per pass, each pass in a new random order. Only the number of keys matters.
 
-    Where an epoch crosses into the next pass, problems that the epoch holds already go to the end of that pass.
+    Where an epoch crosses into the next pass, problems that it already holds move to the end of that pass.
     """
 
     orders = ()

@@ -1,4 +1,4 @@
-"""The pass over a problem set that reads the signal: hooks, prefill, and the scores file that comes out."""
+"""The pass over a problem set that reads the signal: hooks, prefill, and the scores file that it writes."""
 
 from gainrl.scoring.hooks import capture, span_masks
 from gainrl.scoring.prefill import score_problems

@@ -40,7 +40,7 @@ def hidden_states(model: PreTrainedModel, site: Site, layers: Sequence[int], **i
 
 
 class _PassThrough(nn.Module):
-    """Stands for an MLP whose output nobody reads: one token goes through it, to see what it returns beside its states."""
+    """Stands in for an MLP whose output nobody reads; one token runs through it, to see what it returns beside states."""
 
     def __init__(self, mlp: nn.Module) -> None:
         super().__init__()
@@ -53,9 +53,9 @@ class _PassThrough(nn.Module):
 
 @contextmanager
 def _cut_off(model: PreTrainedModel, site: Site, last: int) -> Iterator[dict[nn.Module, nn.Module]]:
-    """While open, the decoder ends with layer ``last``, and at ``mlp_input`` that layer passes its MLP by.
+    """While open, the decoder ends with layer ``last``, and at ``mlp_input`` that layer skips its MLP.
 
-    Yields the modules that others stand in for, with their stand-ins.
+    Yields each replaced module with its stand-in.
     """
     decoder, layers = cast(nn.Module, model.get_decoder()), decoder_layers(model)
     name = next(name for name, child in decoder.named_children() if child is layers)
@@ -135,7 +135,7 @@ def has_site(model: PreTrainedModel, signal: SignalConfig) -> bool:
 
 
 def _child(parent: nn.Module, names: Sequence[str]) -> nn.Module | None:
-    """The first of these submodules that there is."""
+    """The first of these submodules that exists."""
     name = _child_name(parent, names)
     return None if name is None else cast(nn.Module, getattr(parent, name))
 
@@ -145,31 +145,32 @@ def _child_name(parent: nn.Module, names: Sequence[str]) -> str | None:
 
 
 def reading_modules(model: PreTrainedModel, signal: SignalConfig) -> list[str]:
-    """Names of the modules inside the probed one that take the probed states as they are: the gate and up projections.
+    """Names of the modules inside the probed one that read the probed states directly: the gate and up projections.
 
     Empty where the probed states are an output, or are read through something else (a router).
     """
     module, is_input = probed_module(model, signal)
     if not is_input:
         return []
-    found: list[str] = []
+    readers: list[str] = []
     with ExitStack() as stack:
         captured = stack.enter_context(capture(model, signal))
 
-        def look(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-            def looked(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            def compare(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                # the same memory and not only equal values: a copy, or a reshape for a router, does not count
                 if inputs and inputs[0].data_ptr() == captured[-1].data_ptr() and inputs[0].ndim == captured[-1].ndim:
-                    found.append(name)
+                    readers.append(name)
 
-            return looked
+            return compare
 
         for name, inner in model.named_modules():
             if any(inner is child for child in module.modules()) and list(inner.parameters(recurse=False)):
-                handle = inner.register_forward_pre_hook(look(name))
+                handle = inner.register_forward_pre_hook(hook(name))
                 stack.callback(handle.remove)
         stack.enter_context(torch.no_grad())
         cast(nn.Module, model.get_decoder())(input_ids=torch.tensor([[1, 2]], device=model.device), use_cache=False)
-    return found
+    return readers
 
 
 def span_masks(

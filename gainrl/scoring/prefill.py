@@ -1,4 +1,4 @@
-"""The pass over a problem set: the prefix once, its keys and values reused; questions by length; nothing after the site."""
+"""The pass over a problem set: the prefix runs once and its keys and values are reused; nothing after the site runs."""
 
 import copy
 from collections import deque
@@ -26,7 +26,7 @@ from gainrl.scoring.hooks import hidden_states, layer_count
 from gainrl.scoring.scores import PartialScores, Scores, signal_metadata
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
-"""By device. On a CPU larger batches fall out of its caches (measured: `speed.scoring`); on a GPU they fill it."""
+"""By device. On a CPU larger batches do not fit into its caches (measured: `speed.scoring`); on a GPU they keep it busy."""
 
 
 def score_problems(
@@ -47,23 +47,23 @@ def score_problems(
 
     Args:
         layers: score these layers instead of ``signal.layer``, in one pass; the table then has a column ``layer``.
-        model_version: what to call the weights in the metadata; a hash of them if not given.
-        batch_tokens: most tokens of a batch, padding included; by device if not given. Does not change the scores
-            (1e-5 in fp32).
+        model_version: what to call the weights in the metadata; by default a hash of them.
+        batch_tokens: most tokens of a batch, padding included; the default depends on the device. Does not change
+            the scores (beyond 1e-5 in fp32).
         skip_too_long: leave out prompts that do not fit the model's context, instead of raising.
-        unfinished: file that keeps finished batches, so that a broken-off scoring goes on; removed at the end.
+        unfinished: file that keeps finished batches, so that an interrupted scoring resumes; removed at the end.
         progress: called with (finished problems, all problems).
 
     Raises:
-        InputError: a prompt that cannot be encoded or is longer than the context, a probe site or layer that the model
-            does not have, an unfinished file of other settings, hidden states that are not finite (problem, layer).
+        InputError: a prompt cannot be encoded or is longer than the context, the model has no such probe site or layer,
+            the unfinished file has other settings, or hidden states are not finite (names problem and layer).
     """
     prompt, signal = prompt or Prompt(), signal or SignalConfig()
     encoded = encode_problems(tokenizer, problems.problems, prompt)
     context = int(model.config.max_position_embeddings)
-    if skip_too_long and (over := too_long(encoded, context)):
-        problems = problems.without(over)
-        encoded = [encoding for row, encoding in enumerate(encoded) if row not in set(over)]
+    if skip_too_long and (skipped := set(too_long(encoded, context))):
+        problems = problems.without(skipped)
+        encoded = [encoding for row, encoding in enumerate(encoded) if row not in skipped]
     require_fit(encoded, problems.ids, context)
     _require_scorable(model, encoded, problems, signal)
 
@@ -78,16 +78,16 @@ def score_problems(
         while batches:
             rows = scored.missing(batches[0])
             try:
-                found = (
-                    scorer.score([encoded[row] for row in rows], [problems.ids[row] for row in rows]) if rows else None
-                )
+                if rows:
+                    c_intra_BL, c_inter_BL = scorer.score(
+                        [encoded[row] for row in rows], [problems.ids[row] for row in rows]
+                    )
+                    scored.add(rows, c_intra_BL, c_inter_BL)
             except RuntimeError as error:
                 if len(rows) == 1 or not _is_out_of_memory(error):
                     raise
-                batches = deque(half for batch in batches for half in _halves(batch))  # this one, and all after it
+                batches = deque(half for batch in batches for half in _halves(batch))  # this one and those to come
                 continue
-            if found is not None:
-                scored.add(rows, *found)
             batches.popleft()
             if progress is not None:
                 progress(scored.count, len(problems))
@@ -103,7 +103,7 @@ def batch_tokens_of(model: PreTrainedModel) -> int:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """While open, the model is in evaluation mode; afterwards as it was."""
+    """While open, the model is in evaluation mode; afterwards it is as before."""
     training = model.training
     model.eval()
     try:
@@ -113,7 +113,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def pad(sequences: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids (B, T) padded on the right, and lengths (B,). No mask: no token of a causal model sees what is after it."""
+    """Token ids (B, T) padded on the right, and lengths (B,). No mask: a causal model's tokens do not see later ones."""
     tensors = [torch.as_tensor(ids, dtype=torch.long) for ids in sequences]
     lengths_B = torch.tensor([len(ids) for ids in sequences])
     return nn.utils.rnn.pad_sequence(tensors, batch_first=True).to(device), lengths_B.to(device)
@@ -125,7 +125,7 @@ def _halves(batch: list[int]) -> list[list[int]]:
 
 
 def _distinct(layers: Sequence[int] | Literal["all"], count: int) -> list[int]:
-    """Layers as numbers from 0; out-of-range ones are left for the probe to refuse."""
+    """Layers as numbers from 0; those out of range are kept for the probe to reject."""
     return list(range(count)) if layers == "all" else sorted({n % count if -count <= n < count else n for n in layers})
 
 
@@ -134,7 +134,7 @@ def _require_scorable(
 ) -> None:
     if not encoded[0].prefix_tokens:
         raise InputError(
-            "the prompt has no token before the question, so c_inter has no meaning; give it a system message"
+            "the prompt has no token before the question, so c_inter is undefined; give it a system message"
         )
     short = [row for row, encoding in enumerate(encoded) if encoding.question_tokens < 2]
     if signal.definition == "off-diagonal" and short:
@@ -145,14 +145,14 @@ def _require_scorable(
     )
     if largest >= vocabulary:
         raise InputError(
-            f"the tokenizer gives token {largest}, the model knows {vocabulary}; they do not belong together"
+            f"the tokenizer gives token {largest}, but the model has {vocabulary} tokens; they do not belong together"
         )
 
 
 def _table(
     problems: ProblemSet, encoded: Sequence[EncodedPrompt], scored: PartialScores, layers: Sequence[int] | None
 ) -> pd.DataFrame:
-    """A row a problem, or a row a (problem, layer)."""
+    """One row per problem, or per (problem, layer)."""
     repeats = scored.c_intra_NL.shape[1]
     columns: dict[str, Any] = {
         "problem_id": np.repeat(np.array(problems.ids, dtype=object), repeats),
@@ -191,7 +191,9 @@ class _Scorer:
         ]
         ids_BQ, length_B = pad(questions, self.model.device)
         hidden_LBQD = self._hidden_states(ids_BQ, self._cache_of(len(prompts)))
-        by_layer = [self._signal(*states, length_B) for states in zip(self.prefix_L1PD, hidden_LBQD, strict=True)]
+        by_layer = []
+        for prefix_1PD, hidden_BQD in zip(self.prefix_L1PD, hidden_LBQD, strict=True):
+            by_layer.append(self._signal(prefix_1PD, hidden_BQD, length_B))
         c_intra_BL, c_inter_BL, finite_BL = torch.stack(by_layer, dim=-1).cpu().numpy()
         if not finite_BL.all():
             row, layer = np.argwhere(finite_BL == 0)[0]

@@ -1,6 +1,6 @@
-"""The scores file: Parquet, one row a problem, whose metadata names its model, prompt and problems.
+"""The scores file: Parquet, one row per problem, whose metadata names its model, prompt and problems.
 
-Beside it what a killed pass has finished, and the orders that the authors' release ships.
+Also the file that keeps what an interrupted pass has finished, and the order files of the authors' release.
 """
 
 import json
@@ -30,9 +30,9 @@ _METADATA_KEY = b"gainrl"
 
 @dataclass(frozen=True)
 class Scores:
-    """The table (a row a problem, in the set's order; `SCORE_COLUMNS`) and its model, prompt, problems and definition.
+    """The table (one row per problem, in the set's order; `SCORE_COLUMNS`) and its model, prompt, problems and definition.
 
-    Scores of several layers have a row a (problem, layer) and a column ``layer``; `at_layer` takes one of them out.
+    Scores of several layers have one row per (problem, layer) and a column ``layer``; `at_layer` selects one.
     """
 
     table: pd.DataFrame
@@ -47,7 +47,7 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path, expected: Mapping[str, str] | None = None) -> "Scores":
-        """Read a scores file. Raises InputError: not one, or one for something else than ``expected`` says."""
+        """Read a scores file. Raises InputError: it is not one, or its metadata differ from ``expected``."""
         try:
             table = pyarrow.parquet.read_table(path)
             metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
@@ -63,26 +63,26 @@ class Scores:
         return cls(table.to_pandas(), metadata)
 
     def at_layer(self, layer: int) -> "Scores":
-        """The scores of one layer (a number from 0) out of those of several."""
+        """The scores of one of several layers (numbered from 0)."""
         if "layer" not in self.table or layer not in set(self.table.layer):
-            raise InputError(f"there are no scores of layer {layer}; there are: {self.metadata['layer']}")
+            raise InputError(f"no scores of layer {layer}; available: {self.metadata['layer']}")
         table = self.table[self.table.layer == layer].drop(columns="layer").reset_index(drop=True)
         return Scores(table, {**self.metadata, "layer": str(layer)})
 
     def sort_key(self, order: str, problems: ProblemSet | None = None, *, seed: int = 0) -> Floats:
-        """What a schedule takes, for an order by name (`schedules.ORDERS` or ``random``). Difficulty needs ``problems``.
+        """The sort key of an order by name (`schedules.ORDERS` or ``random``). Difficulty needs ``problems``.
 
-        Raises InputError: scores of several layers, another definition than the order is of, or other problems.
+        Raises InputError: the scores are of several layers, by another definition than the order's, or of other problems.
         """
         if "layer" in self.table:
             raise InputError(f"these are scores of layers {self.metadata['layer']}; take one of them with at_layer")
         definition = self.metadata["definition"]
         if order in DEFINITIONS and order != definition:
-            raise InputError(f"order {order!r} needs scores of that definition; these are of {definition!r}")
+            raise InputError(f"order {order!r} needs scores by that definition; these are by {definition!r}")
         columns: dict[str, Any] = {name: self.table[name].to_numpy() for name in SCORE_COLUMNS[1:]}
         if problems is not None:
             if list(self.table.problem_id) != problems.ids:
-                raise InputError(f"the scores are not of the problems of {problems.name}, in that order")
+                raise InputError(f"the scores are not those of the problems of {problems.name}, in that order")
             columns["difficulty"] = problems.difficulties()
         if order == "angle" and definition == "released":
             order = "released"
@@ -105,9 +105,9 @@ def signal_metadata(
 
 
 class PartialScores:
-    """c_intra and c_inter of N problems at L layers, NaN before they come; kept in a file, so that a killed pass resumes.
+    """c_intra and c_inter of N problems at L layers, NaN until scored; kept in a file, so that a killed pass resumes.
 
-    The file has a line for the settings, then a line a batch. Raises InputError if it is of other settings.
+    The file has a line for the settings, then one per batch. Raises InputError if its settings are others.
     """
 
     def __init__(self, path: Path | None, settings: Mapping[str, str], shape: tuple[int, int]) -> None:
@@ -153,7 +153,7 @@ def load_released_order(path: Path, size: int) -> Floats:
     """One number per problem, smallest first, from a file that lists row numbers. No code in the file is run.
 
     Raises:
-        InputError: no such file, not a list of whole numbers, or not each of the set's ``size`` rows once: positions
+        InputError: there is no such file, or it does not list each of the set's ``size`` rows exactly once: positions
             in a file of another length point at other problems.
     """
     try:
@@ -167,9 +167,9 @@ def load_released_order(path: Path, size: int) -> Floats:
     if len(rows) != size:
         raise InputError(
             f"order file {path}: lists {len(rows)} rows, the problem set has {size}; its positions would point at other "
-            "problems, so use the very set that it was made from"
+            "problems, so use exactly the problem set that it orders"
         )
     order_N = rows.numpy()
     if not np.array_equal(np.sort(order_N), np.arange(size)):
-        raise InputError(f"order file {path}: is no order of rows 0 to {size - 1}; some are repeated or missing")
+        raise InputError(f"order file {path}: is not an order of rows 0 to {size - 1}; some are repeated or missing")
     return np.argsort(order_N).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Concentration and correctness of fixed problems along a training run: every saved checkpoint, scored and asked."""
+"""Concentration and correctness on fixed problems along a training run: every saved checkpoint is scored and evaluated."""
 
 import re
 from functools import partial
@@ -28,17 +28,17 @@ _NAME = re.compile(r"(?:step|checkpoint)-(\d+)")
 
 
 def checkpoints(folder: Path) -> dict[int, Path]:
-    """Step -> model folder, rising, of those named step-N (this suite) or checkpoint-N (transformers) in ``folder``.
+    """Step -> model folder, in order of steps, for those named step-N (this suite) or checkpoint-N (transformers).
 
     Raises InputError if there are fewer than two.
     """
-    found = {int(match[1]): path for path in folder.glob("*") if (match := _NAME.fullmatch(path.name))}
-    if len(found) < 2:
+    by_step = {int(match[1]): path for path in folder.glob("*") if (match := _NAME.fullmatch(path.name))}
+    if len(by_step) < 2:
         raise InputError(
-            f"{folder} holds {len(found)} checkpoints named step-N or checkpoint-N; at least 2 are needed "
+            f"{folder} holds {len(by_step)} checkpoints named step-N or checkpoint-N; at least 2 are needed "
             "(an experiment's training.keep_every keeps them)"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(by_step.items()))
 
 
 def trace(
@@ -53,11 +53,11 @@ def trace(
     dtype: torch.dtype = torch.float32,
     report: Report,
 ) -> pd.DataFrame:
-    """A row a (step, problem): step, problem_id, `PATTERN_COLUMNS`, correct (greedy), weights (a hash).
+    """One row per (step, problem): step, problem_id, `PATTERN_COLUMNS`, correct (greedy), weights (a hash).
 
-    ``neuron_agreement``: how alike the neurons are that a problem and the others excite in the signal's layer (mean cosine,
-    `agreement`); NaN for a model without that site. A finished checkpoint leaves ``out/step-N.parquet``, and is not computed
-    again while its problems are the same. Raises InputError as `load_model` and `score_problems` do.
+    ``neuron_agreement``: how similar a problem's neuron activations in the signal's layer are to the other problems' (mean
+    cosine, `agreement`); NaN for a model without that site. A finished checkpoint leaves ``out/step-N.parquet``, and is not
+    computed again while its problems are the same. Raises InputError as `load_model` and `score_problems` do.
     """
     tables = []
     for number, (step, folder) in enumerate(folders.items()):
@@ -76,10 +76,11 @@ def trace(
                 temperature=0,
                 max_completion_tokens=max_completion_tokens,
             )
-            alike = _neuron_agreement(loaded, problems, prompt, (signal or SignalConfig()).layer)
-            correct = answers["correct"].astype(int).to_numpy()
-            table = scores.table.assign(neuron_agreement=alike)[["problem_id", *PATTERN_COLUMNS]].assign(
-                step=step, correct=correct, weights=loaded.version
+            table = scores.table.assign(
+                neuron_agreement=_neuron_agreement(loaded, problems, prompt, (signal or SignalConfig()).layer)
+            )
+            table = table[["problem_id", *PATTERN_COLUMNS]].assign(
+                step=step, correct=answers["correct"].astype(int).to_numpy(), weights=loaded.version
             )
             write_atomically(path, partial(table.to_parquet, index=False))
         tables.append(pd.read_parquet(path))
@@ -88,7 +89,7 @@ def trace(
 
 
 def _is_finished(path: Path, problems: ProblemSet) -> bool:
-    """Whether the table of a checkpoint is there, of these problems, and whole (an earlier version knew no neurons)."""
+    """Whether a checkpoint's table exists, for these problems, with all columns (earlier versions had no neurons)."""
     if not path.exists():
         return False
     table = pd.read_parquet(path)
@@ -111,8 +112,8 @@ def neuron_directions(
 ) -> Tensor:
     """Unit vectors of the neurons' activations, averaged over each problem's question tokens: (N, F), fp32 on the CPU.
 
-    A layer's neurons are what its MLP's last projection reads (site ``neurons``). Raises InputError where a model has
-    none, or where a prompt does not fit its context.
+    A layer's neurons are what its MLP's last projection reads (site ``neurons``). Raises InputError if the model has
+    none, or a prompt does not fit its context.
     """
     prompt = prompt or Prompt()
     encoded = encode_problems(tokenizer, problems.problems, prompt)

@@ -1,4 +1,4 @@
-"""A run's settings as TRL takes them."""
+"""A run's settings as TRL's arguments."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from gainrl.runs.experiment import Execution
 
 
 def trl_arguments(config: RunConfig, output: Path, execution: Execution | None = None) -> GRPOConfig | RLOOConfig:
-    """TRL's settings of a run, for any number of processes.
+    """TRL's arguments of a run, for any number of processes.
 
     Raises InputError: the completions of a step cannot be shared out evenly.
     """
@@ -22,7 +22,7 @@ def trl_arguments(config: RunConfig, output: Path, execution: Execution | None =
     per_device = execution.completions_per_device or completions // processes
     if completions % (per_device * processes):
         raise InputError(
-            f"{completions} completions a step are no multiple of {processes} processes with {per_device} each; "
+            f"{completions} completions per step are not a multiple of {processes} processes with {per_device} each; "
             "choose another completions_per_device"
         )
     accumulation = completions // (per_device * processes)

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or not there, the newest two, and the newest that is undamaged."""
+"""Checkpoints on disk: each is whole or absent, the newest two are kept, and a damaged one is never resumed from."""
 
 import shutil
 import sys
@@ -10,35 +10,36 @@ KEPT = 2
 
 
 def keep(unfinished: Path, folder: Path) -> None:
-    """Move a finished checkpoint into ``folder`` and remove all but the newest ones there."""
+    """Move a finished checkpoint into ``folder`` and remove all but the newest `KEPT` there."""
     write_manifest(unfinished)
     place = folder / unfinished.name
-    if place.exists():  # of an attempt that fell back to one before it
+    if place.exists():  # left by an attempt that then fell back to an older one
         shutil.rmtree(place)
     unfinished.rename(place)
     shutil.rmtree(unfinished.parent)
-    for old in _found(folder)[:-KEPT]:
+    for old in _checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
 
 
 def newest(folder: Path) -> str | None:
     """The newest undamaged checkpoint, None if there is none; damaged ones are named on stderr and removed."""
     shutil.rmtree(folder / "unfinished", ignore_errors=True)
-    for checkpoint in reversed(_found(folder)):
-        wrong = damage(checkpoint)
-        if wrong is None:
+    for checkpoint in reversed(_checkpoints(folder)):
+        reason = damage(checkpoint)
+        if reason is None:
             return str(checkpoint)
-        print(f"gainrl: {checkpoint} is damaged ({wrong}); going on from the one before", file=sys.stderr)
+        print(f"gainrl: {checkpoint} is damaged ({reason}); resuming from the one before", file=sys.stderr)
         shutil.rmtree(checkpoint)
     return None
 
 
 def remove_all(folder: Path) -> None:
-    """What only an unfinished run needs."""
-    for checkpoint in [*_found(folder), folder / "unfinished"]:
+    """Remove what only an unfinished run needs."""
+    for checkpoint in [*_checkpoints(folder), folder / "unfinished"]:
         shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def _found(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+def _checkpoints(folder: Path) -> list[Path]:
+    """Oldest first."""
+    folders = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
+    return sorted(folders, key=lambda path: int(path.name.removeprefix("checkpoint-")))

@@ -1,4 +1,4 @@
-"""What a run is trained on: problems, what is held out, the schedule with its scores."""
+"""What a run starts from: its training problems, its held-out problems, and its schedule with the scores."""
 
 import hashlib
 from pathlib import Path
@@ -19,25 +19,24 @@ from gainrl.scoring import SCORE_COLUMNS, Scores, load_released_order, score_pro
 
 
 def training_problems(config: RunConfig, loaded: LoadedModel) -> ProblemSet:
-    """The problems that are trained, those with too long a prompt left out if the config says what is too long.
+    """The problems to train on, without those whose prompt is longer than the config allows.
 
-    Raises InputError: a prompt leaves no room for the completion, or what `load_problems` raises.
+    Raises InputError: a prompt leaves no room for the completion, or as `load_problems` does.
     """
     settings, seed = config.problems, config.seed
     limit = None if settings.sample else settings.train_size
     problems = load_problems(settings.train, limit=limit, seed=seed, revision=settings.revision)
-    names = problems.ids
     encoded = encode_problems(loaded.tokenizer, problems.problems, config.prompt)
     if settings.longest_prompt is not None:
-        long = too_long(encoded, settings.longest_prompt)
-        left = set(range(len(names))) - set(long)
-        problems, encoded = problems.without(long), [encoded[row] for row in sorted(left)]
+        skipped = set(too_long(encoded, settings.longest_prompt))
+        problems = problems.without(skipped)
+        encoded = [encoding for row, encoding in enumerate(encoded) if row not in skipped]
     require_fit(encoded, problems.ids, loaded.context, config.training.max_completion_tokens)
     return problems.sample(settings.train_size, seed) if settings.sample else problems
 
 
 def held_out_problems(name: str, config: RunConfig, loaded: LoadedModel) -> HeldOut:
-    """A benchmark to be asked while training."""
+    """A benchmark that is evaluated during training."""
     return HeldOut(
         load_benchmark(name, seed=config.seed, limit=config.problems.heldout_size),
         config.prompt,
@@ -51,7 +50,7 @@ def held_out_problems(name: str, config: RunConfig, loaded: LoadedModel) -> Held
 def build_schedule(
     config: RunConfig, loaded: LoadedModel, problems: ProblemSet, scores_folder: Path, report: Report
 ) -> Schedule:
-    """The schedule of a run; scores the problems first (or reads the shared scores) if its order needs them."""
+    """The schedule of a run; if its order needs scores, they are read from ``scores_folder`` or made there first."""
     order, seed = config.schedule.order, config.seed
     if order is None:
         key_N = np.zeros(len(problems))
@@ -69,7 +68,7 @@ def build_schedule(
 def shared_scores(
     config: RunConfig, signal: SignalConfig, loaded: LoadedModel, problems: ProblemSet, folder: Path, report: Report
 ) -> Scores:
-    """Scores of the training problems, from ``folder`` if these very ones were made before."""
+    """Scores of the training problems, read from ``folder`` if they were made before, else made and saved there."""
     metadata = signal_metadata(loaded.version, str(loaded.model.dtype), problems, config.prompt, signal)
     path = folder / f"{hashlib.sha256(repr(sorted(metadata.items())).encode()).hexdigest()[:12]}.parquet"
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 
 
 class Interrupted(SystemExit):
-    """A signal ended the run: there is a checkpoint (or nothing worth one), and the same command resumes it."""
+    """A signal ended the run, after a checkpoint if there was anything to save; the same command resumes it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
@@ -17,12 +17,12 @@ class Interrupted(SystemExit):
 
 
 class Interruption:
-    """Listens for the signals while it is open. Before training begins there is nothing to lose: `Interrupted` is raised.
+    """Listens for the signals while open. Before training there is nothing to save, so `Interrupted` is raised at once.
 
     Attributes:
-        signum: the signal that came; None while none has.
-        training: whether training has begun, so that the signal waits for a checkpoint.
-        ends: whether training ends now, for a signal that this process or another one of the run received.
+        signum: the signal that was received, None before.
+        training: whether training has begun, so that the run ends after a checkpoint.
+        ends: whether training ends now, for a signal that this or another process of the run received.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Interruption:
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        with suppress(ValueError):  # only the main thread can; elsewhere signals keep their meaning
+        with suppress(ValueError):  # only the main thread can; elsewhere the handlers stay
             self._handlers = {signum: signal.signal(signum, self._receive) for signum in SIGNALS}
         return self
 
@@ -46,6 +46,6 @@ class Interruption:
             raise Interrupted(signum)
 
     def raise_if_ended(self) -> None:
-        """Raises `Interrupted` where training has ended for a signal."""
+        """Raise `Interrupted` if a signal has ended training."""
         if self.ends:
             raise Interrupted(self.signum or signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Writes a run's metrics, draws and evaluations as training goes on, and says when to take a checkpoint."""
+"""Writes a run's metrics, draws and evaluations during training, and decides when to take a checkpoint."""
 
 import shutil
 import time
@@ -14,17 +14,18 @@ from gainrl.progress import Report
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution
 from gainrl.runs.records import RunFolder
+from gainrl.training.epoch import Epoch
 from gainrl.training.interruption import Interruption
-from gainrl.training.trainer import Epoch, Scheduled
+from gainrl.training.trainer import Scheduled
 
 VLLM_DRIFT = "sampling/sampling_logp_difference/max"
-"""TRL's largest difference of a step between vLLM's log-probability of a sampled token and the trained model's."""
+"""TRL's metric: a step's largest difference between vLLM's and the trained model's log-probability of a sampled token."""
 
 
 class Recorder(TrainerCallback):
-    """The run folder's pen. In a run of several processes only the first writes; all evaluate.
+    """Keeps the run folder. In a run of several processes only the first writes; all evaluate.
 
-    An interruption asks for a checkpoint as soon as there can be one, and for the end of training after it.
+    After an interruption it asks for a checkpoint as soon as one can be taken, and then for the end of training.
     """
 
     def __init__(
@@ -48,11 +49,11 @@ class Recorder(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.last_checkpoint = state.global_step
-        done = self.trainer.tally.epochs - len(self.trainer.epochs)
+        epochs_written = self.trainer.tally.epochs - len(self.trainer.epochs)
         if self.writes:
-            self.folder.cut_back(step=state.global_step, epochs=done)
+            self.folder.cut_back(step=state.global_step, epochs=epochs_written)
         self.trainer.accelerator.wait_for_everyone()
-        self.draws = [self.folder.draws()] if done else []
+        self.draws = [self.folder.draws()] if epochs_written else []
         if self.trainer.epochs:  # the checkpoint was taken before its last epoch was written
             self._write_draws()
         evals = self.folder.evals()
@@ -68,8 +69,8 @@ class Recorder(TrainerCallback):
         self._keep(state.global_step)
         if state.global_step == state.max_steps or not self.trainer.between_generations:
             return
-        asked = self.interruption.signum is not None
-        self.interruption.ends = any(gather_object([asked]))  # a signal does not reach all processes in the same step
+        signalled = self.interruption.signum is not None
+        self.interruption.ends = any(gather_object([signalled]))  # a signal may reach processes in different steps
         if self.interruption.ends or state.global_step - self.last_checkpoint >= self.execution.checkpoint_every:
             control.should_save, self.last_checkpoint = True, state.global_step
         if self.interruption.ends:
@@ -87,9 +88,8 @@ class Recorder(TrainerCallback):
         epoch = self.trainer.tally.epochs
         if self.writes:
             self.folder.append_metrics({"step": state.global_step, "epoch": epoch, "seconds": seconds, **metrics})
-        if (
-            self._is_due(state) and not self.interruption.ends
-        ):  # there may be little time left; whoever goes on evaluates
+        # an interrupted run may have little time left; the run that resumes it evaluates
+        if self._is_due(state) and not self.interruption.ends:
             self._evaluate(state.global_step)
         self.report("training", state.global_step, state.max_steps)
 
@@ -119,7 +119,7 @@ class Recorder(TrainerCallback):
 
 
 def save_model(trainer: Scheduled, folder: RunFolder, step: int) -> None:
-    """The model as it is now, in checkpoints/step-N; whole or not there."""
+    """Save the current model in checkpoints/step-N, whole or not at all."""
     place = folder.checkpoints / f"step-{step}"
     unfinished = place.with_name(f".{place.name}")
     trainer.save_model(str(unfinished))
@@ -131,7 +131,7 @@ def save_model(trainer: Scheduled, folder: RunFolder, step: int) -> None:
 
 
 def draws_of(epoch: Epoch, problem_ids: list[str]) -> pd.DataFrame:
-    """A row a drawn problem."""
+    """One row per drawn problem."""
     return pd.DataFrame(
         {
             "epoch": epoch.number,

@@ -1,4 +1,4 @@
-"""One run, from its config to a finished run folder; a broken-off one resumes from its newest checkpoint."""
+"""One run, from its config to a finished run folder; an interrupted one resumes from its newest checkpoint."""
 
 import importlib
 import os
@@ -43,16 +43,16 @@ def train_run(
     overwrite: bool = False,
     command: str | None = None,
 ) -> None:
-    """Train one run into the folder ``path``, from its newest checkpoint if it was broken off, else from the beginning.
+    """Train one run into the folder ``path``, from its newest checkpoint if it was interrupted, else from the beginning.
 
     Args:
-        shared: folder of what runs share: warmed-up models and scores.
-        overwrite: begin anew, whatever is there.
-        command: what repeats the run, for its record; this process's command line, where it is not given.
+        shared: folder for what runs share: warmed-up models and scores.
+        overwrite: start over, whatever the folder holds.
+        command: the command that repeats the run, for its record; by default this process's command line.
 
     Raises:
-        InputError: what the config names cannot be used, or another process trains this run.
-        Interrupted: SIGTERM or SIGUSR2 came. Whatever is raised, the folder's status says why.
+        InputError: something that the config names cannot be used, or another process trains this run.
+        Interrupted: SIGTERM or SIGUSR2 was received. Whatever is raised, the folder's status says why.
     """
     execution, folder = execution or Execution(), RunFolder(path)
     with ExitStack() as stack:
@@ -74,18 +74,18 @@ def train_run(
         trainer = _trainer(config, execution, folder, loaded, problems, shared, report)
         trainer.add_callback(Recorder(config, execution, folder, trainer, held_out, problems.ids, report, interruption))
         interruption.training = True
-        found: list[str | None] = [None]
+        checkpoint: list[str | None] = [None]
         if trainer.accelerator.is_main_process:
             folder.record_inputs(**_inputs(loaded, problems, held_out, execution))
-            found = [newest(folder.checkpoints)]
-        trainer.train(resume_from_checkpoint=broadcast_object_list(found)[0])
+            checkpoint = [newest(folder.checkpoints)]
+        trainer.train(resume_from_checkpoint=broadcast_object_list(checkpoint)[0])
         interruption.raise_if_ended()
         save_model(trainer, folder, config.training.steps)
 
 
 @contextmanager
 def _recorded(folder: RunFolder, config: RunConfig, overwrite: bool, command: str | None) -> Iterator[None]:
-    """While open, the folder is this process's alone; its status says how the run goes, and at the end how it went."""
+    """While open, the folder belongs to this process alone; its status says that the run is on, and afterwards how it ended."""
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.path):
         if folder.is_broken_off(config) and not overwrite:
@@ -104,7 +104,7 @@ def _recorded(folder: RunFolder, config: RunConfig, overwrite: bool, command: st
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """A lock that ends with its process, however that ends."""
+    """A lock that is released when its process ends, however it ends."""
     try:
         with FileLock(path.parent / f".{path.name}.lock", timeout=0):
             yield
@@ -114,9 +114,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return "broken off by the user (Ctrl-C)"
+        return "interrupted by the user (Ctrl-C)"
     if isinstance(error, Interrupted):
-        return f"interrupted by {signal.Signals(error.signum).name}; the same command goes on"
+        return f"interrupted by {signal.Signals(error.signum).name}; the same command resumes the run"
     return one_line(error)
 
 

@@ -1,10 +1,9 @@
-"""TRL's GRPOTrainer and RLOOTrainer, drawing their groups from a schedule. Nothing else about training is changed."""
+"""TRL's GRPOTrainer and RLOOTrainer, drawing their groups from a schedule. Nothing else about training changes."""
 
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,30 +19,18 @@ from gainrl.errors import InputError, one_line
 from gainrl.problems import ProblemSet
 from gainrl.prompts import EncodedPrompt, Prompt, encode_prompts
 from gainrl.runs.config import SignalConfig
-from gainrl.schedules import Feedback, Ints, Schedule
+from gainrl.schedules import Ints, Schedule
 from gainrl.scoring import capture, span_masks
 from gainrl.training.checkpoints import keep
-from gainrl.training.epoch import EpochTally
+from gainrl.training.epoch import Epoch, EpochTally
 
 ROW = "schedule_row"
 SCHEDULE_FILE = "schedule.json"
 Trainer: Any = GRPOTrainer if TYPE_CHECKING else object
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """A finished epoch: the drawn rows in their order, what came of them (NaN if never trained), what was fed back."""
-
-    number: int
-    rows_n: Ints
-    ranks_n: Ints | None
-    pass_rate_n: np.ndarray[Any, np.dtype[np.float64]]
-    angle_n: np.ndarray[Any, np.dtype[np.float64]]
-    feedback: Feedback
-
-
 class ScheduleSampler(RepeatSampler):
-    """RepeatSampler over the rows of one draw; asks the schedule when an epoch begins, so nothing can run ahead of it."""
+    """RepeatSampler over the rows of one draw; draws when an epoch begins, so that nothing runs ahead of the schedule."""
 
     def __init__(self, trainer: "Scheduled", **repeats: int) -> None:
         super().__init__(data_source=range(trainer.prompts_per_epoch), shuffle=False, **repeats)
@@ -57,20 +44,20 @@ class ScheduleSampler(RepeatSampler):
 class Scheduled(Trainer):
     """What a schedule adds to TRL's trainers: an epoch is one draw of ``prompts_per_epoch`` problems.
 
-    The schedule's rows are rows of ``train_dataset``. At the end of an epoch it is told the mean accuracy and, if it
-    wants it, the mean angle concentration, read by a hook in the forward pass of the loss; what it makes of that is in
-    force at the next draw. Its metrics go into TRL's log as ``schedule/...``. Checkpoints hold the schedule and the
-    position in the epoch beside what TRL saves: ``train(resume_from_checkpoint=...)`` goes on as if nothing had been.
+    The schedule's rows are rows of ``train_dataset``. At the end of an epoch it observes the mean accuracy and, if it
+    wants it, the mean angle concentration, which a hook reads in the forward pass of the loss; both take effect at the
+    next draw. Its metrics are logged as ``schedule/...``. Checkpoints hold the schedule and the epoch's outcomes beside
+    what TRL saves, so that ``train(resume_from_checkpoint=...)`` continues as if there had been no interruption.
 
     Args:
         schedule: built for as many problems as the dataset has rows.
         prompts_per_epoch: size of a draw (the paper's n); a multiple of the prompts of one generation batch.
-        accuracy: name of the reward function whose value is the correctness in [0, 1]; the first one if not given.
-        signal: where and how the angle is read; must be what the order was scored with.
+        accuracy: name of the reward function whose value is the correctness in [0, 1]; by default the first.
+        signal: where and how the angle is read; must be the one that the order was scored with.
 
     Raises:
-        InputError: sizes that do not fit, an unknown accuracy function, or a schedule that wants the angle of prompts
-            that are not conversations ending in the question.
+        InputError: sizes do not fit, the accuracy function is unknown, or the schedule wants the angle and the prompts
+            are not conversations that end in the question.
     """
 
     train_dataset: Any
@@ -89,9 +76,7 @@ class Scheduled(Trainer):
         if not isinstance(self.train_dataset, Dataset):
             raise InputError("a schedule draws rows, so the training set must be a Dataset, not an iterable one")
         if schedule.size != len(self.train_dataset):
-            raise InputError(
-                f"the schedule is of {schedule.size} problems, the training set of {len(self.train_dataset)}"
-            )
+            raise InputError(f"the schedule has {schedule.size} problems, the training set {len(self.train_dataset)}")
         prompts_per_batch = self.args.generation_batch_size // self.num_generations
         if prompts_per_epoch % prompts_per_batch or not 0 < prompts_per_epoch <= schedule.size:
             raise InputError(
@@ -100,12 +85,12 @@ class Scheduled(Trainer):
             )
         accuracy = accuracy or self.reward_func_names[0]
         if accuracy not in self.reward_func_names:
-            raise InputError(f"no reward function {accuracy!r}; there are: {', '.join(self.reward_func_names)}")
+            raise InputError(f"no reward function {accuracy!r}; available: {', '.join(self.reward_func_names)}")
 
         self.schedule, self.prompts_per_epoch, self.signal = schedule, prompts_per_epoch, signal or SignalConfig()
         if schedule.wants_angle and self.signal.definition == "released":
             raise InputError(
-                "definition 'released' orders problems only; while training the angle is paper's or off-diagonal "
+                "definition 'released' orders problems only; during training use 'paper' or 'off-diagonal' "
                 "(order='released' uses it for the order alone)"
             )
         self.accuracy_column = self.reward_func_names.index(accuracy)
@@ -133,7 +118,7 @@ class Scheduled(Trainer):
         )
 
     def begin_epoch(self) -> Ints:
-        """Draw the rows of the next epoch; those of a broken-off one are as they were drawn."""
+        """Draw the rows of the next epoch; an interrupted epoch keeps its rows."""
         if self.tally.resumed:
             self.tally.resumed = False
         else:
@@ -141,31 +126,19 @@ class Scheduled(Trainer):
         return self.tally.drawn_n
 
     def end_epoch(self) -> None:
-        """Tell the schedule what came of the epoch, and keep it in ``epochs``."""
-        tally = self.tally
-        if not tally.correct:
+        """Let the schedule observe the epoch, and keep it in ``epochs``."""
+        if not self.tally.correct:
             return
-        accuracy, angle = tally.accuracy(), tally.angle()
+        epoch = self.tally.finished(self.schedule.ranks(self.tally.drawn_n))
+        accuracy = epoch.feedback.accuracy
         if not 0 <= accuracy <= 1:
             name = self.reward_func_names[self.accuracy_column]
             raise InputError(
-                f"mean accuracy is {accuracy}, not in [0, 1]: {name!r} is shaped; name another with accuracy="
+                f"mean accuracy is {accuracy}, not in [0, 1]: {name!r} is shaped; name another one with accuracy="
             )
-        feedback = Feedback(accuracy, angle, tally.pass_rates())
-        rows = tally.drawn_n.tolist()
-        angles = tally.angle_of_problem()
-        self.epochs.append(
-            Epoch(
-                number=tally.epochs,
-                rows_n=tally.drawn_n,
-                ranks_n=self.schedule.ranks(tally.drawn_n),
-                pass_rate_n=np.array([feedback.pass_rates.get(row, np.nan) for row in rows]),
-                angle_n=np.array([angles.get(row, np.nan) for row in rows]),
-                feedback=feedback,
-            )
-        )
-        tally.end()
-        self.schedule.observe(feedback)
+        self.epochs.append(epoch)
+        self.tally.end()
+        self.schedule.observe(epoch.feedback)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -217,12 +190,12 @@ class Scheduled(Trainer):
 
     @property
     def between_generations(self) -> bool:
-        """Whether the next step begins with new completions, so that a checkpoint taken now can be gone on from."""
+        """Whether the next step begins with new completions, so that a checkpoint taken now can be resumed from."""
         every = self.args.steps_per_generation * self.num_iterations // self.args.gradient_accumulation_steps
         return bool(self.state.global_step % every == 0)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Whole or not at all: written beside its place, then renamed. The last two are kept.
+        """Write it beside its place, then rename it, so that it is whole or absent. The last two are kept.
 
         Raises InputError: it cannot be written (a full disk).
         """
@@ -241,7 +214,7 @@ class Scheduled(Trainer):
             free = shutil.disk_usage(folder).free // 2**20
             raise InputError(
                 f"{name} cannot be written into {folder}, which has {free:,} MiB free: {one_line(error)}; "
-                "the same command goes on from the one before"
+                "the same command resumes from the one before"
             ) from error
         finally:
             self.args.output_dir = str(folder)
@@ -257,7 +230,9 @@ class Scheduled(Trainer):
         self.schedule.load_state_dict(state["schedule"])
         self.tally.load_state_dict(state["epoch"])
         self._step = self.state.global_step * self.args.gradient_accumulation_steps
-        if len(self.tally.correct) == self.prompts_per_epoch:  # taken at the epoch's end, before the schedule was told
+        if (
+            len(self.tally.correct) == self.prompts_per_epoch
+        ):  # saved at the epoch's end, before the schedule observed it
             self.end_epoch()
         else:
             self.tally.resumed = len(self.tally.correct) > 0
@@ -272,12 +247,12 @@ class ScheduledRLOOTrainer(Scheduled, RLOOTrainer):
 
 
 def training_dataset(problems: ProblemSet, prompt: Prompt | None = None) -> Dataset:
-    """What TRL trains on, row by row in the problem set's order: prompt (a conversation), answer, problem_id."""
+    """TRL's training set, one row per problem in the set's order: prompt (a conversation), answer, problem_id."""
     prompt = prompt or Prompt()
     return Dataset.from_list(
         [
-            {"prompt": prompt.messages(p.question), "answer": p.answer, "problem_id": p.problem_id}
-            for p in problems.problems
+            {"prompt": prompt.messages(problem.question), "answer": problem.answer, "problem_id": problem.problem_id}
+            for problem in problems.problems
         ]
     )
 

@@ -1,4 +1,4 @@
-"""What the YAML files of this folder call: problems, worked example, grading. lm-eval loads this file by its path."""
+"""What this folder's YAML files call: problems, worked example, grading. lm-eval loads this file by its path."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,9 @@ def documents(
     """A benchmark's problems. The first two come from its YAML, the others from lm-eval's ``--metadata``."""
     benchmark = Benchmark(problems, problems, tuple(files))
     chosen = benchmark.load(Path(data_dir) if data_dir else None, seed=seed, limit=limit).problems
-    rows = [{"problem_id": p.problem_id, "question": p.question, "answer": p.answer} for p in chosen]
+    rows = [
+        {"problem_id": problem.problem_id, "question": problem.question, "answer": problem.answer} for problem in chosen
+    ]
     return {"test": Dataset.from_list(rows)}
 
 

@@ -1,6 +1,6 @@
-"""Writing completions: one face for transformers, vLLM and a trainer's own model. Token ids in, token ids out.
+"""Writing completions: one interface to transformers, vLLM and a trainer's own model. Token ids in, token ids out.
 
-Every backend gets the very tokens that the probe and the trainer see.
+Every backend gets exactly the tokens that the probe and the trainer see.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,14 @@ class Completion(NamedTuple):
     ids: list[int]
     truncated: bool
 
+    @property
+    def text_ids(self) -> list[int]:
+        """The ids without the end token."""
+        return self.ids if self.truncated else self.ids[:-1]
+
 
 class Backend(Protocol):
-    """Writes one completion for each prompt, in order; temperature 0 is greedy. The same seed gives the same."""
+    """Writes one completion for each prompt, in order; temperature 0 is greedy. The same seed gives the same completions."""
 
     name: str
     context: int

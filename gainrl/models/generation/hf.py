@@ -14,9 +14,9 @@ from gainrl.prompts import length_batches
 
 
 class HfBackend:
-    """transformers' ``generate``, in batches of prompts of like length; what a batch's prompts share is read once.
+    """transformers' ``generate``, in batches of similar length; the tokens that a batch's prompts share are prefilled once.
 
-    The model's own generation settings (Qwen2.5's: top_p, repetition_penalty) are left out, as training leaves them out.
+    The model's own generation settings (Qwen2.5's: top_p, repetition_penalty) are ignored, as in training.
     """
 
     name = "hf"
@@ -32,33 +32,34 @@ class HfBackend:
         settings = GenerationConfig(
             do_sample=temperature > 0,
             temperature=temperature or None,
-            top_k=0 if temperature else None,  # its default is not 0
+            top_k=0 if temperature else None,  # the default is not 0
             max_new_tokens=max_tokens,
             eos_token_id=self.end_tokens,
             pad_token_id=self.pad_token,
         )
         batches = length_batches([len(prompt) + max_tokens for prompt in prompts], self.batch_tokens)
-        found: dict[int, Completion] = {}
+        completions: dict[int, Completion] = {}
         devices = [self.model.device] if self.model.device.type == "cuda" else []
-        training, theirs = self.model.training, self.model.generation_config
+        training, model_settings = self.model.training, self.model.generation_config
         self.model.eval()
         self.model.generation_config = GenerationConfig()  # generate() takes from it what ``settings`` leaves open
         try:
             with torch.random.fork_rng(devices=devices), torch.no_grad():
                 torch.manual_seed(seed)
                 for batch in batches:
-                    found |= dict(zip(batch, self._generate([prompts[row] for row in batch], settings), strict=True))
+                    batch_completions = self._generate([prompts[row] for row in batch], settings)
+                    completions |= dict(zip(batch, batch_completions, strict=True))
         finally:
             self.model.train(training)
-            self.model.generation_config = theirs
-        return [found[row] for row in range(len(prompts))]
+            self.model.generation_config = model_settings
+        return [completions[row] for row in range(len(prompts))]
 
     def _generate(self, prompts: Sequence[Sequence[int]], settings: GenerationConfig) -> list[Completion]:
         longest = max(len(prompt) for prompt in prompts)
         shared = self._shared(prompts)
         ids_BT = np.full((len(prompts), longest), self.pad_token, dtype=np.int64)
         mask_BT = np.zeros_like(ids_BT)
-        for row, prompt in enumerate(prompts):  # padded between what is shared and what is its own
+        for row, prompt in enumerate(prompts):  # padding goes between the shared tokens and the prompt's own
             own = slice(longest - len(prompt) + shared, None)
             ids_BT[row, :shared], mask_BT[row, :shared] = prompt[:shared], 1
             ids_BT[row, own], mask_BT[row, own] = prompt[shared:], 1
@@ -72,13 +73,15 @@ class HfBackend:
         return [self._cut(written) for written in output[:, longest:].tolist()]
 
     def _shared(self, prompts: Sequence[Sequence[int]]) -> int:
-        """Tokens that all prompts begin with; at least one is left to each. None where attention has a window: there
-        the padding that follows would count."""
+        """How many tokens all prompts begin with, short of a whole prompt.
+
+        0 where attention has a window: the padding that follows the shared tokens would take up places in it.
+        """
         windowed = any(kind != "full_attention" for kind in getattr(self.model.config, "layer_types", None) or [])
         if windowed or getattr(self.model.config, "sliding_window", None) or len(prompts) == 1:
             return 0
-        alike = os.path.commonprefix([list(prompt) for prompt in prompts])  # noqa: RUF071 (it takes any lists)
-        return min(len(alike), min(map(len, prompts)) - 1)
+        common = os.path.commonprefix([list(prompt) for prompt in prompts])  # noqa: RUF071 (it takes any lists)
+        return min(len(common), min(map(len, prompts)) - 1)
 
     def _cut(self, ids: list[int]) -> Completion:
         before = list(itertools.takewhile(lambda token: token not in self.end_tokens, ids))

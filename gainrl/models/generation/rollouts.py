@@ -1,4 +1,4 @@
-"""Completions of problems, sampled or greedy, with the tokens that were sampled and what the grader says of them."""
+"""Completions of problems, sampled or greedy, with their tokens and the grader's verdict."""
 
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,10 +26,10 @@ def sample_completions(
     batch_tokens: int = 16_384,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """A row a (problem, sample), in the set's order; `ROLLOUT_COLUMNS`. ``ids`` end with the end token unless truncated.
+    """One row per (problem, sample), in the set's order; `ROLLOUT_COLUMNS`. ``ids`` end with the end token unless truncated.
 
     Args:
-        temperature: 0 is greedy, of which one sample is enough.
+        temperature: 0 is greedy, for which one sample is enough.
         batch_tokens: most tokens of a batch, prompts and completions of all samples together.
         progress: called with (finished problems, all problems).
 
@@ -48,11 +48,11 @@ def sample_completions(
             temperature=temperature,
             seed=torch_seed(seed, f"rollouts from {problems.ids[batch[0]]}"),
         )
-        texts = tokenizer.batch_decode([one.ids if one.truncated else one.ids[:-1] for one in completions])
-        for index, (one, text) in enumerate(zip(completions, texts, strict=True)):
+        texts = tokenizer.batch_decode([completion.text_ids for completion in completions])
+        for index, (completion, text) in enumerate(zip(completions, texts, strict=True)):
             problem, sample = problems.problems[batch[index // samples]], index % samples
-            correct = grade(text, problem.answer, truncated=one.truncated).correct
-            values = (problem.problem_id, sample, one.ids, text, correct, one.truncated)
+            correct = grade(text, problem.answer, truncated=completion.truncated).correct
+            values = (problem.problem_id, sample, completion.ids, text, correct, completion.truncated)
             rows.setdefault(batch[index // samples], []).append(dict(zip(ROLLOUT_COLUMNS, values, strict=True)))
         if progress is not None:
             progress(len(rows), len(problems))

@@ -1,4 +1,4 @@
-"""The backend of a TRL trainer: what it trains writes other completions than those that are trained, held-out answers."""
+"""The backend of a TRL trainer: the model in training answers held-out problems, on which it is not trained."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ from gainrl.models.generation.hf import hf_backend
 
 @contextmanager
 def trainer_backend(trainer: Any, batch_tokens: int) -> Iterator[Backend]:
-    """transformers around the model as it is now, or the vLLM that training samples with, its weights brought up to date.
+    """transformers on the current model, or the vLLM that training samples with, its weights brought up to date.
 
-    All processes of a run must come here together; each gets every completion.
+    All processes of a run must enter together; each gets every completion.
     """
     if trainer.use_vllm:
         yield _TrainersVllm(trainer)
@@ -27,7 +27,7 @@ def trainer_backend(trainer: Any, batch_tokens: int) -> Iterator[Backend]:
 
 
 class _TrainersVllm:
-    """Each process asks for its share of the prompts; the shares are of one size, as tensor parallelism wants them."""
+    """Each process asks for its share of the prompts; the shares are of equal size, as tensor parallelism requires."""
 
     name = "vllm"
 
@@ -43,17 +43,17 @@ class _TrainersVllm:
         if self.trainer._last_loaded_step != self.trainer.state.global_step:
             self.vllm.sync_weights()
             self.trainer._last_loaded_step = self.trainer.state.global_step
-        processes, mine = self.trainer.accelerator.num_processes, self.trainer.accelerator.process_index
+        processes, rank = self.trainer.accelerator.num_processes, self.trainer.accelerator.process_index
         share = -(-len(prompts) // processes)
         padded = [list(map(int, prompt)) for prompt in [*prompts, *[prompts[0]] * (share * processes - len(prompts))]]
         with _settings(self.vllm, temperature=temperature, max_completion_length=max_tokens):
-            _, written, *_ = self.vllm.generate(padded[mine * share : (mine + 1) * share], None, num_generations=1)
+            _, written, *_ = self.vllm.generate(padded[rank * share : (rank + 1) * share], None, num_generations=1)
         gathered = gather_object([list(ids) for ids in written])
         return [Completion(ids, ids[-1] not in self.end_tokens) for ids in gathered[: len(prompts)]]
 
 
 def let_vllm_take_new_weights() -> None:
-    """On a CPU vLLM packs the weights when it loads them; what is packed cannot be replaced, so that must not happen."""
+    """On a CPU vLLM packs the weights when it loads them, and packed weights cannot be replaced; so keep it from packing."""
     if not torch.cuda.is_available():
         from vllm import _custom_ops
 

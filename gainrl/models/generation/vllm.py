@@ -22,7 +22,7 @@ class VllmBackend:
     name = "vllm"
 
     def __init__(self, source: str, end_tokens: Sequence[int], context: int, dtype: str, **options: Any) -> None:
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # a start makes some twenty lines of warnings
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # starting logs some twenty lines of warnings
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is the table's
         settings: dict[str, Any] = {
             "max_model_len": context,
@@ -32,7 +32,7 @@ class VllmBackend:
         }
         if not torch.cuda.is_available():
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")  # GiB; by default it takes 92 % of the memory
-            # A prompt in two chunks rewinds its request's generator, which one on the CPU cannot: the engine dies of it.
+            # A prompt in two chunks rewinds its request's generator; a CPU generator cannot do that, and vLLM's engine dies.
             whole_prompts = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, context)}
             settings |= {"enforce_eager": True, **whole_prompts}
         try:
@@ -70,7 +70,7 @@ class VllmBackend:
         return [self._completion(output.outputs[0]) for output in self._answers(inputs, settings)]
 
     def _answers(self, inputs: list[Any], settings: list[Any]) -> list[Any]:
-        """The engine's outputs. Of a process that the kernel killed (memory) it would wait for an answer for ever."""
+        """The outputs of vLLM's engine, which would wait forever for a process that the kernel killed (memory)."""
         answers: Future[list[Any]] = Future()
 
         def work() -> None:
@@ -82,9 +82,9 @@ class VllmBackend:
         Thread(target=work, daemon=True).start()
         while not wait([answers], timeout=1).done:
             if codes := [process.exitcode for process in self._processes if process.exitcode is not None]:
-                wait([answers], timeout=5)  # the engine may have a word to say
+                wait([answers], timeout=5)  # the engine may still say why
                 if not answers.done():
-                    raise RuntimeError(f"the engine's process was killed (exit code {codes[0]})")
+                    raise RuntimeError(f"vLLM's engine process was killed (exit code {codes[0]})")
         return answers.result()
 
     def _completion(self, output: Any) -> Completion:

@@ -1,4 +1,4 @@
-"""Angle against gradient: what is measured, and the folder in which finished stages are kept."""
+"""Angle against gradient: the measurement, and the folder that keeps its finished stages."""
 
 from gainrl.studies.angle_gradient.measure import Measured, cosine_matrices, measure
 from gainrl.studies.angle_gradient.stages import Settings, measure_into, read_completions

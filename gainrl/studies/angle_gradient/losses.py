@@ -25,8 +25,11 @@ def supervised_rows(
     tokenizer: PreTrainedTokenizerBase, problems: ProblemSet, completions: Mapping[str, str] | None
 ) -> list[list[Row]]:
     if completions is not None and (missing := [name for name in problems.ids if name not in completions]):
-        raise InputError(f"there is no completion for problem {missing[0]} ({len(missing)} have none)")
-    texts = [p.gold_completion if completions is None else completions[p.problem_id] for p in problems.problems]
+        raise InputError(f"no completion for problem {missing[0]} ({len(missing)} have none)")
+    texts = [
+        problem.gold_completion if completions is None else completions[problem.problem_id]
+        for problem in problems.problems
+    ]
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     tokens = [[*ids, *end] for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
     return [[(ids, 1 / len(ids))] for ids in tokens]
@@ -51,15 +54,15 @@ def grpo_rows(problems: ProblemSet, rollouts: pd.DataFrame) -> list[list[Row]]:
 def tensors(
     prompts: Sequence[EncodedPrompt], groups: Sequence[Sequence[Row]], device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Token ids, mask, loss weights and whether a token is the question's, (R, T) each, padded on the right."""
+    """Token ids, mask, loss weights, and which tokens are the question's: (R, T) each, padded on the right."""
     ids, weights, questions = [], [], []
-    for one, group in zip(prompts, groups, strict=True):
-        prompt = torch.as_tensor(one.ids, dtype=torch.long)
-        place = torch.arange(len(prompt))
+    for prompt, group in zip(prompts, groups, strict=True):
+        prompt_ids = torch.as_tensor(prompt.ids, dtype=torch.long)
+        position = torch.arange(len(prompt_ids))
         for completion, weight in group:
-            ids.append(torch.cat([prompt, torch.tensor(completion)]))
-            weights.append(torch.cat([torch.zeros(len(prompt)), torch.full((len(completion),), weight)]))
-            questions.append((place >= one.prefix_tokens) & (place < one.question_end))
+            ids.append(torch.cat([prompt_ids, torch.tensor(completion)]))
+            weights.append(torch.cat([torch.zeros(len(prompt_ids)), torch.full((len(completion),), weight)]))
+            questions.append((position >= prompt.prefix_tokens) & (position < prompt.question_end))
     mask = [torch.ones_like(row) for row in ids]
     length = max(len(row) for row in ids)
     padded = [nn.functional.pad(row, (0, length - len(row))) for row in questions]

@@ -25,16 +25,16 @@ from gainrl.studies.angle_gradient.losses import Row, grpo_rows, supervised_rows
 from gainrl.studies.gradients import Gram, decompose, gram, product_square, squared_gradient_norms
 
 DECOMPOSED = 256
-"""Problems whose gradient is taken apart, the first of the set; the T x T matrices of all of them are held at once."""
+"""How many problems, the first of the set, are decomposed; the T x T matrices of all of them are held at once."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """What `measure` gives.
 
-    ``table``: a row a (problem, layer, loss), the input of `analysis.angle_gradient`; ``question_share`` in it is the
-    part of the squared norm of ``gradient_projection`` that pairs of question tokens make up.
-    ``parts``: a row a (layer, problem) of `gainrl.studies.gradients.decompose`, for the supervised loss.
+    ``table``: one row per (problem, layer, loss), the input of `analysis.angle_gradient`; its ``question_share`` is the
+    part of ``gradient_projection`` squared that comes from pairs of question tokens.
+    ``parts``: one row per (layer, problem), from `gainrl.studies.gradients.decompose`, for the supervised loss.
     """
 
     table: pd.DataFrame
@@ -63,12 +63,12 @@ def measure(
 
     Args:
         scores: of these problems, at all layers, by the definition ``paper`` (`score_problems(..., layers="all")`).
-        completions: problem_id -> completion for the supervised loss; the gold ones if not given.
-        rollouts: of `sample_completions`, the same number for each problem; without them there is no GRPO loss.
+        completions: problem_id -> completion for the supervised loss; by default the gold ones.
+        rollouts: from `sample_completions`, the same number for each problem; without them there is no GRPO loss.
         batch_tokens: most tokens of a batch, padding included.
-        progress: called with (finished problems, all problems), for one loss after the other.
+        progress: called with (finished problems, all problems), each counted once per loss.
 
-    Raises InputError: a problem without completion, a sequence over the context, a gradient that is not finite.
+    Raises InputError: a problem has no completion, a sequence exceeds the context, or a gradient is not finite.
     """
     prompt, signal = prompt or Prompt(), signal or SignalConfig()
     encoded = encode_problems(tokenizer, problems.problems, prompt)
@@ -82,18 +82,18 @@ def measure(
     tables: list[pd.DataFrame] = []
     grams: dict[int, dict[int, Gram]] = {}
     for index, (loss, rows) in enumerate(groups.items()):
-        watch = _Gradients(layers, DECOMPOSED if loss == "supervised" else 0)
+        norms = _GradientNorms(layers, DECOMPOSED if loss == "supervised" else 0)
+        loss_temperature = 1.0 if loss == "supervised" else temperature
         lengths = [
             len(group) * (len(prompt.ids) + max(len(ids) for ids, _ in group))
             for prompt, group in zip(encoded, rows, strict=True)
         ]
         for batch in length_batches(lengths, batch_tokens):
-            at = 1.0 if loss == "supervised" else temperature
-            watch.run(model, batch, [encoded[row] for row in batch], [rows[row] for row in batch], at)
+            norms.add(model, batch, [encoded[row] for row in batch], [rows[row] for row in batch], loss_temperature)
             if progress is not None:
-                progress(index * len(problems) + watch.count, len(groups) * len(problems))
-        tables.append(watch.table(problems, loss))
-        grams = grams or watch.grams
+                progress(index * len(problems) + norms.count, len(groups) * len(problems))
+        tables.append(norms.table(problems, loss))
+        grams = grams or norms.grams
     table = pd.concat(tables).merge(_angles(scores), on=["problem_id", "layer"])
     return Measured(table.merge(_features(problems, rollouts), on="problem_id"), _parts(problems, grams))
 
@@ -103,8 +103,8 @@ def cosine_matrices(
 ) -> tuple[dict[int, np.ndarray[Any, Any]], list[tuple[str, int, int]]]:
     """Layer -> cosines of all pairs of tokens (T, T) of one prompt at the site, and the prompt's segments."""
     messages = prompt.messages(problem.question)
-    (one,) = encode_prompts(tokenizer, [messages], [problem.problem_id])
-    ids_1T = torch.as_tensor(one.ids[None], dtype=torch.long, device=model.device)
+    (encoding,) = encode_prompts(tokenizer, [messages], [problem.problem_id])
+    ids_1T = torch.as_tensor(encoding.ids[None], dtype=torch.long, device=model.device)
     matrices = {}
     for layer in range(len(decoder_layers(model))):
         with torch.no_grad(), capture(model, signal.model_copy(update={"layer": layer})) as states:
@@ -120,26 +120,26 @@ class _Layers:
     def __init__(self, model: PreTrainedModel, signal: SignalConfig) -> None:
         layers = decoder_layers(model)
         self.count = len(layers)
-        own = {id(p): number for number, layer in enumerate(layers) for p in layer.parameters()}
-        self.of_parameter = {name: own.get(id(p)) for name, p in model.named_parameters()}
+        layer_of = {id(parameter): number for number, layer in enumerate(layers) for parameter in layer.parameters()}
+        self.of_parameter = {name: layer_of.get(id(parameter)) for name, parameter in model.named_parameters()}
         self.readers = {
             number: reading_modules(model, signal.model_copy(update={"layer": number}))
             for number in range(self.count)
             if signal.site == "mlp_input"
         }
         self.of_reader = {name: number for number, names in self.readers.items() for name in names}
-        self.taken_apart = {self.count // 2, signal.layer % self.count}
+        self.decomposed = {self.count // 2, signal.layer % self.count}
 
 
-class _Gradients:
-    """Collects one loss's gradient norms as batches come."""
+class _GradientNorms:
+    """One loss's gradient norms, batch after batch."""
 
     def __init__(self, layers: _Layers, decomposed: int) -> None:
         self.layers, self.decomposed, self.count = layers, decomposed, 0
         self.rows: list[dict[str, Any]] = []
         self.grams: dict[int, dict[int, Gram]] = defaultdict(dict)
 
-    def run(
+    def add(
         self,
         model: PreTrainedModel,
         batch: Sequence[int],
@@ -147,23 +147,22 @@ class _Gradients:
         groups: Sequence[Sequence[Row]],
         temperature: float,
     ) -> None:
-        """One forward and one backward pass for the problems ``batch`` (positions in the set)."""
+        """Run one forward and one backward pass for the problems ``batch`` (positions in the set)."""
         ids_RT, mask_RT, weight_RT, question_RT = tensors(prompts, groups, model.device)
         question_BT = question_RT.reshape(len(batch), -1)
-        waiting: dict[int, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        gradients: dict[int, list[Tensor]] = defaultdict(list)
         shares: dict[int, Tensor] = {}
 
         def receive(name: str, x_BTD: Tensor, g_BTE: Tensor) -> None:
             layer = self.layers.of_reader.get(name)
             if layer is None:
                 return
-            waiting[layer].append((x_BTD, g_BTE))
-            if len(waiting[layer]) == len(
-                self.layers.readers[layer]
-            ):  # they share x, so their gradients lie side by side
-                together_BTE = torch.cat([g for _, g in waiting.pop(layer)], dim=-1)
-                shares[layer] = _question_share(x_BTD, together_BTE, question_BT)
-                self._take_apart(layer, batch, x_BTD, together_BTE)
+            gradients[layer].append(g_BTE)
+            if len(gradients[layer]) == len(self.layers.readers[layer]):
+                # the readers share x, so they are one linear layer whose outputs lie side by side
+                all_g_BTE = torch.cat(gradients.pop(layer), dim=-1)
+                shares[layer] = _question_share(x_BTD, all_g_BTE, question_BT)
+                self._keep_grams(layer, batch, x_BTD, all_g_BTE)
 
         squares = squared_gradient_norms(
             model,
@@ -181,8 +180,8 @@ class _Gradients:
             ]
         self.count += len(batch)
 
-    def _take_apart(self, layer: int, batch: Sequence[int], x_BTD: Tensor, g_BTE: Tensor) -> None:
-        if layer in self.layers.taken_apart:
+    def _keep_grams(self, layer: int, batch: Sequence[int], x_BTD: Tensor, g_BTE: Tensor) -> None:
+        if layer in self.layers.decomposed:
             for index, row in enumerate(batch):
                 if row < self.decomposed:
                     self.grams[layer][row] = gram(x_BTD[index], g_BTE[index])
@@ -190,7 +189,7 @@ class _Gradients:
     def _by_layer(
         self, squares: Mapping[str, Tensor], shares: Mapping[int, Tensor], size: int
     ) -> dict[int, dict[str, Any]]:
-        nothing_B = torch.full((size,), float("nan"))
+        absent_B = torch.full((size,), float("nan"))
         whole_B = torch.stack([square.double() for square in squares.values()]).sum(0).sqrt()
         result = {}
         for layer in range(self.layers.count):
@@ -199,24 +198,24 @@ class _Gradients:
             result[layer] = {
                 "gradient_model": whole_B.cpu(),
                 "gradient_layer": torch.stack(own).sum(0).sqrt().cpu(),
-                "gradient_projection": torch.stack(read).sum(0).sqrt().cpu() if read else nothing_B,
-                "question_share": shares.get(layer, nothing_B).cpu(),
+                "gradient_projection": torch.stack(read).sum(0).sqrt().cpu() if read else absent_B,
+                "question_share": shares.get(layer, absent_B).cpu(),
             }
         return result
 
     def table(self, problems: ProblemSet, loss: str) -> pd.DataFrame:
         """Raises InputError naming a problem whose gradient is not finite."""
         table = pd.DataFrame(self.rows).sort_values(["row", "layer"], ignore_index=True)
-        bad = table[~np.isfinite(table.gradient_model)]
-        if len(bad):
-            name = problems.ids[bad.row.iloc[0]]
-            raise InputError(f"the gradient of the {loss} loss of {name} is not finite ({bad.row.nunique()} problems)")
+        rows = table.row[~np.isfinite(table.gradient_model)]
+        if len(rows):
+            name = problems.ids[rows.iloc[0]]
+            raise InputError(f"the gradient of the {loss} loss of {name} is not finite ({rows.nunique()} problems)")
         table.insert(0, "problem_id", [problems.ids[row] for row in table.row])
         return table.drop(columns="row").assign(loss=loss)
 
 
 def _question_share(x_BTD: Tensor, g_BTE: Tensor, question_BT: Tensor) -> Tensor:
-    """Part of |x^T g|^2 that pairs of question tokens make up, (B,); NaN where there is no gradient."""
+    """Part of |x^T g|^2 that comes from pairs of question tokens, (B,); NaN where there is no gradient."""
     return product_square(x_BTD * question_BT[..., None], g_BTE) / product_square(x_BTD, g_BTE)
 
 

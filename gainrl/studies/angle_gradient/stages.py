@@ -1,4 +1,4 @@
-"""The measurement in stages (scores, rollouts, gradients), each a file that a broken-off command need not make again."""
+"""The measurement in stages (scores, rollouts, gradients), each kept in a file, so that an interrupted command resumes."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from gainrl.studies.angle_gradient.measure import Measured, measure
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured, beside model, problems and prompt. ``samples`` 0 leaves rollouts and the GRPO loss out."""
+    """Settings of a measurement beside model, problems and prompt. ``samples`` 0: no rollouts, and so no GRPO loss."""
 
     signal: SignalConfig
     samples: int = 8
@@ -43,12 +43,12 @@ def measure_into(
     completions: Mapping[str, str] | None,
     report: Report,
 ) -> Measured:
-    """`measure`, with every stage kept in ``folder``; stages that are there are read.
+    """`measure`, with every stage kept in ``folder``; a stage that is finished is read from there.
 
-    Raises InputError: the folder holds a measurement with other settings (which differ).
+    Raises InputError: the folder holds a measurement with other settings (the error says which differ).
     """
-    described = _describe(loaded, problems, prompt, settings, completions)
-    claim_settings(folder / "settings.json", described, "a measurement")
+    claims = _describe(loaded, problems, prompt, settings, completions)
+    claim_settings(folder / "settings.json", claims, "a measurement")
     if not (folder / "environment.json").exists():
         write_text(folder / "environment.json", json.dumps(environment(), indent=1))
     table_path, parts_path = folder / "measured.parquet", folder / "parts.parquet"
@@ -75,13 +75,13 @@ def measure_into(
 
 
 def read_completions(path: Path) -> dict[str, str]:
-    """problem_id -> completion from a JSONL file with these columns. Raises InputError: no such file, a bad line."""
+    """problem_id -> completion from a JSONL file with these columns. Raises InputError: no such file, or a bad line."""
     completions = {}
     try:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             row = json.loads(line)
             if not (isinstance(row, dict) and isinstance(row.get("completion"), str) and "problem_id" in row):
-                raise InputError(f"{path}, line {number}: needs problem_id and completion, a text")
+                raise InputError(f"{path}, line {number}: needs problem_id and completion, a string")
             completions[str(row["problem_id"])] = row["completion"]
     except OSError as error:
         raise InputError(f"completions file {path}: {error.strerror}") from error

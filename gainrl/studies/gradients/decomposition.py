@@ -1,10 +1,10 @@
 """Why the gradient of one sample is larger than another's: more tokens, longer states, closer angles, larger gradients.
 
-For a linear layer a = x W and g = dL/da (PAPER.md, "Why angles"),
+For a linear layer a = x W and g = dL/da (as in arXiv 2506.02281),
 
     |grad_W|^2 = S = sum_ij |x_i| |x_j| cos(i,j) <g_i, g_j>
 
-Shapes: B samples, T tokens of one, D features into the layer, E features out of it.
+Shapes: B samples, T tokens of a sample, D features into the layer, E features out of it.
 """
 
 import math
@@ -24,7 +24,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Gram:
-    """All of one sample that S depends on, in 64 bits on the CPU."""
+    """All that S depends on, of one sample, in 64 bits on the CPU."""
 
     norms_T: Tensor
     """|x_i|"""
@@ -41,7 +41,7 @@ def pairwise_norm(x_TD: Tensor, g_TE: Tensor) -> Tensor:
 
 
 def gram(x_TD: Tensor, g_TE: Tensor) -> Gram:
-    """The matrices of one sample. Tokens whose g is exactly 0, which add nothing to S, are left out."""
+    """The factors of one sample. Tokens whose g is exactly 0, which add nothing to S, are left out."""
     kept_T = (g_TE != 0).any(-1)
     return Gram(*(factor.cpu() for factor in _factors(x_TD[kept_T], g_TE[kept_T])))
 
@@ -57,27 +57,27 @@ def decompose(grams: Sequence[Gram]) -> pd.DataFrame:
 
     A factor that is left out takes a neutral value, the same for all samples: a norm the root mean square of all
     norms; a cosine 1 for i = j, else the mean over all i != j; an inner product the mean over all i = j, else the mean
-    over all i != j. Means over i != j are kept within 0 and the value for i = j, so that no sum can be negative. With
-    v(F) the log of the sum that has the true factors F, and neutral ones otherwise,
+    over all i != j. Means over i != j are clipped to [0, the value for i = j], so that no sum is negative. With v(F) the
+    log of the sum in which the factors F have their true values and the others neutral ones,
 
-        tokens = v(none), which only the number of tokens moves
-        norms, cosines, gradients = the Shapley values of v: mean over the 3! orders of what adding the factor changes
+        tokens = v(none), which depends on the number of tokens alone
+        norms, cosines, gradients = the Shapley values of v: the change by adding the factor, mean over the 3! orders
 
     Returns:
-        One row for each sample that has a gradient; the index is the position in ``grams``. Natural logarithms.
+        One row per sample that has a gradient; the index is the position in ``grams``. Natural logarithms.
 
     Raises:
-        ValueError: a sample's sum is not finite (its position).
+        ValueError: a sample's sum is not finite (the error gives its position).
     """
-    totals = [_total(one) for one in grams]
+    totals = [_total(sample) for sample in grams]
     for row, total in enumerate(totals):
         if not math.isfinite(total):
             raise ValueError(f"the squared gradient norm of sample {row} is {total}")
-    kept = {row: one for row, one in enumerate(grams) if totals[row] > 0}
+    kept = {row: sample for row, sample in enumerate(grams) if totals[row] > 0}
     if not kept:
         return pd.DataFrame(columns=["log_squared_norm", *_PARTS], dtype=float)
     neutral = _Neutral.of(list(kept.values()))
-    return pd.DataFrame([_attribute(one, neutral) for one in kept.values()], index=list(kept))
+    return pd.DataFrame([_attribute(sample, neutral) for sample in kept.values()], index=list(kept))
 
 
 def variance_shares(parts: pd.DataFrame) -> pd.Series:
@@ -96,17 +96,17 @@ class _Neutral:
 
     @classmethod
     def of(cls, grams: Sequence[Gram]) -> "_Neutral":
-        norms = torch.cat([one.norms_T for one in grams])
-        diagonal = float(torch.cat([one.inner_TT.diagonal() for one in grams]).mean())
-        cosine = _off_diagonal_mean([one.cos_TT for one in grams])
-        inner = _off_diagonal_mean([one.inner_TT for one in grams])
+        norms = torch.cat([sample.norms_T for sample in grams])
+        diagonal = float(torch.cat([sample.inner_TT.diagonal() for sample in grams]).mean())
+        cosine = _off_diagonal_mean([sample.cos_TT for sample in grams])
+        inner = _off_diagonal_mean([sample.inner_TT for sample in grams])
         return cls(float(norms.square().mean().sqrt()), min(cosine, 1.0), diagonal, min(inner, diagonal))
 
     def gram(self, tokens: int) -> Gram:
-        one_TT = torch.ones(tokens, tokens, dtype=torch.float64)
-        cos_TT = (self.cosine * one_TT).fill_diagonal_(1.0)
-        inner_TT = (self.inner * one_TT).fill_diagonal_(self.diagonal)
-        return Gram(self.norm * one_TT[0], cos_TT, inner_TT)
+        ones_TT = torch.ones(tokens, tokens, dtype=torch.float64)
+        cos_TT = (self.cosine * ones_TT).fill_diagonal_(1.0)
+        inner_TT = (self.inner * ones_TT).fill_diagonal_(self.diagonal)
+        return Gram(self.norm * ones_TT[0], cos_TT, inner_TT)
 
 
 def _off_diagonal_mean(matrices: Sequence[Tensor]) -> float:
@@ -116,8 +116,8 @@ def _off_diagonal_mean(matrices: Sequence[Tensor]) -> float:
     return max(total / count, 0.0) if count else 0.0
 
 
-def _attribute(one: Gram, neutral: _Neutral) -> dict[str, float]:
-    value = _log_totals(one, neutral.gram(len(one.norms_T)))
+def _attribute(sample: Gram, neutral: _Neutral) -> dict[str, float]:
+    value = _log_totals(sample, neutral.gram(len(sample.norms_T)))
     parts = dict.fromkeys(_FACTORS, 0.0)
     orders = list(permutations(_FACTORS))
     for order in orders:
@@ -128,7 +128,7 @@ def _attribute(one: Gram, neutral: _Neutral) -> dict[str, float]:
 
 
 def _log_totals(true: Gram, neutral: Gram) -> dict[frozenset[str], float]:
-    """v of each set of factors."""
+    """v(F) for each set of factors F."""
     values = {}
     for chosen in chain.from_iterable(combinations(_FACTORS, count) for count in range(len(_FACTORS) + 1)):
         norms, cosines, gradients = (true if factor in chosen else neutral for factor in _FACTORS)
@@ -137,7 +137,7 @@ def _log_totals(true: Gram, neutral: Gram) -> dict[frozenset[str], float]:
     return values
 
 
-def _total(one: Gram) -> float:
-    terms_TT = one.norms_T[:, None] * one.norms_T * one.cos_TT * one.inner_TT
+def _total(sample: Gram) -> float:
+    terms_TT = sample.norms_T[:, None] * sample.norms_T * sample.cos_TT * sample.inner_TT
     total, size = float(terms_TT.sum()), float(terms_TT.abs().sum())
     return 0.0 if total <= _ROUNDING * size else total
