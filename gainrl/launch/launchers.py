@@ -35,7 +35,7 @@ class Launcher(Protocol):
         """The most runs that are trained at a time."""
 
     def train(self, runs: Sequence[Run], tick: Tick) -> Outcomes:
-        """Train all runs, calling ``tick`` every now and then; yields each as it ends."""
+        """Train all runs, calling ``tick`` now and then; yields each as it ends."""
 
 
 class Debug:
