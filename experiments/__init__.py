@@ -1,6 +1,6 @@
 """Experiments by name: each module but `cells` and `paper` has a function ``experiment(scale)`` that returns its cells.
 
-A module may name its scales (``SCALES``; all, where it does not). What is measured after the runs of some is in
+A module may name its scales in ``SCALES``; by default it has all. What some experiments measure after their runs is in
 `gainrl.cli.follow_ups`.
 """
 
@@ -13,7 +13,7 @@ from gainrl.runs.experiment import Experiment
 
 SCALES = ("tiny", "paper")
 SHARED = {"cells", "paper"}
-"""Modules that experiments are made with."""
+"""Modules that the experiments are built with."""
 
 
 def experiment_names() -> list[str]:
@@ -28,7 +28,7 @@ def scales(name: str) -> tuple[str, ...]:
 
 
 def load_experiment(name: str, scale: str = "tiny") -> Experiment:
-    """The experiment as it stands in its module. Raises InputError for an unknown name or scale."""
+    """The experiment that its module defines. Raises InputError for an unknown name or scale."""
     if scale not in scales(name):
         raise unknown_name(f"scale of {name}", scale, scales(name))
     result: Experiment = _module(name).experiment(scale)

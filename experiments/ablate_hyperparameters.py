@@ -1,7 +1,7 @@
-"""One value at a time around the paper's: problems a draw (n), sigma, alpha, beta.
+"""One value at a time around the paper's: problems per draw (n), sigma, alpha, beta.
 
-With n alone the schedule moves less often or more; optimizer steps and what they are made of stay the same, so n is a
-multiple of the optimizer's batch, and at ``paper``, where that is n already, only larger ones are tried.
+A change of n changes only how often the schedule moves. A generation's prompts stay the same, so n is a multiple of them, and
+at ``paper``, where they are the paper's n, only larger ones are tried.
 """
 
 from experiments import paper

@@ -1,4 +1,4 @@
-"""Which part of GAIN-RL does it: the order, or the way of walking through it?"""
+"""Which part of GAIN-RL makes the difference: the order, or the way through it?"""
 
 from experiments import paper
 from experiments.cells import ADARFT, UNIFORM, assemble, cell, gaussian

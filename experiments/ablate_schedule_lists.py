@@ -1,4 +1,4 @@
-"""The schedules of `ablate_schedule` on problems of another family: is the answer one task's?"""
+"""The schedules of `ablate_schedule` on another family of problems: does the answer depend on the task?"""
 
 from experiments.ablate_schedule import REFERENCE, schedules
 from experiments.cells import assemble, cell

@@ -1,6 +1,6 @@
-"""How mu moves: the paper's update, parts of it, and what the release's two trainers do.
+"""How mu moves: the paper's update, its terms alone, and the updates of the release's two trainers.
 
-The released updates have a step amplitude of 500 beside draws of 1,024; at ``tiny`` it is as large against the draw.
+The released updates have a step amplitude of 500 for draws of 1,024; at ``tiny`` it has the same ratio to the draw.
 """
 
 from experiments import paper

@@ -1,6 +1,6 @@
-"""Does the order help other losses too: TRL's variants of GRPO's, and RLOO, each with uniform draws and with GAIN-RL's.
+"""Does the order help other losses too? TRL's variants of GRPO's, and RLOO, each with uniform draws and with GAIN-RL's.
 
-Of Dr. GRPO and DAPO it is the loss alone: advantages are divided by their group's deviation in all variants of GRPO, and no
+Only the losses of Dr. GRPO and DAPO are taken: all variants of GRPO divide advantages by their group's deviation, and no
 group is left out or drawn again.
 """
 

@@ -7,11 +7,11 @@ from experiments.cells import UNIFORM, assemble, cell
 from gainrl.runs.experiment import Experiment
 
 KEEP_EVERY = 40
-"""Optimizer steps."""
+"""Optimizer steps between the models that are measured."""
 PROBLEMS = 300
-"""The first training problems."""
+"""How many training problems are measured, the first ones."""
 SAMPLES = 8
-"""Completions a problem for the GRPO loss."""
+"""Completions per problem for the GRPO loss."""
 
 
 def experiment(scale: str = "tiny") -> Experiment:

@@ -1,10 +1,10 @@
 """What experiments share: the settings of both scales, and the functions that build cells from them.
 
-Cells that mean the same are equal configs wherever they stand, so that their run is one run.
+Cells with the same meaning have equal configs in every experiment, so that they share a run.
 
 ``tiny``: the suite's own models on generated problems, minutes on a CPU. ``paper``: models and sets of the hub on GPUs.
-Settings at ``paper`` are those of the release's verl scripts; where there is no script, or it cannot be followed, it is
-said beside the value. Weight decay and AdamW's betas are not among the settings that are known of it: 0, and torch's.
+Settings at ``paper`` are those of the release's verl scripts; where there is no script, or it cannot be followed, a note beside
+the value says so. Weight decay and AdamW's betas are not known of the release; they are 0, and torch's.
 """
 
 from typing import Any, NamedTuple
@@ -21,23 +21,23 @@ MODELS = {
 }
 """Key -> (the paper's name, registered model by scale)."""
 STUDIED = {"tiny": ("tiny", "arithmetic"), "paper": ("qwen2.5-0.5b-instruct", "gsm8k")}
-"""(model, training set) on which ablations are made: the cheapest that the release has a script for."""
+"""(model, training set) of the ablations: the cheapest for which the release has a script."""
 BENCHMARKS = ("math500", "aime24", "amc23", "gsm8k", "olympiadbench", "minervamath")
 """The paper's six."""
 SIGMA_AT = {"tiny": 64.0, "paper": paper.SIGMA}
 """At ``tiny`` a sixteenth of the order, the width of one draw; the paper's is for some 40,000 problems."""
 TARGETS = {"tiny": (0.6, 0.7, 0.8), "paper": (0.3, 0.4, 0.5)}
-"""The paper's targets are not known; these are ours."""
+"""The paper's targets are not known; these are the suite's."""
 TINY_DRAW = 64
 TINY_COMPLETION = {"arithmetic": 26, "lists": 34}
 """Longest completion in tokens, a little more than the longest worked solution."""
 TINY_LEARNING_RATE = {"arithmetic": 2e-4, "lists": 5e-5}
 """So that uniform sampling needs some 20 to 50 steps to the targets, on seeds that no experiment uses (from 100 on). Lists are
-learnt sooner: at 2e-4 from 38 to 76 % in ten steps."""
+learned sooner: at 2e-4 from 38 to 76 % in ten steps."""
 
 
 class Lengths(NamedTuple):
-    """Of the release's script for a training set: prompts a draw (n), longest prompt and completion in tokens."""
+    """From the release's script for a training set: prompts per draw (n), longest prompt and completion in tokens."""
 
     draw: int
     prompt: int
@@ -70,7 +70,7 @@ EXECUTION = {
         hours=96,
     ),
 }
-"""For one node of GPUs with 80 GB, vLLM on the same GPUs. None of it could be tried: a guess to begin with. 8 GPUs as in the
+"""For one node of GPUs with 80 GB, vLLM on the same GPUs. None of it could be tried: it is a first guess. 8 GPUs as in the
 release's verl scripts, one for the 0.5B model as in its TRL script; the optimizer of 7B does not fit on one GPU."""
 
 UNIFORM = ScheduleConfig(name="uniform")
@@ -78,7 +78,7 @@ ADARFT = ScheduleConfig(name="adarft", order="difficulty")
 
 
 def gaussian(scale: str, order: str = "angle", **options: float | bool | str) -> ScheduleConfig:
-    """GAIN-RL's schedule, over any order, with the paper's values for what is not given."""
+    """GAIN-RL's schedule, over any order, with the paper's values for all options that are not given."""
     return ScheduleConfig(name="gaussian", order=order, options={"sigma": SIGMA_AT[scale], **options})
 
 
@@ -100,7 +100,7 @@ def cell(
     problems: dict[str, Any] | None = None,
     training: dict[str, Any] | None = None,
 ) -> RunConfig:
-    """One run on `STUDIED`, or on another model and training set; further changes by field."""
+    """One run on `STUDIED`, or on another model and training set, with further changes by field."""
     build = _tiny if scale == "tiny" else _paper
     whole = build(model or STUDIED[scale][0], train or STUDIED[scale][1], schedule).model_dump()
     changes = {"problems": problems, "training": training}

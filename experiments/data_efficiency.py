@@ -1,6 +1,6 @@
 """All training problems against half of them, drawn at random by the run's seed; GRPO and GAIN-RL.
 
-Halves at ``paper`` are of DeepScaleR's 40,315 problems, before too long prompts are left out.
+At ``paper`` a half is of DeepScaleR's 40,315 problems, counted before prompts that are too long are left out.
 """
 
 from experiments import paper

@@ -1,7 +1,7 @@
 """The paper's main table: four models, three methods; steps to target and accuracy on the benchmarks.
 
-At ``paper`` all train on DeepScaleR as AdaRFT's authors give it, with the difficulty that AdaRFT needs, so that the cells
-of a model differ by schedule alone.
+At ``paper`` all train on DeepScaleR as published by AdaRFT's authors, with the difficulty that AdaRFT needs, so that a
+model's cells differ in the schedule alone.
 """
 
 from experiments import paper

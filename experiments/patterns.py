@@ -9,7 +9,7 @@ from gainrl.runs.experiment import Experiment
 
 KEEP_EVERY = {"tiny": 10, "paper": 40}
 PROBLEMS = 1024
-"""Training problems that are followed, the first ones."""
+"""How many training problems are followed, the first ones."""
 
 
 def experiment(scale: str = "tiny") -> Experiment:

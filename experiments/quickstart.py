@@ -1,6 +1,6 @@
 """The main job in minutes on two cores: GRPO, AdaRFT, GAIN-RL and its control, trained from the same tiny model.
 
-The control is GAIN-RL's Gaussian over a random order: what it shares with GAIN-RL is not owed to the angle.
+The control is GAIN-RL's Gaussian over a random order: a gain that it shares with GAIN-RL is not due to the angle.
 """
 
 from experiments import paper

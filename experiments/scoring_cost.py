@@ -1,10 +1,10 @@
-"""What the order costs: the time to score a run's training problems once, against the time of its optimizer steps."""
+"""The cost of the order: the time to score a run's training problems once, compared with that of its optimizer steps."""
 
 from experiments.cells import assemble, cell, methods
 from gainrl.runs.experiment import Experiment
 
 REPEATS = 3
-"""Scorings, of which the median counts."""
+"""Number of scorings; their median is reported."""
 
 
 def experiment(scale: str = "tiny") -> Experiment:

@@ -1,8 +1,8 @@
 """One training set at a time, the smallest model: does the speed-up depend on the problems?
 
-GSM8K, MATH and AMC carry a difficulty for AdaRFT that is the sets' own or ours (`gainrl.problems.hub`): the paper's is not
-known. sigma is the paper's for all: on AMC's fewer than 1,000 problems that is close to uniform. At ``tiny`` each
-family of problems has its own model, which knows its words.
+AdaRFT's difficulty on GSM8K, MATH and AMC is the set's own or the suite's (`gainrl.problems.hub`): the paper's is not known.
+sigma is the paper's for all sets, which on AMC's fewer than 1,000 problems is close to uniform. At ``tiny`` each family of
+problems has its own model, which knows its words.
 """
 
 from experiments import paper
@@ -15,7 +15,7 @@ SETS = {
 }
 """By scale: registered set -> its name in print."""
 MODELS = {"lists": "tiny-lists"}
-"""By set, where it is another than the one that is studied."""
+"""By set, where it is not the model of `STUDIED`."""
 
 
 def experiment(scale: str = "tiny") -> Experiment:

@@ -79,7 +79,7 @@ def test_a_bad_config_raises_with_the_valid_names(run, changes, message):
 
 def test_an_epoch_is_a_whole_number_of_steps(run):
     training = {**run.training.model_dump(), "prompts_per_epoch": 24}
-    with pytest.raises(ValidationError, match="24 is no multiple of the 16 prompts of a generation"):
+    with pytest.raises(ValidationError, match="24 is not a multiple of the 16 prompts of a generation"):
         RunConfig.model_validate({**run.model_dump(), "training": training})
 
 

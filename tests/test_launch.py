@@ -243,7 +243,7 @@ def test_plain_lines_where_there_is_no_terminal(experiment, tmp_path):
     with Watch("small", [run], console) as watch:
         for step in range(1, 9):
             (run.home / "progress.json").write_text(json.dumps({"what": "training", "done": step, "of": 8}))
-            watch.looked = float("-inf")
+            watch.last_read = float("-inf")
             watch.tick()
         folder.finish()
         watch.ended(run, failed=False)
@@ -301,4 +301,4 @@ def test_slurm_is_named_where_it_is_missing(experiment, monkeypatch, capsys, tmp
     monkeypatch.setenv("PATH", str(tmp_path))
     code, _, err = command_line(experiment, monkeypatch, capsys, "reproduce", "small", "--launcher", "slurm")
     assert code == 2
-    assert "--launcher slurm needs Slurm's commands, and there is no squeue here" in err
+    assert "--launcher slurm needs Slurm's commands, but this machine has no squeue" in err

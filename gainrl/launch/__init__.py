@@ -1,4 +1,4 @@
-"""Runs on their way: estimated, trained here, in local processes or on Slurm, and watched."""
+"""Launching runs: estimated, trained in this process, in local processes or on Slurm, and watched."""
 
 from gainrl.launch.estimate import describe
 from gainrl.launch.launchers import Debug, Launcher, Local, run_all

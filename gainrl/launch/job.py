@@ -1,4 +1,4 @@
-"""One run, trained here (with several GPUs by accelerate's processes), and the job that trains it elsewhere."""
+"""One run, trained here (on several GPUs, by accelerate's processes), and the job that trains it elsewhere."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ from gainrl.runs.records import RunFolder
 from gainrl.runs.state import ProgressFile
 
 ACCELERATE = Path(__file__).parent / "accelerate"
-"""Settings that an execution names: FSDP, DeepSpeed."""
+"""accelerate's settings that an execution names: FSDP."""
 LONGEST_GRACE = 600
-"""Seconds that a preempted job waits for Slurm to end it."""
+"""Longest wait, in seconds, of a preempted job for Slurm to end it."""
 
 
 def train(run: Run, tick: Callable[[], None] | None = None) -> None:
-    """Train a run here; ``tick`` is called as it goes on. What is raised is not caught."""
+    """Train a run here, calling ``tick`` at every report of progress. Exceptions are not caught."""
     if run.execution.gpus > 1 and "WORLD_SIZE" not in os.environ:
         return train_with_accelerate(run)
     from gainrl.training.run import train_run
@@ -39,10 +39,10 @@ def train(run: Run, tick: Callable[[], None] | None = None) -> None:
 
 
 def _reporter(run: Run, tick: Callable[[], None] | None) -> Report:
-    write, first = ProgressFile(run.home), os.environ.get("RANK", "0") == "0"
+    write, is_first = ProgressFile(run.home), os.environ.get("RANK", "0") == "0"
 
     def report(what: str, done: int, of: int) -> None:
-        if first:
+        if is_first:
             write(what, done, of)
         if tick is not None:
             tick()
@@ -52,7 +52,7 @@ def _reporter(run: Run, tick: Callable[[], None] | None) -> Report:
 
 @dataclass(frozen=True)
 class Job:
-    """Trains a run where it is called. ``tick`` is called as it goes on; jobs that are sent elsewhere have none."""
+    """Trains a run where it is called, calling ``tick`` as `train` does; a job that is sent elsewhere has none."""
 
     run: Run
     tick: Callable[[], None] | None = None
@@ -63,20 +63,20 @@ class Job:
 
         try:
             train(self.run, self.tick)
-        except Interrupted as stop:
-            if stop.signum == signal.SIGUSR2 and callable(requeue):
-                requeue(stop.signum, None)
-            if stop.signum == signal.SIGTERM and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+        except Interrupted as interrupted:
+            if interrupted.signum == signal.SIGUSR2 and callable(requeue):
+                requeue(interrupted.signum, None)
+            if interrupted.signum == signal.SIGTERM and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
                 _wait_for_the_end()
             raise
 
     def checkpoint(self) -> DelayedSubmission:
-        """What submitit runs when the job is requeued: the same, which resumes from the run's checkpoint."""
+        """What submitit runs when the job is requeued: the same job, which resumes from the run's checkpoint."""
         return DelayedSubmission(self)
 
 
 def train_with_accelerate(run: Run) -> None:
-    """Raises Interrupted where a signal ended it; RuntimeError or CalledProcessError where it failed."""
+    """Raises Interrupted if a signal ended it, RuntimeError or CalledProcessError if it failed."""
     from gainrl.training.interruption import Interrupted
 
     signum = _call(accelerate_command(run))
@@ -84,13 +84,13 @@ def train_with_accelerate(run: Run) -> None:
         raise Interrupted(signum)
     state, why = RunFolder(run.home).status()
     if state != "finished":
-        raise RuntimeError(why or f"accelerate ended, but {run.home} holds no finished run of this config")
+        raise RuntimeError(why or f"accelerate ended, but {run.home} does not hold a finished run")
 
 
 def accelerate_command(run: Run) -> list[str]:
-    """One process a GPU of this machine; port 0 is any free one, so that jobs on one machine do not meet."""
-    named = run.execution.accelerate
-    settings = ["--multi_gpu"] if named is None else ["--config_file", str(ACCELERATE / named)]
+    """One process per GPU of this machine; port 0 is any free one, so that jobs on one machine do not collide."""
+    config_file = run.execution.accelerate
+    settings = ["--multi_gpu"] if config_file is None else ["--config_file", str(ACCELERATE / config_file)]
     return [
         *(sys.executable, "-m", "accelerate.commands.launch", *settings),
         *("--num_processes", str(run.execution.gpus), "--num_machines", "1", "--main_process_port", "0"),
@@ -99,10 +99,10 @@ def accelerate_command(run: Run) -> list[str]:
 
 
 def _call(command: list[str]) -> int | None:
-    """Run a command to its end; SIGTERM and SIGUSR2 go to its workers as SIGUSR2, and the first one is returned.
+    """Run a command to its end; SIGTERM and SIGUSR2 are passed on to its workers as SIGUSR2, and the first is returned.
 
-    accelerate's own process ignores that one: told to end, it would kill its workers before they have a checkpoint.
-    Raises CalledProcessError where it fails by itself.
+    accelerate's own process ignores SIGUSR2; at SIGTERM it would kill its workers before they have a checkpoint.
+    Raises CalledProcessError if it fails by itself.
     """
     received: list[int] = []
     before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in (signal.SIGTERM, signal.SIGUSR2)}
@@ -129,7 +129,7 @@ def _call(command: list[str]) -> int | None:
 
 
 def _wait_for_the_end() -> None:
-    """Slurm requeues a preempted job that it has ended itself, but takes one that leaves within the grace time as failed."""
+    """Slurm requeues a preempted job that it ended itself; one that exits within the grace time counts as failed."""
     sys.stdout.flush()
     sys.stderr.flush()
     time.sleep(LONGEST_GRACE)

@@ -24,7 +24,7 @@ from gainrl.runs.plan import Run, claim, unfinished
 Outcomes = Generator[tuple[Run, Failure | None]]
 Tick = Callable[[], None]
 WAIT = 0.2
-"""Seconds between two looks at the jobs."""
+"""Seconds between two checks of the jobs."""
 
 
 class Launcher(Protocol):
@@ -32,14 +32,14 @@ class Launcher(Protocol):
         """Where runs are trained, in words."""
 
     def at_once(self) -> int:
-        """How many, at most."""
+        """The most runs that are trained at a time."""
 
     def train(self, runs: Sequence[Run], tick: Tick) -> Outcomes:
-        """Train all runs, calling ``tick`` every now and then; yields each as it ends."""
+        """Train all runs, calling ``tick`` now and then; yields each as it ends."""
 
 
 class Debug:
-    """In this process, one after the other."""
+    """In this process, one run after the other."""
 
     def describe(self) -> str:
         return "in this process"
@@ -74,17 +74,17 @@ class Local:
     def train(self, runs: Sequence[Run], tick: Tick) -> Outcomes:
         gpus = _gpus(runs)
         waiting, active = deque(runs), dict[str, tuple[submitit.Job[None], Run, list[int]]]()
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as by Ctrl-C
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         try:
             while waiting or active:
                 while waiting and len(active) < self.jobs and len(gpus) >= waiting[0].execution.gpus:
                     run = waiting.popleft()
-                    mine = [gpus.pop() for _ in range(run.execution.gpus)]
-                    job = self._submit(run, mine)
-                    active[job.job_id] = job, run, mine
-                for job, run, mine in [entry for entry in active.values() if entry[0].done()]:
+                    run_gpus = [gpus.pop() for _ in range(run.execution.gpus)]
+                    job = self._submit(run, run_gpus)
+                    active[job.job_id] = job, run, run_gpus
+                for job, run, run_gpus in [entry for entry in active.values() if entry[0].done()]:
                     del active[job.job_id]
-                    gpus += mine
+                    gpus += run_gpus
                     yield run, outcome(job, run, "its process was killed")
                 tick()
                 time.sleep(WAIT)
@@ -102,7 +102,7 @@ class Local:
 
 
 def _gpus(runs: Sequence[Run]) -> list[int]:
-    """This machine's GPUs. Raises InputError: a run wants more than there are."""
+    """The numbers of this machine's GPUs, none if no run needs one. Raises InputError: a run takes more than there are."""
     most = max((run.execution.gpus for run in runs), default=0)
     if most == 0:
         return []
@@ -119,7 +119,7 @@ def _gpus(runs: Sequence[Run]) -> list[int]:
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal, but jobs shall end by SIGTERM, with a checkpoint."""
+    """Jobs started within ignore Ctrl-C, which reaches every process of a terminal: they end by SIGTERM, with a checkpoint."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -131,9 +131,9 @@ def _end(jobs: "Sequence[submitit.Job[None]]") -> None:
     """End jobs with SIGTERM and wait until they are gone."""
     if any(not job.done() for job in jobs):
         print("gainrl: ending the running jobs, each after a checkpoint", file=sys.stderr)
-    while left := [job for job in jobs if not job.done()]:
-        for job in left:
-            os.kill(int(job.job_id), signal.SIGTERM)  # again and again: a process that is starting may not hear it
+    while running := [job for job in jobs if not job.done()]:
+        for job in running:
+            os.kill(int(job.job_id), signal.SIGTERM)  # repeatedly: a process that is just starting may miss it
         time.sleep(1)
 
 
@@ -141,12 +141,12 @@ _BEGAN = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
 
 
 def jobs_folder(run: Run) -> Path:
-    """Where submitit keeps the jobs of this launch; another one, since process ids come again."""
+    """Where submitit keeps the jobs of this launch: a new folder each time, since process ids are reused."""
     return run.runs_dir.absolute() / "shared" / "jobs" / _BEGAN
 
 
 def run_all(runs: Sequence[Run], launcher: Launcher, overwrite: bool = False) -> list[Failure]:
-    """Train what is left to do, with a live table; says what failed as it fails, and returns it.
+    """Train the runs that are not finished, with a live table; failures are shown as they happen, and returned.
 
     Raises:
         InputError: a finished run of another config is in the way and ``overwrite`` is off, or the launcher cannot
@@ -159,9 +159,9 @@ def run_all(runs: Sequence[Run], launcher: Launcher, overwrite: bool = False) ->
         claim(run)
     failures = []
     with Watch(runs[0].experiment, todo) as watch, closing(launcher.train(todo, watch.tick)) as outcomes:
-        left = {run.hash for run in todo}
-        if done := sum(run.hash not in left for run in runs):
-            watch.say(f"{done} of {len(runs)} runs are finished already")
+        todo_hashes = {run.hash for run in todo}
+        if finished := sum(run.hash not in todo_hashes for run in runs):
+            watch.say(f"{finished} of {len(runs)} runs are finished already")
         for run, failed in outcomes:
             watch.ended(run, failed is not None)
             if failed is not None:

@@ -1,4 +1,4 @@
-"""What became of a run: why it failed, what its log says, and how to see it again."""
+"""How a run ended: why it failed, the end of its log, and the command that reproduces the failure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class Failure:
     run: Run
     reason: str
     log: str
-    """The end of it."""
+    """Its last lines."""
     log_path: Path | None = None
 
     def __str__(self) -> str:
@@ -25,17 +25,17 @@ class Failure:
         lines += [f"    {line}" for line in self.log.rstrip().splitlines()[-LINES:]]
         if self.log_path is not None:
             lines.append(f"  the whole log: {self.log_path}")
-        return "\n".join([*lines, f"  to see it again: {self.run.command}"])
+        return "\n".join([*lines, f"  to reproduce it: {self.run.command}"])
 
 
-def failure(run: Run, otherwise: str, log: str, log_path: Path | None = None) -> Failure:
-    """With the reason that the run's own folder gives, else the launcher's."""
+def failure(run: Run, launchers_reason: str, log: str, log_path: Path | None = None) -> Failure:
+    """A failure with the reason in the run's own folder, else with the launcher's."""
     state, why = RunFolder(run.home).status()
-    return Failure(run, why if state == "failed" and why else otherwise, log, log_path)
+    return Failure(run, why if state == "failed" and why else launchers_reason, log, log_path)
 
 
 def tail(path: Path) -> str:
-    """The last lines of a file, nothing where there is none."""
+    """The last lines of a file, empty if there is no file."""
     try:
         return "\n".join(path.read_text(errors="replace").splitlines()[-LINES:])
     except OSError:
@@ -43,7 +43,7 @@ def tail(path: Path) -> str:
 
 
 def outcome(job: "submitit.Job[Any]", run: Run, if_lost: str) -> Failure | None:
-    """What became of a job that has ended; ``if_lost`` is the reason where it left no result."""
+    """The failure of a job that has ended, None if it succeeded; ``if_lost`` is the reason if it left no result."""
     if not job.paths.result_pickle.exists():
         _, why = RunFolder(run.home).status()
         return Failure(run, f"{if_lost} ({why})" if why else if_lost, tail(job.paths.stderr), job.paths.stderr)

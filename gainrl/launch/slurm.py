@@ -1,4 +1,4 @@
-"""Runs as job arrays of Slurm. Jobs outlive the launcher: the same command watches them again."""
+"""Runs as Slurm job arrays. Jobs outlive the launcher: the same command watches them again."""
 
 import contextlib
 import json
@@ -24,10 +24,10 @@ from gainrl.runs.plan import Run
 
 HOURS = 24.0
 GRACE = 90
-"""Seconds before the time limit at which Slurm tells a job to write a checkpoint."""
+"""Seconds before the time limit at which Slurm signals a job to write a checkpoint."""
 REQUEUES = 1000
 POLL, LOST_AFTER = 5.0, 15.0
-"""Seconds between two questions to Slurm; seconds after which a job without result that Slurm no longer runs is lost."""
+"""Seconds between two queries to Slurm; seconds after which a job that Slurm no longer runs, without result, is lost."""
 ALIVE = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED",
          "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "PREEMPTED")  # fmt: skip
 
@@ -37,8 +37,8 @@ class Slurm:
     options: SlurmOptions
 
     def describe(self) -> str:
-        where = f" partition {self.options.partition}" if self.options.partition else ""
-        return f"on Slurm{where}, at most {self.options.array_size} jobs at once"
+        partition = f" partition {self.options.partition}" if self.options.partition else ""
+        return f"on Slurm{partition}, at most {self.options.array_size} jobs at once"
 
     def at_once(self) -> int:
         return self.options.array_size
@@ -59,13 +59,13 @@ class Slurm:
         except KeyboardInterrupt:
             ids = " ".join(sorted({job_id.split("_")[0] for job_id in active}))
             print(
-                f"gainrl: the jobs go on in Slurm; scancel {ids} ends them, the same command watches them",
+                f"gainrl: the jobs continue on Slurm; scancel {ids} ends them, the same command watches them again",
                 file=sys.stderr,
             )
             raise
 
     def _jobs(self, runs: Sequence[Run]) -> dict[str, tuple["submitit.Job[None]", Run]]:
-        """Jobs by their id: those that Slurm still has from before, and new arrays, one for runs of equal needs."""
+        """Jobs by id: those that Slurm still has from an earlier launch, and new arrays, each for runs with equal needs."""
         states = squeue()
         jobs = {job.job_id: (job, run) for run in runs for job in _recorded(run, states)}
         known = {run.hash for _, run in jobs.values()}
@@ -86,18 +86,18 @@ class Slurm:
             executor.update_parameters(**self._parameters(runs[0]))
             return executor.submit_array([Job(run) for run in runs])
         except (RuntimeError, subprocess.SubprocessError) as error:
-            raise InputError(f"Slurm does not take the jobs: {one_line(error)}") from error
+            raise InputError(f"Slurm does not accept the jobs: {one_line(error)}") from error
 
     def _parameters(self, run: Run) -> dict[str, Any]:
         options, (gpus, hours) = self.options, self._needs(run)
-        asked = {
+        requested = {
             "partition": options.partition,
             "account": options.account,
             "gpus_per_node": gpus or None,
             "mem": None if options.memory_gb is None else f"{options.memory_gb}GB",
         }
-        extra = {name: value or True for name, _, value in (one.partition("=") for one in options.extra)}
-        return {name: value for name, value in asked.items() if value is not None} | {
+        extra = {name: value or True for name, _, value in (option.partition("=") for option in options.extra)}
+        return {name: value for name, value in requested.items() if value is not None} | {
             "job_name": f"gainrl-{run.experiment}",
             "time": math.ceil(60 * hours),
             "cpus_per_task": options.cpus * max(1, gpus),
@@ -109,22 +109,22 @@ class Slurm:
 
 
 def squeue() -> dict[str, str]:
-    """State of this user's jobs by id (array_task), those that ended minutes ago included.
+    """State of this user's jobs by id (array_task), including those that ended minutes ago.
 
-    Raises InputError: there is no Slurm here, or it does not answer.
+    Raises InputError: this machine has no Slurm, or it does not answer.
     """
     command = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i %T"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
     except FileNotFoundError:
-        raise InputError("--launcher slurm needs Slurm's commands, and there is no squeue here") from None
+        raise InputError("--launcher slurm needs Slurm's commands, but this machine has no squeue") from None
     except (subprocess.SubprocessError, OSError) as error:
         raise InputError(f"Slurm does not answer: {getattr(error, 'stderr', None) or error}".strip()) from error
-    return dict(line.split(maxsplit=1) for line in told.splitlines() if " " in line)
+    return dict(line.split(maxsplit=1) for line in lines if " " in line)
 
 
 class _Queue:
-    """What Slurm says of the jobs; asked every now and then. Works with and without Slurm's accounting."""
+    """The jobs' states, queried every `POLL` seconds. Works with and without Slurm's accounting."""
 
     def __init__(self) -> None:
         self.states: dict[str, str] | None = None
@@ -132,11 +132,11 @@ class _Queue:
         self.gone_since: dict[str, float] = {}
 
     def lost(self, job_id: str) -> str | None:
-        """The last state of a job that Slurm has not had in its queue for a while, None while it is alive."""
+        """The last state of a job that has been gone from Slurm's queue for a while, None for any other job."""
         now = time.monotonic()
         if now - self.asked > POLL:
             self.asked = now
-            with contextlib.suppress(InputError):  # a Slurm that does not answer for a while has lost no job
+            with contextlib.suppress(InputError):  # Slurm may be unreachable for a while without losing jobs
                 self.states = squeue()
         if self.states is None:
             return None
@@ -148,7 +148,7 @@ class _Queue:
 
 
 def _record(run: Run) -> Path:
-    """Which job trains a run."""
+    """The file that says which job trains a run."""
     return run.runs_dir / "shared" / "jobs" / f"{run.hash}.json"
 
 
@@ -160,7 +160,7 @@ def _remember(run: Run, job: "submitit.Job[None]") -> None:
 def _recorded(run: Run, states: dict[str, str]) -> "list[submitit.Job[None]]":
     """The job of an earlier launch that trains the run, if Slurm still has it."""
     try:
-        there = json.loads(_record(run).read_text())
-        return [submitit.SlurmJob(there["folder"], there["job"])] if states.get(there["job"]) in ALIVE else []
+        record = json.loads(_record(run).read_text())
+        return [submitit.SlurmJob(record["folder"], record["job"])] if states.get(record["job"]) in ALIVE else []
     except (OSError, ValueError, KeyError):
         return []

@@ -1,4 +1,4 @@
-"""What a run is: frozen, complete, validated. A config raises; it never corrects itself."""
+"""What defines a run: frozen, complete, validated. An invalid config raises; it never corrects itself."""
 
 import hashlib
 import inspect
@@ -34,16 +34,16 @@ class ProblemsConfig(Frozen):
     """Names of benchmarks."""
     train_size: int | None = Field(None, gt=0)
     heldout_size: int | None = Field(None, gt=1)
-    """Of each benchmark, at most."""
+    """At most so many problems of each benchmark."""
     sample: bool = False
     """Take ``train_size`` problems at random (seeded) instead of the first ones."""
     longest_prompt: int | None = Field(None, gt=0)
-    """Leave out training problems whose prompt has more tokens; None is an error where one does not fit."""
+    """Leave out training problems whose prompt has more tokens; with None a prompt that does not fit is an error."""
     revision: str | None = None
 
 
 class SignalConfig(Frozen):
-    """How angle concentration is read, in scoring and while training alike."""
+    """How angle concentration is read, both in scoring and during training."""
 
     definition: Definition = "paper"
     site: Site = "mlp_input"
@@ -51,7 +51,7 @@ class SignalConfig(Frozen):
 
 
 class ScheduleConfig(Frozen):
-    """A schedule by name, its order, and every one of its options (`complete_options` fills the defaults in)."""
+    """A schedule by name, its order, and all of its options (`complete_options` fills in the defaults)."""
 
     name: str
     order: str | None = None
@@ -84,15 +84,15 @@ def complete_options(schedule: str, options: dict[str, Any]) -> dict[str, Any]:
     try:
         return checker(**options).model_dump()
     except ValidationError as error:
-        wrong = ".".join(map(str, error.errors()[0]["loc"]))
+        option = ".".join(map(str, error.errors()[0]["loc"]))
         message = error.errors()[0]["msg"]
         raise InputError(
-            f"schedule {schedule!r}, option {wrong}: {message}; valid: {', '.join(fields) or 'none'}"
+            f"schedule {schedule!r}, option {option}: {message}; valid: {', '.join(fields) or 'none'}"
         ) from error
 
 
 def _option_fields(schedule: type[Schedule]) -> dict[str, Any]:
-    """Option -> (type, default) of a schedule's constructor; where it passes ``**options`` on, its base's too."""
+    """Option -> (type, default) of a schedule's constructor, and of its base's where it passes ``**options`` on."""
     fields: dict[str, Any] = {}
     for owner in (cls for cls in schedule.__mro__ if "__init__" in vars(cls)):
         parameters = inspect.signature(vars(owner)["__init__"]).parameters.values()
@@ -111,7 +111,7 @@ class TrainingConfig(Frozen):
     generations: int = Field(gt=1)
     prompts_per_epoch: int = Field(gt=0)
     prompts_per_generation: int | None = Field(None, gt=0)
-    """Prompts whose completions are sampled by the same weights; None is those of one step."""
+    """Prompts whose completions are sampled with the same weights; None is the prompts of one step."""
     learning_rate: float = Field(gt=0)
     lr_scheduler: str = "constant"
     optimizer: str = "adamw_torch"
@@ -120,14 +120,14 @@ class TrainingConfig(Frozen):
     max_grad_norm: float = Field(1.0, gt=0)
     algorithm: Literal["grpo", "rloo"] = "grpo"
     loss: Literal["grpo", "dr_grpo", "dapo", "bnpo"] = "grpo"
-    """Of GRPO; RLOO has one of its own."""
+    """GRPO's loss by TRL's name; RLOO has its own."""
     kl: float = Field(0.0, ge=0)
     temperature: float = Field(1.0, gt=0)
     max_completion_tokens: int = Field(gt=0)
     bf16: bool = False
     generation: Literal["transformers", "vllm"] = "transformers"
     keep_every: int | None = Field(None, gt=0)
-    """Keep the model before training and every so many steps, in checkpoints/step-N; None keeps the last alone."""
+    """Keep the model before training and every so many steps, in checkpoints/step-N; None keeps only the last."""
 
     @property
     def steps_per_generation(self) -> int:
@@ -139,12 +139,12 @@ class TrainingConfig(Frozen):
         batch = self.prompts_per_generation or self.prompts_per_step
         if batch % self.prompts_per_step:
             raise InputError(
-                f"prompts_per_generation {batch} is no multiple of prompts_per_step {self.prompts_per_step}; "
+                f"prompts_per_generation {batch} is not a multiple of prompts_per_step {self.prompts_per_step}; "
                 "a generation is a whole number of steps"
             )
         if self.prompts_per_epoch % batch:
             raise InputError(
-                f"prompts_per_epoch {self.prompts_per_epoch} is no multiple of the {batch} prompts of a generation; "
+                f"prompts_per_epoch {self.prompts_per_epoch} is not a multiple of the {batch} prompts of a generation; "
                 "an epoch is a whole number of them"
             )
         if self.algorithm == "rloo" and self.loss != "grpo":
@@ -187,7 +187,7 @@ class RunConfig(Frozen):
 
     @property
     def hash(self) -> str:
-        """12 hex digits by which a run is known."""
+        """12 hex digits that identify the run."""
         return hash_of(self.model_dump(mode="json"))
 
     def with_seed(self, seed: int) -> "RunConfig":
@@ -195,5 +195,5 @@ class RunConfig(Frozen):
 
 
 def hash_of(config: dict[str, Any]) -> str:
-    """The hash of a config as it stands in config.json, also where it was written by another version."""
+    """The hash of a config as config.json holds it, even one that another version wrote."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""An experiment: its cells, and how each is executed, which is no part of what a run is."""
+"""An experiment: its cells, and how each is executed, which does not define a run."""
 
 from typing import Literal
 
@@ -9,32 +9,32 @@ from gainrl.runs.config import Frozen, RunConfig
 
 
 class Execution(Frozen):
-    """Where and how a run is executed: nothing here is part of the run's hash, and results agree up to rounding."""
+    """Where and how a run is executed. None of it is part of the run's hash; results agree up to rounding."""
 
     gpus: int = Field(0, ge=0)
-    """One process each; 0 is one process, on whatever there is."""
+    """One process each; 0 is one process, on whatever device there is."""
     completions_per_device: int | None = Field(None, gt=0)
-    """Of one forward and backward pass; the rest of a step is accumulated. None is all of them."""
+    """Completions of one forward and backward pass; a step accumulates several. None is all of its process's."""
     gradient_checkpointing: bool = False
     accelerate: str | None = None
-    """File in gainrl/launch/accelerate/ with accelerate's settings (FSDP, DeepSpeed); None is data parallel."""
+    """File in gainrl/launch/accelerate/ with accelerate's settings (FSDP); None is data parallel."""
     vllm_mode: Literal["colocate", "server"] = "colocate"
     vllm_server: str | None = None
     """Address of ``trl vllm-serve`` in server mode, http://host:port; None is this machine, port 8000."""
     vllm_gpu_memory: float = Field(0.3, gt=0, le=1)
     vllm_tensor_parallel: int = Field(1, gt=0)
     vllm_sleep: bool = False
-    """Let vLLM give its memory to training between generations."""
+    """Let vLLM's engine release its memory to training between generations."""
     checkpoint_every: int = Field(20, gt=0)
-    """Steps; rounded up to the end of a generation."""
+    """Steps between checkpoints; rounded up to the end of a generation."""
     report_to: tuple[str, ...] = ()
     """TRL's trackers: trackio, tensorboard, wandb."""
     hours: float | None = Field(None, gt=0)
-    """A guess of what a run takes, for Slurm's time limit; None leaves it to the command line."""
+    """An estimate of a run's time, for Slurm's time limit; None leaves it to the command line."""
 
 
 class SlurmOptions(Frozen):
-    """What Slurm is asked for, for every job; what is left out is Slurm's default, or the cell's own."""
+    """What every job requests from Slurm; anything left out is Slurm's default, or the cell's own."""
 
     partition: str | None = None
     """Partition; Slurm's default if left out."""
@@ -43,7 +43,7 @@ class SlurmOptions(Frozen):
     gpus: int | None = Field(None, ge=0)
     """GPUs of a run, all on one node; what the cell says if left out."""
     hours: float | None = Field(None, gt=0)
-    """Time limit; what the cell says, or 24, if left out. A run that needs longer is requeued and resumes in the same job."""
+    """Time limit. A run that needs longer is requeued and resumes; what the cell says, or 24, if left out."""
     array_size: int = Field(100, gt=0)
     """Jobs of the array that may run at once."""
     cpus: int = Field(4, gt=0)
@@ -55,7 +55,7 @@ class SlurmOptions(Frozen):
 
 
 class Experiment(Frozen):
-    """The cells of one table or figure. They differ by what is studied; the trainer, budget and evaluation are shared."""
+    """The cells of one table or figure. They differ in what is studied; trainer, budget and evaluation are the same."""
 
     name: str
     title: str
@@ -66,7 +66,7 @@ class Experiment(Frozen):
     baseline: str
     targets: tuple[float, ...]
     reference: str = ""
-    """What the paper says on the same question, with its source; stands under the table."""
+    """What the paper says on the same question, with its source; printed under the table."""
 
     @model_validator(mode="after")
     def _complete(self) -> "Experiment":

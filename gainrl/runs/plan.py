@@ -1,6 +1,6 @@
-"""Which runs an experiment is made of, where they lie, and which are left to do. Imports no torch.
+"""The runs of an experiment: where they are stored, and which are still to be trained. Imports no torch.
 
-A run lies in ``shared/runs/<hash>``; ``<experiment>/<cell>/seed-<k>`` is a link to it. So equal cells are one run.
+A run is stored in ``shared/runs/<hash>``; ``<experiment>/<cell>/seed-<k>`` is a link to it, so equal cells share a run.
 """
 
 import os
@@ -17,13 +17,13 @@ from gainrl.runs.records import RunFolder, find_run
 
 
 def run_path(runs_dir: Path, experiment: str, cell: str, seed: int) -> Path:
-    """Where a run is found."""
+    """The link to a run."""
     return runs_dir / experiment / cell / f"seed-{seed}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of one cell; ``arguments`` are what `gainrl train` needs beside experiment, cell and seed."""
+    """One seed of one cell; ``arguments`` are those of `gainrl train` beside experiment, cell and seed."""
 
     experiment: str
     cell: str
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def record(self) -> str:
-        """The same command without the folder, which is this machine's: for environment.json, whoever starts the job."""
+        """The same command without the runs folder, which is this machine's own; for environment.json."""
         return shlex.join(["gainrl", *self._named])
 
     def is_finished(self) -> bool:
@@ -98,7 +98,7 @@ def plan_runs(
 
 
 def unfinished(runs: Iterable[Run], overwrite: bool = False) -> list[Run]:
-    """The runs that are left to do, one for all that are equal.
+    """The runs that are still to be trained, one for all that have the same config.
 
     Raises InputError: a finished run of another config is in the way and ``overwrite`` is off.
     """
@@ -107,7 +107,7 @@ def unfinished(runs: Iterable[Run], overwrite: bool = False) -> list[Run]:
 
 
 def claim(run: Run, overwrite: bool = False) -> None:
-    """Make the run's path a link to its home; with ``overwrite``, remove a finished run there so that it begins anew."""
+    """Make the run's path a link to its home; with ``overwrite``, remove a finished run there so that it starts over."""
     if overwrite and RunFolder(run.home).status()[0] == "finished":
         shutil.rmtree(run.home)
     if run.path.is_dir() and not run.path.is_symlink():
@@ -123,8 +123,8 @@ def claim(run: Run, overwrite: bool = False) -> None:
 
 def sharers(runs_dir: Path) -> dict[str, list[str]]:
     """hash -> experiment/cell of every link to that run."""
-    found: dict[str, list[str]] = {}
+    links: dict[str, list[str]] = {}
     for path in sorted(runs_dir.glob("*/*/seed-*")):
         if path.is_symlink():
-            found.setdefault(path.readlink().name, []).append(f"{path.parent.parent.name}/{path.parent.name}")
-    return found
+            links.setdefault(path.readlink().name, []).append(f"{path.parent.parent.name}/{path.parent.name}")
+    return links

@@ -1,4 +1,4 @@
-"""What a run is doing: a small file in its folder, written by the process that trains, read by whoever watches."""
+"""What a run is doing: a small file in its folder, written by the process that trains, read by those that watch."""
 
 import json
 import time
@@ -18,7 +18,7 @@ EVERY = 0.5
 
 
 class ProgressFile:
-    """A `Report` that keeps progress.json; ``seconds_each`` is wall-clock time, evaluation included."""
+    """A `Report` that writes progress.json; ``seconds_each`` is wall-clock time, evaluation included."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
@@ -38,7 +38,7 @@ class ProgressFile:
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run's folder says at this moment; ``accuracy`` is the mean of the benchmarks last evaluated."""
+    """What a run's folder says at this moment; ``accuracy`` is the mean over benchmarks of the latest evaluation."""
 
     state: str
     done: int = 0
@@ -53,7 +53,7 @@ class RunState:
 
 
 def read_state(folder: Path) -> RunState:
-    """Never raises for a file that is missing or being written: then less is known."""
+    """The state of a run. A file that is missing or being written does not raise: its fields are left at their defaults."""
     state, _ = RunFolder(folder).status()
     if state is None:
         return RunState("waiting")
@@ -64,7 +64,7 @@ def read_state(folder: Path) -> RunState:
 
 
 def seconds_each(folder: Path) -> float | None:
-    """Wall-clock seconds a training step took, None where that is not known."""
+    """Wall-clock seconds per training step, None if unknown."""
     doing = _doing(folder)
     if doing.get("what") == "training" and doing.get("seconds_each"):
         return float(doing["seconds_each"])

@@ -2,7 +2,7 @@
 
 import copy
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -72,28 +72,38 @@ def score_problems(
     metadata |= {"layer": ", ".join(map(str, chosen))}
     scored = PartialScores(unfinished, metadata, (len(problems), len(chosen)))
     lengths = [len(encoding.ids) - encoding.prefix_tokens for encoding in encoded]
-    batches = deque(length_batches(lengths, batch_tokens or batch_tokens_of(model)))
+    batches = length_batches(lengths, batch_tokens or batch_tokens_of(model))
     with evaluating(model):
         scorer = _Scorer(model, signal, chosen, encoded[0])
-        while batches:
-            rows = scored.missing(batches[0])
-            try:
-                if rows:
-                    c_intra_BL, c_inter_BL = scorer.score(
-                        [encoded[row] for row in rows], [problems.ids[row] for row in rows]
-                    )
-                    scored.add(rows, c_intra_BL, c_inter_BL)
-            except RuntimeError as error:
-                if len(rows) == 1 or not _is_out_of_memory(error):
-                    raise
-                batches = deque(half for batch in batches for half in _halves(batch))  # this one and those to come
-                continue
-            batches.popleft()
-            if progress is not None:
-                progress(scored.count, len(problems))
+        _score_batches(scorer, batches, encoded, problems.ids, scored, progress)
     table = _table(problems, encoded, scored, None if layers is None else chosen)
     scored.remove()
     return Scores(table, {**metadata, "version": version("gainrl")})
+
+
+def _score_batches(
+    scorer: "_Scorer",
+    batches: Iterable[list[int]],
+    encoded: Sequence[EncodedPrompt],
+    names: Sequence[str],
+    scored: PartialScores,
+    progress: Progress | None,
+) -> None:
+    """Score the rows of each batch that are missing in ``scored``; halve all remaining batches when memory runs out."""
+    waiting = deque(batches)
+    while waiting:
+        rows = scored.missing(waiting[0])
+        try:
+            if rows:
+                scored.add(rows, *scorer.score([encoded[row] for row in rows], [names[row] for row in rows]))
+        except RuntimeError as error:
+            if len(rows) == 1 or not _is_out_of_memory(error):
+                raise
+            waiting = deque(half for batch in waiting for half in _halves(batch))
+            continue
+        waiting.popleft()
+        if progress is not None:
+            progress(scored.count, len(names))
 
 
 def batch_tokens_of(model: PreTrainedModel) -> int:

@@ -1,10 +1,10 @@
 """Means and other statistics over seeds, with seeded bootstrap intervals.
 
-The intervals are percentile intervals at an expanded level. With few seeds the plain one is too narrow, as it leaves out
+The intervals are percentile intervals at an expanded level. With few seeds the plain one is too narrow, as it omits
 the factor sqrt(n/(n-1)) and takes the normal's quantiles for Student's; the level is therefore raised to the one at which
 the interval of normal data would be Student's (Hesterberg 2015, "What teachers should know about the bootstrap",
 The American Statistician 69(4), section 3.2). No bootstrap of the mean reaches beyond the smallest and the largest value, so
-three seeds still cover the mean of a symmetric distribution in three of four cases only, four in seven of eight.
+the interval of three seeds covers the mean of a symmetric distribution in three of four cases only, of four in seven of eight.
 """
 
 import math
@@ -21,7 +21,7 @@ from gainrl.rng import generator
 Floats = NDArray[np.float64]
 
 FEWEST_SEEDS = 3
-"""No interval is drawn from fewer."""
+"""No interval is computed from fewer."""
 RESAMPLES = 9999
 
 
@@ -29,8 +29,8 @@ RESAMPLES = 9999
 class Summary:
     """A statistic over seeds; ``low`` and ``high`` are None for fewer than three.
 
-    ``censored`` counts the values that are only a bound, and ``bound`` tells which: '>' the true value is larger,
-    '<' smaller, '~' both kinds are in it, '' it is exact. ``p`` is that of no difference, where two cells are compared.
+    ``censored`` counts the values that are only a bound, and ``bound`` says what that makes of the statistic: '>' the true
+    value is larger, '<' smaller, '~' either, '' it is exact. ``p``: of no difference, where two cells are compared.
     """
 
     mean: float
@@ -56,14 +56,14 @@ def summarize_accuracy(
 ) -> Summary:
     """Mean accuracy over seeds, with an interval over both seeds and problems.
 
-    Where every seed has problems of its own the differences between seeds hold both, and resampling seeds is enough
-    (Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8). Where all are asked the same ones, the
+    If every seed has problems of its own, the differences between seeds include both, and resampling seeds is enough
+    (Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8). If all have the same problems, the
     choice of problems moves all seeds together: half-widths of the two levels are then added in quadrature (Zou and Donner
     2008, Statistics in Medicine 27:1693), as if all seeds solved the same problems, the widest that the second can be.
 
     Args:
-        accuracies, stderrs: one a seed; the standard error over the problems of the benchmark.
-        shared: whether the seeds are asked the same problems.
+        accuracies, stderrs: one per seed; the standard error over the problems of the benchmark.
+        shared: whether the seeds are evaluated on the same problems.
     """
     over_seeds = summarize(accuracies, seed=seed, confidence=confidence)
     if not shared or over_seeds.low is None or over_seeds.high is None:
@@ -77,7 +77,7 @@ def summarize_accuracy(
 def interquartile_mean(scores_SK: ArrayLike, *, seed: int = 0) -> Summary:
     """Mean of the middle half of all scores of S runs on K tasks (Agarwal et al. 2021, arXiv 2108.13264).
 
-    Departure from there: runs are resampled whole, as one run's scores on several tasks are not independent here.
+    Departure from the source: runs are resampled whole, as one run's scores on several tasks are not independent.
     """
     scores = np.atleast_2d(np.asarray(scores_SK, dtype=float))
 
@@ -88,9 +88,9 @@ def interquartile_mean(scores_SK: ArrayLike, *, seed: int = 0) -> Summary:
 
 
 def probability_of_improvement(method_SK: ArrayLike, baseline_SK: ArrayLike, *, seed: int = 0) -> Summary:
-    """Chance that a run of the method has a higher score than a run of the baseline, ties half, mean over K tasks.
+    """Chance that a run of the method scores higher than a run of the baseline, ties counting half; mean over K tasks.
 
-    Mann and Whitney's U / (S S) of every task (Agarwal et al. 2021). Both have the same S seeds, which are resampled together.
+    Mann and Whitney's U / S^2 on each task (Agarwal et al. 2021). Both have the same S seeds, which are resampled together.
     """
     method, baseline = (np.atleast_2d(np.asarray(scores, dtype=float)) for scores in (method_SK, baseline_SK))
     if method.shape != baseline.shape:
@@ -120,7 +120,7 @@ def interval(statistic_R: Floats, size: int, confidence: float = 0.95) -> tuple[
 
 @cache
 def _expanded(size: int, tail: float) -> float:
-    """The level to take a percentile at, so that the interval of normal data would be Student's."""
+    """The level of a percentile at which the interval of normal data would be Student's."""
     return float(norm.cdf((size / (size - 1)) ** 0.5 * t.ppf(tail, size - 1)))
 
 

@@ -1,6 +1,6 @@
-"""What a run spends until it reaches a target accuracy. A run that never does is censored: it is kept, as a bound.
+"""The cost at which a run reaches a target accuracy. A run that never does is censored: it is kept, as a bound.
 
-Within a budget the mean that is well defined is the restricted one, the mean of min(cost, budget), which is the area under
+Within a budget the well-defined mean is the restricted one, the mean of min(cost, budget), which is the area under
 the product-limit estimate of the share of runs that have not reached the target yet (Kaplan and Meier 1958).
 """
 
@@ -15,7 +15,7 @@ from gainrl.statistics.intervals import FEWEST_SEEDS, Floats, Summary, interval,
 from gainrl.statistics.significance import paired_p
 
 Statistic = Callable[[Floats, NDArray[np.bool_]], Floats]
-"""Of the costs (R, S) and whether they are censored (R, S): a number a row."""
+"""From costs (R, S) and whether they are censored (R, S) to one number per row."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Reached:
     censored: bool
 
     def within(self, budget: float) -> "Reached":
-        """The same run, had it been broken off at the budget."""
+        """The same run, had it been stopped at the budget."""
         return Reached(budget, True) if self.at > budget else self
 
 
@@ -34,8 +34,8 @@ def reached(accuracy: ArrayLike, cost: ArrayLike, target: float, *, window: int 
     """The cost (steps, problems, tokens, seconds) at the first evaluation whose accuracy is at least the target.
 
     Args:
-        accuracy, cost: one value an evaluation, in the order of training.
-        window: the accuracy is the mean of so many evaluations, the latest among them (none before there are so many).
+        accuracy, cost: one value per evaluation, in the order of training.
+        window: the accuracy is the mean of the latest so many evaluations (none before there are so many).
     """
     accuracy_E, cost_E = np.asarray(accuracy, dtype=float), np.asarray(cost, dtype=float)
     if not len(accuracy_E) or len(accuracy_E) != len(cost_E):
@@ -66,9 +66,9 @@ def median_reached(runs: Sequence[Reached], *, seed: int = 0) -> Summary:
 def speed_up(baseline: Sequence[Reached], method: Sequence[Reached], *, seed: int = 0) -> Summary | None:
     """Geometric mean over seeds of baseline cost / method cost, paired by position, both within the smaller budget.
 
-    Geometric, so that a speed-up and the slow-down seen from the other side say the same. Where only the baseline is
-    censored the ratio is a lower bound ('>'), where only the method is, an upper one ('<'); with both it is neither ('~').
-    None where no run of either reaches the target.
+    Geometric, so that exchanging the two gives the inverse. If only the baseline has censored runs, the ratio is a lower
+    bound ('>'); if only the method has, an upper one ('<'); if both have, it is neither ('~'). None if no run of either
+    reaches the target.
     """
     if (pairs := _Pairs.of(baseline, method)) is None:
         return None
@@ -98,11 +98,12 @@ class _Pairs:
             raise ValueError(f"{len(baseline)} and {len(method)} runs; pairs are needed")
         budget = min((run.at for run in (*baseline, *method) if run.censored), default=math.inf)
         sides = [_arrays([run.within(budget) for run in side]) for side in (baseline, method)]
-        (base, base_cut), (mine, mine_cut) = sides
-        if not len(base) or (base_cut & mine_cut).all():
+        (base, base_censored), (method_costs, method_censored) = sides
+        if not len(base) or (base_censored & method_censored).all():
             return None
         bound = {(True, True): "~", (True, False): ">", (False, True): "<", (False, False): ""}
-        return cls(base, mine, int(base_cut.sum() + mine_cut.sum()), bound[bool(base_cut.any()), bool(mine_cut.any())])
+        kinds = bool(base_censored.any()), bool(method_censored.any())
+        return cls(base, method_costs, int(base_censored.sum() + method_censored.sum()), bound[kinds])
 
     def summary(self, differences: Floats, seed: int) -> Summary:
         mean = summarize(differences.tolist(), seed=seed)
@@ -125,13 +126,13 @@ def _medians(at_RS: Floats, censored_RS: NDArray[np.bool_]) -> Floats:
 def _product_limit(at_RS: Floats, censored_RS: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Every row's costs in rising order, and the share that has not reached the target after each of them.
 
-    Of equal costs those that reached the target come first, as is usual: the censored ones were still at risk.
+    Of equal costs those that reached the target come first, as usual: the censored runs were still at risk then.
     """
     order_RS = np.lexsort((censored_RS, at_RS), axis=1)
-    left_RS = np.where(
+    factor_RS = np.where(
         np.take_along_axis(censored_RS, order_RS, axis=1), 1.0, 1 - 1 / np.arange(at_RS.shape[1], 0, -1.0)
     )
-    return np.take_along_axis(at_RS, order_RS, axis=1), left_RS.cumprod(axis=1)
+    return np.take_along_axis(at_RS, order_RS, axis=1), factor_RS.cumprod(axis=1)
 
 
 def _bootstrap(runs: Sequence[Reached], statistic: Statistic, bound: str, seed: int) -> Summary:

@@ -1,4 +1,4 @@
-"""Whether a difference between cells stands out, and whether it still does among many."""
+"""Whether a difference between cells is significant, alone and as one of many."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ FEWEST_PAIRS = 3
 def paired_p(differences: Sequence[float]) -> float | None:
     """Two-sided p of no difference: Student's t over paired seeds; None for fewer than three.
 
-    Where all seeds show the same difference (costs are multiples of the evaluation interval) t is not defined, and the
-    sign test's 2 / 2^n stands in.
+    If all seeds show the same difference (costs are multiples of the evaluation interval), t is undefined; the sign
+    test's 2 / 2^n takes its place.
     """
     sample = np.asarray(differences, dtype=float)
     if len(sample) < FEWEST_PAIRS:

@@ -1,1 +1,1 @@
-"""What is measured on models beside training them: angle against gradient, and patterns along training."""
+"""Measurements on models other than training: angle against gradient, and patterns along training."""

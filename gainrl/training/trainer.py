@@ -195,7 +195,7 @@ class Scheduled(Trainer):
         return bool(self.state.global_step % every == 0)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write it beside its place, then rename it, so that it is whole or absent. The last two are kept.
+        """Write the checkpoint in a folder beside, then rename it, so that it is whole or absent. The last two are kept.
 
         Raises InputError: it cannot be written (a full disk).
         """

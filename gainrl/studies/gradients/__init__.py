@@ -1,4 +1,4 @@
-"""Gradients of single samples: their norms for every parameter from one backward pass, and what makes them differ."""
+"""Gradients of single samples: their norms for every parameter from one backward pass, and why they differ."""
 
 from gainrl.studies.gradients.decomposition import Gram, decompose, gram, pairwise_norm, variance_shares
 from gainrl.studies.gradients.norms import Receive, squared_gradient_norms

@@ -1,10 +1,10 @@
 """Exact gradient norms of every sample of a batch, for every parameter, from one backward pass over the batch.
 
-The gradient of a linear layer a = x W is x^T g with g = dL/da. The backward pass of the samples' summed loss meets the
-x and g of all of them, so no sample needs a pass of its own, and no gradient is built where a T x T form is cheaper.
+The gradient of a linear layer a = x W is x^T g with g = dL/da. Samples do not interact, so the backward pass of their summed
+loss computes every sample's own g: no sample needs a pass of its own, and no gradient is built where a T x T form is cheaper.
 
-Shapes: R rows, B samples of R/B rows each, T tokens of a row (after B: of all rows of the sample), K weighted tokens of a
-row, as many as the row has that has most, D features into a module, E features out of it.
+Shapes: R rows, B samples of R/B rows each, T tokens of a row (after B: of all rows of the sample), K the largest number of
+weighted tokens of a row, D features into a module, E features out of it.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ Receive = Callable[[str, Tensor, Tensor], None]
 """Called with the name of a linear module, its inputs x_BTD and the gradients of its outputs g_BTE."""
 
 _Rule = Callable[[Tensor], dict[str, Tensor]]
-"""From the gradient of a module's output, as `Layout.split` gives it, to the squares of its parameters."""
+"""From the gradient of a module's output, as `Layout.split` gives it, to its parameters' squared gradient norms."""
 
 
 def squared_gradient_norms(
@@ -53,19 +53,19 @@ def squared_gradient_norms(
         L = - sum over r, t of  weight[r, t] * log p(ids[r, t] | ids[r, :t])
 
     The norms are exact. With x_i, g_i a token's input and output gradient, a linear weight has
-    |x^T g|^2 = sum_ij <x_i, x_j> <g_i, g_j>, its bias |sum_i g_i|^2; an embedding is a linear layer of one-hot x; one
-    weight that is embedding E and LM head H has |E|^2 + |H|^2 + 2 <E, H>; any other parameter goes through the
-    derivative of its own module. Sums are taken in at least 32 bits; where the model yields NaN, so does this. The
-    model runs in evaluation mode, and is left as it was found.
+    |x^T g|^2 = sum_ij <x_i, x_j> <g_i, g_j>, its bias |sum_i g_i|^2; an embedding is a linear layer of one-hot x; a
+    weight shared by embedding (gradient E) and LM head (gradient H) has |E|^2 + |H|^2 + 2 <E, H>; any other parameter is
+    differentiated through its own module. Sums are taken in at least 32 bits; where the model yields NaN, so does this.
+    The model runs in evaluation mode, and afterwards is as before.
 
     Args:
         model: a causal language model; each of its parameters takes part through the forward of its own module alone.
         ids_RT, mask_RT: token ids padded on the right, and 1 for each that is not padding.
-        weight_RT: of any sign; 0 at padding, at tokens that are not learnt from, and at position 0.
+        weight_RT: of any sign; 0 at padding, at tokens outside the loss, and at position 0.
         rows_per_sample: this many consecutive rows are one sample, such as the completions of one problem.
         temperature: what logits are divided by.
-        receive: is given x_BTD and g_BTE of each linear module when the backward pass comes to it; of the LM head for
-            the weighted tokens alone.
+        receive: is called with x_BTD and g_BTE of each linear module when the backward pass reaches it; for the LM head
+            they are those of the weighted tokens alone.
 
     Raises:
         InputError: no rule is exact for a parameter: several modules share it (other than an embedding and the LM
@@ -76,24 +76,26 @@ def squared_gradient_norms(
         shapes = [tuple(tensor.shape) for tensor in (ids_RT, mask_RT, weight_RT)]
         raise ValueError(f"ids, mask, weight are {shapes}; they must agree, rows in samples of {rows_per_sample}")
     if weight_RT[:, 0].any():
-        raise ValueError("position 0 follows from nothing; its weight must be 0")
+        raise ValueError("position 0 has no tokens before it to follow from; its weight must be 0")
     batch = _Pass(model, ids_RT, rows_per_sample, receive)
     with _frozen(model), torch.enable_grad():
         with batch.watched():
             logp_RK, weight_RK = _weighted_logp(model, ids_RT, mask_RT, weight_RT, temperature)
         torch.autograd.backward(-(weight_RK * logp_RK).sum())
+    # a sum of positive and negative terms, such as 2 <E, H>, can fall below 0 by rounding
     return {name: square_B.clamp_min(0) for name, square_B in batch.squares.items()}
 
 
 def _weighted_logp(
     model: PreTrainedModel, ids_RT: Tensor, mask_RT: Tensor, weight_RT: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """log p and weight of each row's weighted tokens, (R, K): the LM head, by a hook, sees those that predict them alone."""
+    """log p and weight of each row's weighted tokens, (R, K). A hook gives the LM head only the states that predict them."""
     most = max(1, int(weight_RT.count_nonzero(1).max()))
-    place_RK = (weight_RT != 0).int().argsort(dim=1, descending=True, stable=True)[:, :most].clamp(min=1)
+    # the weighted positions come first; a row that has fewer than K is filled up with others, whose weight is set to 0 below
+    position_RK = (weight_RT != 0).int().argsort(dim=1, descending=True, stable=True)[:, :most].clamp(min=1)
 
     def take(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0].gather(1, (place_RK - 1)[..., None].expand(-1, -1, args[0].shape[2])), *args[1:])
+        return (args[0].gather(1, (position_RK - 1)[..., None].expand(-1, -1, args[0].shape[2])), *args[1:])
 
     handle = model.get_output_embeddings().register_forward_pre_hook(take)
     try:
@@ -101,21 +103,21 @@ def _weighted_logp(
     finally:
         handle.remove()
     logp_RKV = (wide(output.logits) / temperature).log_softmax(-1)
-    ids_RK, weight_RK = ids_RT.gather(1, place_RK), weight_RT.gather(1, place_RK)
+    ids_RK, weight_RK = ids_RT.gather(1, position_RK), weight_RT.gather(1, position_RK)
     used_RK = torch.arange(most, device=ids_RT.device) < weight_RT.count_nonzero(1)[:, None]
     return logp_RKV.gather(2, ids_RK[..., None]).squeeze(2), weight_RK * used_RK
 
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter requires a gradient, and every module is in evaluation mode; both as before at the end."""
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    """While open, no parameter requires a gradient and every module is in evaluation mode; afterwards both are as before."""
+    required = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval().requires_grad_(False)
         yield
     finally:
-        for parameter, requires_grad in wanted:
+        for parameter, requires_grad in required:
             parameter.requires_grad_(requires_grad)
         for module, training in modes:
             module.training = training
@@ -134,6 +136,7 @@ class _Pass:
         self.owners = {name: module for name, module in model.named_modules() if own_parameters(module)}
         self.embedding, self.head = self._find_tie()
         self.head_rows_BTD: Tensor | float = 0.0
+        """Of the LM head's gradient (V, D), the rows of the sample's own ids; for a tied weight."""
         self.called: set[nn.Module] = set()
 
     def _zeros(self, parameter: nn.Parameter) -> Tensor:
@@ -141,7 +144,7 @@ class _Pass:
         return torch.zeros(self.layout.samples, dtype=dtype, device=parameter.device)
 
     def _find_tie(self) -> tuple[nn.Module | None, nn.Module | None]:
-        """The embedding and the LM head, if they share one weight."""
+        """The embedding and the LM head if they share one weight, else None twice."""
         embedding, head = self.model.get_input_embeddings(), self.model.get_output_embeddings()
         holders: dict[nn.Parameter, list[str]] = {}
         for name, module in self.owners.items():
@@ -156,7 +159,7 @@ class _Pass:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, one forward pass has to call every module that has parameters of its own, once."""
+        """While open, one forward pass must call every module that has parameters of its own exactly once."""
         handles = [
             module.register_forward_hook(partial(self._called, name), prepend=True, with_kwargs=True)
             for name, module in self.owners.items()
@@ -176,10 +179,12 @@ class _Pass:
         self.called.add(module)
         if not isinstance(output, Tensor) or not output.is_floating_point():
             raise no_rule(name, module, "does not return one tensor of floats")
-        if output.shape[:2] == (1, self.layout.tokens):  # of positions: one row for all
+        # a position embedding returns one row for all; expanded, each row gets the gradient of its own copy
+        if output.shape[:2] == (1, self.layout.tokens):
             output = output.expand(self.layout.rows, *output.shape[1:])
         if not self.layout.fits_states(output):
             raise no_rule(name, module, f"returns shape {tuple(output.shape)}, in which rows do not come first")
+        # as no parameter requires a gradient, the graph begins at the first module's output
         states: Tensor = output if output.requires_grad else output.detach().requires_grad_()
         values = [value.detach() if isinstance(value, Tensor) else value for value in (*args, *kwargs.values())]
         rule = self._rule(name, module, values, tuple(kwargs), states.detach())
@@ -199,10 +204,12 @@ class _Pass:
             self.squares[self.names[parameter]] += squares[name]
 
     def _linear(self, name: str, module: nn.Module, x: Tensor, version: int, g_BRE: Tensor) -> dict[str, Tensor]:
-        if x._version != version:
+        if x._version != version:  # x is no longer what the module was given
             raise no_rule(name, module, "has its input changed in place after the call")
         x_BTD, g_BTE = self.layout.states(x), g_BRE.flatten(1, -2)
         if module is self.head:
+            # Row v of the head's gradient H = g^T x is sum_k g[k, v] x_k. The embedding's gradient E adds e_t to row ids[t], so
+            # <E, H> = sum_t <e_t, H[ids[t]]> needs T rows of H only. The backward pass reaches the head before the embedding.
             at_ids_BKT = g_BTE.gather(2, self.ids_BT[:, None].expand(-1, g_BTE.shape[1], -1))
             self.head_rows_BTD = at_ids_BKT.mT @ x_BTD
         if self.receive is not None:
@@ -213,7 +220,7 @@ class _Pass:
         self, name: str, module: nn.Embedding, ids_BT: Tensor, scale: Tensor, g_BRD: Tensor
     ) -> dict[str, Tensor]:
         e_BTD = g_BRD.flatten(1, -2) * scale
-        if module.padding_idx is not None:  # which PyTorch gives no gradient here
+        if module.padding_idx is not None:  # to which PyTorch gives no gradient
             e_BTD = e_BTD.masked_fill((ids_BT == module.padding_idx)[..., None], 0)
         square_B = lookup_square(ids_BT, e_BTD)
         if module is self.embedding:
