@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gainrl.runs.config import Frozen, RunConfig
 from gainrl.errors import InputError, unknown_name
+from gainrl.runs.config import Frozen, RunConfig
 
 
 class Execution(Frozen):
