@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from scipy.stats import spearmanr
 
-from analysis.runs import Runs, read_json
+from analysis.runs import Runs
 from gainrl.errors import InputError
-from gainrl.runs.records import RunFolder
+from gainrl.runs.records import RunRecord
 from gainrl.schedules import ORDERS
 
 COLUMNS = ["model", "problem_set", "first", "second", "correlation", "problems"]
@@ -29,7 +29,7 @@ def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
     scores = [Scores.load(path) for path in files]
     rows, seen = [], set()
     for run in (run for by_seed in runs.values() for run in by_seed.values()):
-        inputs = read_json(run, "environment.json").get("inputs", {})
+        inputs = run.read_json("environment.json").get("inputs", {})
         made_of = {"model": inputs.get("model"), "problem_set": inputs.get("train", {}).get("fingerprint")}
         if tuple(made_of.values()) in seen:
             continue
@@ -43,7 +43,7 @@ def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _sort_keys(run: RunFolder, scores: list[Any]) -> pd.DataFrame:
+def _sort_keys(run: RunRecord, scores: list[Any]) -> pd.DataFrame:
     """A row a problem, a column an order (in the order of `ORDERS`): what a schedule would sort by."""
     columns: dict[str, Any] = {}
     for one in scores:
@@ -59,11 +59,11 @@ def _sort_keys(run: RunFolder, scores: list[Any]) -> pd.DataFrame:
     return keys[[order for order in ORDERS if order in keys]]
 
 
-def _difficulties(run: RunFolder) -> "pd.Series[float]":
+def _difficulties(run: RunRecord) -> "pd.Series[float]":
     """By problem_id; none where the set cannot be had here."""
     from gainrl.problems import load_problems
 
-    config = read_json(run, "config.json")
+    config = run.read_json("config.json")
     settings = config["problems"]
     limit = None if settings.get("sample") else settings["train_size"]
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.runs import Runs, baseline_of, read_json
+from analysis.runs import Runs, baseline_of
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
 
@@ -61,7 +61,7 @@ def against_paper(experiment: Experiment, comparison: pd.DataFrame) -> pd.DataFr
 def settings(runs: Runs) -> dict[str, dict[str, Any]]:
     """Cell -> its first run's config.json (of any version of the suite), flat (``training.steps``), without the seed."""
     firsts = {cell: next(iter(by_seed.values())) for cell, by_seed in runs.items() if by_seed}
-    return {cell: _flat({**read_json(run, "config.json"), "seed": None}) for cell, run in firsts.items()}
+    return {cell: _flat({**run.read_json("config.json"), "seed": None}) for cell, run in firsts.items()}
 
 
 def differences(config: dict[str, Any], baseline: dict[str, Any]) -> str:

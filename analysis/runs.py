@@ -1,16 +1,15 @@
-"""From run folders to data frames."""
+"""From runs, in their folders or published, to data frames."""
 
-import json
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from gainrl.errors import InputError
 from gainrl.runs.experiment import Experiment
-from gainrl.runs.records import RunFolder
+from gainrl.runs.published import published_runs
+from gainrl.runs.records import RunFolder, RunRecord
 
 RUN = ["cell", "seed"]
 MEAN = "mean of the benchmarks"
@@ -18,18 +17,18 @@ MEAN = "mean of the benchmarks"
 SPENT = ["problems_seen", "completion_tokens", "training_seconds"]
 
 
-class Runs(dict[str, dict[int, RunFolder]]):
+class Runs(dict[str, dict[int, RunRecord]]):
     """cell -> seed -> finished run. Finished runs do not change: what is read of all of them is read once."""
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
         """A row a (cell, seed, step, benchmark, metric): what evals.jsonl holds."""
-        return self._stack(RunFolder.evals)
+        return self._stack(lambda run: run.evals())
 
     @cached_property
     def training(self) -> pd.DataFrame:
         """A row a (cell, seed, optimizer step): what metrics.jsonl holds, and training_seconds until then."""
-        metrics = self._stack(RunFolder.metrics)
+        metrics = self._stack(lambda run: run.metrics())
         return metrics.assign(training_seconds=metrics.groupby(RUN).seconds.cumsum())
 
     @cached_property
@@ -53,7 +52,7 @@ class Runs(dict[str, dict[int, RunFolder]]):
     @cached_property
     def draws(self) -> pd.DataFrame:
         """A row a (cell, seed, drawn problem): epoch, rank; of runs that had a whole epoch."""
-        return self._stack(_ranks)
+        return self._stack(lambda run: run.draws(columns=["epoch", "rank"]))
 
     def only(self, cells: Collection[str]) -> "Runs":
         """Of these cells, without reading them again."""
@@ -63,7 +62,7 @@ class Runs(dict[str, dict[int, RunFolder]]):
         some.accuracy = self.accuracy[self.accuracy.cell.isin(cells)]
         return some
 
-    def _stack(self, read: Callable[[RunFolder], pd.DataFrame]) -> pd.DataFrame:
+    def _stack(self, read: Callable[[RunRecord], pd.DataFrame]) -> pd.DataFrame:
         frames = [read(run).assign(cell=cell, seed=seed) for cell in self for seed, run in self[cell].items()]
         return pd.concat(frames, ignore_index=True)
 
@@ -73,18 +72,24 @@ def finished_runs(experiment: Experiment, root: Path) -> Runs:
 
     Raises InputError if there is none.
     """
+    found = published_runs(root, experiment.name) or _run_folders(root, experiment.name)
     runs = Runs()
     for cell in experiment.cells:
-        folders = {
-            int(path.name.removeprefix("seed-")): path for path in (root / experiment.name / cell).glob("seed-*")
-        }
-        finished = {seed: RunFolder(folders[seed]) for seed in sorted(folders)}
-        runs[cell] = {seed: run for seed, run in finished.items() if run.status()[0] == "finished"}
+        by_seed = sorted(found.get(cell, {}).items())
+        runs[cell] = {seed: run for seed, run in by_seed if run.status()[0] == "finished"}
     if not any(runs.values()):
         raise InputError(
             f"no finished run of {experiment.name} under {root}; gainrl reproduce {experiment.name} makes them"
         )
     return runs
+
+
+def _run_folders(root: Path, experiment: str) -> dict[str, dict[int, RunRecord]]:
+    """cell -> seed -> run, whatever its state."""
+    found: dict[str, dict[int, RunRecord]] = {}
+    for path in (root / experiment).glob("*/seed-*"):
+        found.setdefault(path.parent.name, {})[int(path.name.removeprefix("seed-"))] = RunFolder(path)
+    return found
 
 
 def unfinished_runs(experiment: Experiment, root: Path) -> list[str]:
@@ -114,27 +119,14 @@ def baseline_of(experiment: Experiment, cell: str) -> str:
     return experiment.baseline if experiment.baseline in alike or not alike else alike[0]
 
 
-def read_json(run: RunFolder, name: str) -> dict[str, Any]:
-    """config.json or environment.json as it stands, also where another version of the suite wrote it."""
-    values: dict[str, Any] = json.loads((run.path / name).read_text())
-    return values
-
-
-def shares_problems(by_seed: dict[int, RunFolder], benchmark: str) -> bool:
+def shares_problems(by_seed: dict[int, RunRecord], benchmark: str) -> bool:
     """Whether the seeds are asked the same problems; yes where the runs do not tell, as it gives the wider interval."""
     names = [benchmark] if benchmark != MEAN else None
     prints = []
     for run in by_seed.values():
-        known = read_json(run, "environment.json").get("inputs", {}).get("heldout", {})
+        known = run.read_json("environment.json").get("inputs", {}).get("heldout", {})
         prints.append(tuple(known.get(name, {}).get("fingerprint") for name in names or sorted(known)))
     return len(set(prints)) < len(prints) or any(None in one for one in prints)
-
-
-def _ranks(run: RunFolder) -> pd.DataFrame:
-    path = run.path / "draws.parquet"
-    return (
-        pd.read_parquet(path, columns=["epoch", "rank"]) if path.exists() else pd.DataFrame(columns=["epoch", "rank"])
-    )
 
 
 def _mean_over_benchmarks(accuracy: pd.DataFrame) -> pd.DataFrame:

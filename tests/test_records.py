@@ -89,16 +89,3 @@ def test_starting_again_removes_what_an_unfinished_attempt_left(folder, config):
     folder.append_metrics({"step": 1})
     folder.start(config)
     assert folder.metrics().empty
-
-
-def test_small_files_are_all_but_the_checkpoints(folder, tmp_path):
-    folder.append_metrics({"step": 1})
-    folder.append_eval({"step": 0})
-    folder.write_draws(pd.DataFrame({"epoch": [0]}))
-    folder.checkpoints.mkdir()
-    folder.finish()
-    folder.copy_small_files(tmp_path / "copy")
-    copy = RunFolder(tmp_path / "copy")
-    assert copy.status() == ("finished", None)
-    assert not copy.checkpoints.exists()
-    assert copy.metrics().equals(folder.metrics())

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs import RUN, Runs, read_json
-from gainrl.runs.config import hash_of
+from analysis.runs import RUN, Runs
 from gainrl.runs.experiment import Experiment
 
 MOST_POINTS = 60
@@ -24,9 +23,9 @@ def run_details(experiment: Experiment, runs: Runs) -> dict[str, Any]:
         {
             "cell": experiment.labels[cell],
             "seed": seed,
-            "hash": hash_of(read_json(run, "config.json")),
-            "config": configs.place({**read_json(run, "config.json"), "seed": None}),
-            "environment": environments.place(read_json(run, "environment.json")),
+            "hash": run.hash,
+            "config": configs.place({**run.read_json("config.json"), "seed": None}),
+            "environment": environments.place(run.read_json("environment.json")),
             "evaluations": _evaluations(evaluations[cell, seed]),
             "training": _training(training[cell, seed]),
         }

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from gainrl.cli.evaluation import evaluate
 from gainrl.cli.experiments import list_names, reproduce, show, train
 from gainrl.cli.options import app
-from gainrl.cli.reporting import figure, publish, report, table
+from gainrl.cli.reporting import figure, publish, report, restore, table
 from gainrl.cli.scoring import make_model, score
 from gainrl.cli.studies import correlate, patterns
 from gainrl.errors import InputError
@@ -26,6 +26,7 @@ __all__ = [
     "publish",
     "report",
     "reproduce",
+    "restore",
     "score",
     "show",
     "table",

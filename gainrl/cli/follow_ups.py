@@ -23,6 +23,7 @@ from gainrl.problems import ProblemSet
 from gainrl.progress import Report
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
+from gainrl.runs.plan import run_path
 from gainrl.runs.records import RunFolder
 from gainrl.scoring import score_problems
 from gainrl.studies.angle_gradient import Settings, cosine_matrices, measure_into
@@ -114,7 +115,8 @@ FOLLOW_UPS: dict[str, Callable[[Experiment, Path, Report], str]] = {
 def _each_run(plan: Experiment, runs_dir: Path) -> Iterator[tuple[str, RunFolder, RunConfig]]:
     """(its name in files, folder, config) of every finished run, by cell and seed."""
     for cell, by_seed in finished_runs(plan, runs_dir).items():
-        for seed, run in by_seed.items():
+        for seed in by_seed:
+            run = RunFolder(run_path(runs_dir, plan.name, cell, seed))
             yield f"{cell}-seed-{seed}", run, run.config()
 
 

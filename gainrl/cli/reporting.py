@@ -1,17 +1,20 @@
 """Commands that make tables, figures and what is published from run folders."""
 
 import os
+import shutil
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from gainrl.cli.options import ExperimentName, RunsDir, Scale, app, load_plan, of_scale, runs_folder
 from gainrl.errors import InputError
-from gainrl.files import write_atomically, write_text
+from gainrl.files import replace_folder, write_atomically, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +23,12 @@ if TYPE_CHECKING:
     from analysis.runs import Runs
     from gainrl.runs.experiment import Experiment
 
-Source = Annotated[Literal["runs", "results"], tyro.conf.arg(name="from", help="Which run folders to read.")]
+Source = Annotated[
+    Literal["runs", "results"], tyro.conf.arg(name="from", help="Which runs to read: those here, or what is published.")
+]
+MEASURED = ("patterns", "gradients")
+"""Folders of what was measured after an experiment's runs, which hold a folder a measurement."""
+SUMMARIES = (*(f"{kind}/summary.md" for kind in MEASURED), "scoring.*")
 
 
 @app.command
@@ -34,7 +42,6 @@ def table(
     """Write an experiment's table (Markdown, LaTeX and CSV) beside its runs, from the finished ones, and print it.
 
     Args:
-        experiment: ExperimentName of the experiment.
         running_mean: A target counts as reached by the mean of so many evaluations.
     """
     if running_mean < 1:
@@ -46,12 +53,9 @@ def table(
 def figure(
     experiment: ExperimentName, source: Source = "runs", scale: Scale = "tiny", runs_dir: RunsDir = None
 ) -> None:
-    """Draw an experiment's figures (PNG, SVG, PDF) beside its runs, from the finished ones.
-
-    Args:
-        experiment: ExperimentName of the experiment.
-    """
-    print(write_figure(load_plan(experiment, scale), _root(source, runs_dir, scale)))
+    """Draw an experiment's figures beside its runs, from the finished ones: PNG, and in runs/ SVG and PDF too."""
+    formats = ("png",) if source == "results" else ("svg", "pdf", "png")
+    print(write_figure(load_plan(experiment, scale), _root(source, runs_dir, scale), formats))
 
 
 @app.command
@@ -61,7 +65,7 @@ def report(
     """Write one HTML page that opens offline: verdict, figures, tables, every run, paper against ours and the release.
 
     Args:
-        experiment: ExperimentName of the experiment, or all.
+        experiment: Name of the experiment, or all.
     """
     root = _root(source, runs_dir, scale)
     if experiment == "all":
@@ -72,27 +76,83 @@ def report(
 
 @app.command
 def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
-    """Put an experiment's table, figure and its finished runs' small files into results/, to be committed.
+    """Put an experiment's tables, figures, page and all of its finished runs but the models into results/, to be committed.
 
-    Args:
-        experiment: ExperimentName of the experiment.
+    Runs go into a few Parquet files; `gainrl restore` makes a run's folder of them again. What is published already
+    stays until all of it is written.
     """
     from analysis.runs import common_seeds, finished_runs
 
-    plan, results = load_plan(experiment, scale), of_scale(Path("results"), scale)
-    runs = finished_runs(plan, runs_folder(runs_dir, scale))
+    plan = load_plan(experiment, scale)
+    source, results = runs_folder(runs_dir, scale), of_scale(Path("results"), scale)
+    if source.resolve() == results.resolve():
+        raise InputError(f"{source} is where runs are published; give the folder in which they work as --runs-dir")
+    runs = finished_runs(plan, source)
     if missing := [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]:
         raise InputError(
             f"every cell must have the same seeds to be published; gainrl reproduce first: {', '.join(missing)}"
         )
-    for cell, by_seed in runs.items():
-        for seed, run in by_seed.items():
-            run.copy_small_files(results / plan.name / cell / f"seed-{seed}")
-    if len(orders := kept_correlations(plan, runs, runs_folder(runs_dir, scale))):
-        orders.to_csv(results / plan.name / "order_correlations.csv", index=False)
-    write_table(plan, results)
-    write_report([plan], results, results / plan.name / "report.html")
-    print(write_figure(plan, results).parent)
+    results.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".publishing-", dir=results) as name:
+        beside = _as_it_is(results, plan.name, Path(name))
+        _publish(plan, runs, source, results, beside)
+        replace_folder(results / plan.name, beside / plan.name)
+    print(results / plan.name)
+
+
+def _as_it_is(results: Path, experiment: str, to: Path) -> Path:
+    """All that is published, in another folder: a copy of the experiment without runs and figures, links to the others."""
+    for folder in results.iterdir():
+        if folder.is_dir() and folder.name != experiment:
+            (to / folder.name).symlink_to(folder.resolve())
+    if (results / experiment).exists():
+        shutil.copytree(results / experiment, to / experiment, ignore=shutil.ignore_patterns("runs", "seed-*"))
+    for figure_path in (to / experiment).glob("*.png"):
+        figure_path.unlink()
+    return to
+
+
+def _publish(plan: "Experiment", runs: "Runs", source: Path, results: Path, to: Path) -> None:
+    """Write everything about an experiment into ``to``/<experiment>; the other experiments are in ``to`` too."""
+    from gainrl.runs.published import add_measurements, write_published
+
+    measured, folder = source / plan.name, to / plan.name
+    write_published(runs, plan.name, results, folder)
+    add_measurements([path for kind in MEASURED for path in sorted((measured / kind).glob("*/"))], folder)
+    for path in (path for pattern in SUMMARIES for path in measured.glob(pattern)):
+        shutil.copyfile(path, folder / path.name)
+    if len(orders := kept_correlations(plan, runs, source)):
+        orders.to_csv(folder / "order_correlations.csv", index=False)
+    write_table(plan, to)
+    write_report([plan], to, folder / "report.html")
+    write_figure(plan, to, ("png",))
+
+
+@app.command
+def restore(run: tyro.conf.Positional[str], scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
+    """Make the folder of a published run again, where `gainrl train` and the others find it finished; without its models.
+
+    Args:
+        run: EXPERIMENT/CELL/seed-K, or the run's hash.
+    """
+    from gainrl.runs.plan import home_of, link, run_path
+    from gainrl.runs.published import indices, stored_runs, write_folder
+
+    results, root = of_scale(Path("results"), scale), runs_folder(runs_dir, scale)
+    entries = [(experiment, *entry) for experiment, known in indices(results).items() for entry in known]
+    names = {
+        f"{experiment}/{cell}/seed-{seed}": (experiment, cell, seed, key) for experiment, cell, seed, key in entries
+    }
+    hashes = {entry[-1]: entry for entry in reversed(entries)}
+    if (entry := names.get(run) or hashes.get(run)) is None:
+        some = ", ".join([*names][:3]) or "none"
+        raise InputError(f"no run {run!r} under {results}; valid: a hash, or one of {len(names)} names: {some}, ...")
+    path, home = run_path(root, *entry[:3]), home_of(root, entry[-1])
+    if there := [place for place in (path, home) if place.exists()]:
+        raise InputError(f"{there[0]} is there already; remove it first")
+    write_folder(stored_runs(results)[entry[-1]], home)
+    link(path, home)
+    print(path)
 
 
 def _root(source: str, runs_dir: Path | None, scale: str) -> Path:
@@ -119,7 +179,7 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
     return text
 
 
-def write_figure(plan: "Experiment", root: Path) -> Path:
+def write_figure(plan: "Experiment", root: Path, formats: Sequence[str] = ("svg", "pdf", "png")) -> Path:
     """Every figure that there are data for, beside the runs; returns the first's PNG."""
     from analysis.comparison import compare
     from analysis.control import against_control
@@ -129,7 +189,7 @@ def write_figure(plan: "Experiment", root: Path) -> Path:
     runs = finished_runs(plan, root)
     correlations = kept_correlations(plan, runs, root)
     figures = of_experiment.figures(plan, runs, compare(plan, runs), against_control(plan, runs), correlations)
-    paths = [style.save_all(figure, root / plan.name / name) for name, figure in figures.items()]
+    paths = [style.save_all(figure, root / plan.name / name, formats) for name, figure in figures.items()]
     return paths[0]
 
 

@@ -1,6 +1,5 @@
 """What a plan will cost, told from finished runs; what `gainrl reproduce --dry-run` prints. Imports no torch."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,25 +11,26 @@ from gainrl.launch.launchers import Launcher
 from gainrl.launch.watch import duration
 from gainrl.runs.config import RunConfig
 from gainrl.runs.plan import Run, sharers, unfinished
-from gainrl.runs.records import RunFolder
+from gainrl.runs.published import stored_runs
+from gainrl.runs.records import RunFolder, RunRecord
 from gainrl.runs.state import seconds_each
 
 Kind = tuple[str, str]
 """Model and engine of generation: runs that agree in both take about as long a step."""
 
 
-def step_seconds(folders: Iterable[Path]) -> dict[Kind, float]:
+def step_seconds(runs: Iterable[RunRecord]) -> dict[Kind, float]:
     """Median over the finished runs of each kind: wall-clock seconds a step, where a run has them, else without evaluation."""
     found: dict[Kind, list[float]] = defaultdict(list)
-    for folder in folders:
-        if RunFolder(folder).status()[0] != "finished":
+    for run in runs:
+        if run.status()[0] != "finished":
             continue
         try:
-            config = json.loads((folder / "config.json").read_text())
+            config = run.read_json("config.json")
             kind = config["model"]["name"], config["training"].get("generation", "transformers")
         except (OSError, ValueError, KeyError):
             continue
-        if (seconds := seconds_each(folder)) is not None:
+        if (seconds := seconds_each(run)) is not None:
             found[kind].append(seconds)
     return {kind: median(seconds) for kind, seconds in found.items()}
 
@@ -42,7 +42,8 @@ def kind_of(config: RunConfig) -> Kind:
 def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published: Path) -> str:
     """The plan in words: a row a run, then what is finished, what will run, how long and where."""
     runs_dir = runs[0].runs_dir
-    known = step_seconds(published.glob("*/*/seed-*")) | step_seconds((runs_dir / "shared" / "runs").glob("*"))
+    here = map(RunFolder, (runs_dir / "shared" / "runs").glob("*"))
+    known = step_seconds(stored_runs(published).values()) | step_seconds(here)
     todo = {run.hash: run for run in unfinished(runs, overwrite)}
     links = sharers(runs_dir)
     rows, costs = [], []

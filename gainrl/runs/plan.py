@@ -21,6 +21,11 @@ def run_path(runs_dir: Path, experiment: str, cell: str, seed: int) -> Path:
     return runs_dir / experiment / cell / f"seed-{seed}"
 
 
+def home_of(runs_dir: Path, run_hash: str) -> Path:
+    """Where a run lies."""
+    return runs_dir / "shared" / "runs" / run_hash
+
+
 @dataclass(frozen=True)
 class Run:
     """One seed of one cell; ``arguments`` are those of `gainrl train` beside experiment, cell and seed."""
@@ -44,7 +49,7 @@ class Run:
     @property
     def home(self) -> Path:
         """The folder that all runs of this config share."""
-        return self.runs_dir / "shared" / "runs" / self.hash
+        return home_of(self.runs_dir, self.hash)
 
     @property
     def label(self) -> str:
@@ -114,11 +119,16 @@ def claim(run: Run, overwrite: bool = False) -> None:
         if not overwrite and RunFolder(run.path).status()[0] == "finished":
             return  # written there by an earlier version
         shutil.rmtree(run.path)
-    run.path.parent.mkdir(parents=True, exist_ok=True)
-    new = run.path.with_name(f".{run.path.name}.{os.getpid()}")
+    link(run.path, run.home)
+
+
+def link(path: Path, home: Path) -> None:
+    """Make ``path`` a link to the folder that all runs of a config share."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
-    new.symlink_to(os.path.relpath(run.home, run.path.parent))
-    new.replace(run.path)
+    new.symlink_to(os.path.relpath(home, path.parent))
+    new.replace(path)
 
 
 def sharers(runs_dir: Path) -> dict[str, list[str]]:

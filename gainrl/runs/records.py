@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,11 +23,51 @@ from gainrl.files import append_json_line, read_json_lines, write_atomically, wr
 from gainrl.runs.config import RunConfig, hash_of
 
 State = Literal["running", "finished", "failed"]
-SMALL_FILES = ("config.json", "environment.json", "metrics.jsonl", "draws.parquet", "evals.jsonl", "status.json")
 _PACKAGES = ("gainrl", "torch", "transformers", "trl", "datasets", "accelerate", "lm-eval", "math-verify", "numpy")
 
 
-class RunFolder:
+class RunRecord(ABC):
+    """What can be read of a run, in its folder or where it is published."""
+
+    @abstractmethod
+    def text(self, name: str) -> str:
+        """A JSON file of the run as it was written. Raises FileNotFoundError where the run has none of that name."""
+
+    @abstractmethod
+    def metrics(self) -> pd.DataFrame:
+        """A row an optimizer step."""
+
+    @abstractmethod
+    def evals(self) -> pd.DataFrame:
+        """A row a (step, benchmark, metric)."""
+
+    @abstractmethod
+    def draws(self, columns: list[str] | None = None) -> pd.DataFrame:
+        """A row a drawn problem, of these columns or all; empty before the first epoch's end."""
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """config.json or environment.json as it stands, also where another version of the suite wrote it."""
+        values: dict[str, Any] = json.loads(self.text(name))
+        return values
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits by which the run is known: of its config as it stands."""
+        return hash_of(self.read_json("config.json"))
+
+    def config(self) -> RunConfig:
+        return RunConfig.model_validate_json(self.text("config.json"))
+
+    def status(self) -> tuple[State | None, str | None]:
+        """State and, if it failed, why; (None, None) where nothing has begun or the file cannot be read."""
+        try:
+            status = self.read_json("status.json")
+            return status["state"], status.get("why")
+        except (OSError, ValueError, KeyError):
+            return None, None
+
+
+class RunFolder(RunRecord):
     """One run's files. The writers are used by the process that trains, the readers by anybody."""
 
     def __init__(self, path: Path) -> None:
@@ -45,16 +86,15 @@ class RunFolder:
     def is_broken_off(self, config: RunConfig) -> bool:
         """Whether an unfinished attempt at this very run lies here."""
         try:
-            there = json.loads((self.path / "config.json").read_text())
+            there = self.read_json("config.json")
         except (OSError, ValueError):
             return False
         return self.status()[0] not in (None, "finished") and there == config.model_dump(mode="json")
 
     def resume(self, command: str | None = None) -> None:
         """Go on with what lies here; environment.json says so."""
-        path = self.path / "environment.json"
-        there = json.loads(path.read_text())
-        self._write_json(path.name, {**there, "resumed": [*there.get("resumed", []), environment(command)]})
+        there = self.read_json("environment.json")
+        self._write_json("environment.json", {**there, "resumed": [*there.get("resumed", []), environment(command)]})
         self._write_status("running")
 
     def cut_back(self, step: int, epochs: int) -> None:
@@ -69,8 +109,7 @@ class RunFolder:
 
     def record_inputs(self, **inputs: Any) -> None:
         """Add to environment.json what the config's names resolved to: hub commits, hashes of weights and problems."""
-        path = self.path / "environment.json"
-        self._write_json(path.name, {**json.loads(path.read_text()), "inputs": inputs})
+        self._write_json("environment.json", {**self.read_json("environment.json"), "inputs": inputs})
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         append_json_line(self.path / "metrics.jsonl", dict(row))
@@ -87,36 +126,18 @@ class RunFolder:
     def fail(self, why: str) -> None:
         self._write_status("failed", why)
 
-    def copy_small_files(self, to: Path) -> None:
-        """Copy everything but the checkpoints; ``to`` is replaced."""
-        if to.exists():
-            shutil.rmtree(to)
-        to.mkdir(parents=True)
-        for name in SMALL_FILES:
-            shutil.copyfile(self.path / name, to / name)
-
-    def status(self) -> tuple[State | None, str | None]:
-        """State and, if it failed, why; (None, None) where nothing has begun or the file cannot be read."""
-        try:
-            status = json.loads((self.path / "status.json").read_text())
-            return status["state"], status.get("why")
-        except (OSError, ValueError, KeyError):
-            return None, None
-
-    def config(self) -> RunConfig:
-        return RunConfig.model_validate_json((self.path / "config.json").read_text())
+    def text(self, name: str) -> str:
+        return (self.path / name).read_text()
 
     def metrics(self) -> pd.DataFrame:
-        """A row an optimizer step."""
         return pd.DataFrame(read_json_lines(self.path / "metrics.jsonl"))
 
     def evals(self) -> pd.DataFrame:
-        """A row a (step, benchmark, metric)."""
         return pd.DataFrame(read_json_lines(self.path / "evals.jsonl"))
 
-    def draws(self) -> pd.DataFrame:
-        """A row a drawn problem; the file comes with the first epoch's end."""
-        return pd.read_parquet(self.path / "draws.parquet")
+    def draws(self, columns: list[str] | None = None) -> pd.DataFrame:
+        path = self.path / "draws.parquet"
+        return pd.read_parquet(path, columns=columns) if path.exists() else pd.DataFrame(columns=columns)
 
     def _write_json(self, name: str, value: object) -> None:
         write_text(self.path / name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -135,7 +156,7 @@ def find_run(path: Path, config: RunConfig) -> Literal["finished", "unfinished"]
     folder = RunFolder(path)
     if folder.status()[0] != "finished":
         return "unfinished"
-    there, here = json.loads((path / "config.json").read_text()), config.model_dump(mode="json")
+    there, here = folder.read_json("config.json"), config.model_dump(mode="json")
     if there == here:
         return "finished"
     raise InputError(

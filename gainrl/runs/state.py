@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gainrl.files import write_atomically
-from gainrl.runs.records import RunFolder
+from gainrl.runs.records import RunFolder, RunRecord
 
 FILE = "progress.json"
 EVERY = 0.5
@@ -57,24 +57,24 @@ def read_state(folder: Path) -> RunState:
     state, _ = RunFolder(folder).status()
     if state is None:
         return RunState("waiting")
-    doing = _doing(folder)
+    doing = _doing(RunFolder(folder))
     done, of, each = doing.get("done", 0), doing.get("of", 0), doing.get("seconds_each")
     what = doing.get("what", "starting") if state == "running" else state
     return RunState(what, done, of, _accuracy(folder), _mu(folder), each)
 
 
-def seconds_each(folder: Path) -> float | None:
-    """Wall-clock seconds per training step, None if unknown."""
-    doing = _doing(folder)
+def seconds_each(run: RunRecord) -> float | None:
+    """Wall-clock seconds a training step took, where progress.json is there; else without evaluation; None if unknown."""
+    doing = _doing(run)
     if doing.get("what") == "training" and doing.get("seconds_each"):
         return float(doing["seconds_each"])
-    metrics = _frame(RunFolder(folder).metrics)
+    metrics = _frame(run.metrics)
     return float(metrics.seconds.median()) if "seconds" in metrics else None
 
 
-def _doing(folder: Path) -> dict[str, Any]:
+def _doing(run: RunRecord) -> dict[str, Any]:
     try:
-        doing = json.loads((folder / FILE).read_text())
+        doing = run.read_json(FILE)
     except (OSError, ValueError):
         return {}
     return doing if isinstance(doing, dict) else {}

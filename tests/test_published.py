@@ -1,0 +1,212 @@
+"""Published runs: in a few files an experiment, each once, and back again."""
+
+import json
+import shutil
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from pandas.testing import assert_frame_equal
+
+from analysis.runs import finished_runs
+from experiments import load_experiment
+from gainrl.launch.estimate import step_seconds
+from gainrl.runs.plan import plan_runs
+from gainrl.runs.published import TEXTS, add_measurements, published_runs, stored_runs, write_published
+from gainrl.runs.records import RunFolder
+from tests.test_cli import gainrl
+from tests.test_comparison import CURVES, write_runs
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A working directory; runs work in its runs/. What tests of the command and the page draw is not drawn here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gainrl.cli.reporting.write_report", lambda *arguments: None)
+    monkeypatch.setattr("gainrl.cli.reporting.write_figure", lambda *arguments: None)
+    return tmp_path
+
+
+def files_of(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def publish(runs_dir, results, name):
+    write_published(finished_runs(load_experiment(name), runs_dir), name, results, results / name)
+
+
+def share(work, experiment, cell, seed=0):
+    """The run of quickstart's grpo is one of this experiment too."""
+    path = work / "runs" / experiment / cell / f"seed-{seed}"
+    path.parent.mkdir(parents=True)
+    path.symlink_to(work / "runs" / "quickstart" / "grpo" / f"seed-{seed}")
+
+
+def test_a_published_run_comes_back_in_full(work):
+    experiment = write_runs(work / "runs", 2)
+    folder = RunFolder(work / "runs" / "quickstart" / "gainrl" / "seed-1")
+    folder.append_metrics({"step": 31, "seconds": 0.1 + 0.2, "solved": True, "why": "é", "late": 3})
+    draws = {
+        "epoch": [0, 1],
+        "problem_id": ["a", "b"],
+        "rank": pd.array([3, None], dtype="Int64"),
+        "angle": [0.1, None],
+    }
+    folder.write_draws(pd.DataFrame(draws))
+    (work / "runs" / "quickstart" / "grpo" / "seed-0" / "draws.parquet").unlink()
+    publish(work / "runs", work / "results", "quickstart")
+    before, after = finished_runs(experiment, work / "runs"), finished_runs(experiment, work / "results")
+    assert {cell: list(by_seed) for cell, by_seed in before.items()} == {cell: [0, 1] for cell in after}
+    for cell, by_seed in before.items():
+        for seed, run in by_seed.items():
+            published = after[cell][seed]
+            assert [published.text(name) for name in TEXTS] == [run.text(name) for name in TEXTS]
+            assert (published.hash, published.config()) == (run.config().hash, run.config())
+            for read in ("metrics", "evals", "draws"):
+                assert_frame_equal(getattr(published, read)(), getattr(run, read)(), check_exact=True)
+    assert_frame_equal(before.draws, after.draws)
+    assert step_seconds(after["grpo"].values()) == step_seconds(before["grpo"].values())
+    assert {path.name for path in (work / "results" / "quickstart").rglob("*.*")} == {
+        "runs.csv", "runs.parquet", "evaluations.parquet", "metrics.parquet", "draws.parquet"
+    }  # fmt: skip
+
+
+def test_runs_are_keyed_by_the_hash_of_their_config_as_it_stands(work):
+    write_runs(work / "runs", 1)
+    path = work / "runs" / "quickstart" / "grpo" / "seed-0" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "field_of_old": 1}))
+    publish(work / "runs", work / "results", "quickstart")
+    run = published_runs(work / "results", "quickstart")["grpo"][0]
+    assert run.hash != load_experiment("quickstart").cells["grpo"].hash
+    assert run.hash in stored_runs(work / "results")
+
+
+def test_a_shared_run_is_stored_once_and_survives_the_other_being_published_anew(work):
+    write_runs(work / "runs", 1)
+    share(work, "ablate_schedule", "uniform")
+    publish(work / "runs", work / "results", "quickstart")
+    publish(work / "runs", work / "results", "ablate_schedule")
+    shared = RunFolder(work / "runs" / "quickstart" / "grpo" / "seed-0")
+    assert len(pq.read_table("results/ablate_schedule/runs/runs.parquet")) == 0
+    assert pq.read_table("results/quickstart/runs/metrics.parquet")["hash"].to_pylist().count(shared.hash) == 30
+    (run,) = finished_runs(load_experiment("ablate_schedule"), work / "results")["uniform"].values()
+    assert_frame_equal(run.metrics(), shared.metrics())
+
+    runs = finished_runs(load_experiment("quickstart"), work / "runs")
+    write_published({"gainrl": runs["gainrl"]}, "quickstart", work / "results", work / "new")
+    shutil.rmtree("results/quickstart")
+    (work / "new").rename("results/quickstart")
+    assert list(published_runs(work / "results", "quickstart")) == ["gainrl"]
+    assert len(stored_runs(work / "results")) == 2
+    (run,) = finished_runs(load_experiment("ablate_schedule"), work / "results")["uniform"].values()
+    assert_frame_equal(run.evals(), shared.evals())
+
+
+def test_each_file_is_opened_once_whatever_the_number_of_runs(work, monkeypatch):
+    experiment = write_runs(work / "runs", 5)
+    publish(work / "runs", work / "results", "quickstart")
+    opened, read_table = [], pq.read_table
+    monkeypatch.setattr(pq, "read_table", lambda path, **kwargs: opened.append(path.name) or read_table(path, **kwargs))
+    for _ in range(2):
+        runs = finished_runs(experiment, work / "results")
+        assert len(runs.training) == 20 * 30
+        assert len(runs.evaluations) == 20 * 4
+        assert len(runs.draws) == 20
+    assert sorted(opened) == ["draws.parquet", "evaluations.parquet", "metrics.parquet", "runs.parquet"]
+
+
+def test_a_restored_run_is_found_finished(work, monkeypatch, capsys):
+    write_runs(work / "runs", 1)
+    folder = work / "runs" / "quickstart" / "gainrl" / "seed-0"
+    before, run_hash = files_of(folder), RunFolder(folder).hash
+    share(work, "ablate_schedule", "uniform")
+    assert gainrl(monkeypatch, capsys, "publish", "quickstart")[0] == 0
+    shutil.rmtree(work / "runs")
+    (run,) = plan_runs(load_experiment("quickstart"), cells=["gainrl"], seeds=[0], runs_dir=work / "runs")
+    assert not run.is_finished()  # nothing in results/ counts
+    code, out, _ = gainrl(monkeypatch, capsys, "restore", "quickstart/gainrl/seed-0")
+    assert (code, out.strip()) == (0, str(folder))
+    assert run.is_finished()
+    assert (folder.is_symlink(), folder.resolve()) == (True, run.home.resolve())
+    again = files_of(run.home)
+    assert_frame_equal(RunFolder(run.home).draws(), stored_runs(work / "results")[run_hash].draws())
+    assert {name: again[name] for name in before if name != "draws.parquet"} == {
+        name: text for name, text in before.items() if name != "draws.parquet"
+    }
+    code, out, _ = gainrl(monkeypatch, capsys, "train", "quickstart", "--cell", "gainrl")
+    assert (code, out.strip()) == (0, str(folder))
+    code, _, err = gainrl(monkeypatch, capsys, "restore", run_hash)
+    assert (code, err) == (2, f"gainrl: {folder} is there already; remove it first\n")
+    code, _, err = gainrl(monkeypatch, capsys, "restore", "quickstart/gainrl/seed-7")
+    assert (code, err.count("\n")) == (2, 1)
+    assert (
+        "no run 'quickstart/gainrl/seed-7' under results; valid: a hash, or one of 4 names: quickstart/grpo/seed-0, "
+        in err
+    )
+
+
+@pytest.mark.parametrize("name", ["environment.json", "metrics.jsonl", "table"])
+def test_a_publish_that_fails_leaves_what_was_published(work, monkeypatch, capsys, name):
+    write_runs(work / "runs", 1)
+    assert gainrl(monkeypatch, capsys, "publish", "quickstart")[0] == 0
+    before = files_of(work / "results")
+    write_runs(work / "runs", 2, CURVES | {"grpo": [0.1, 0.2]})
+    if name == "table":
+
+        def broken(*arguments):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("gainrl.cli.reporting.write_report", broken)
+    else:
+        (work / "runs" / "quickstart" / "control" / "seed-1" / name).unlink()
+    code, _, err = gainrl(monkeypatch, capsys, "publish", "quickstart")
+    assert (code, err.count("\n")) == (2, 1)
+    assert files_of(work / "results") == before
+    assert [path.name for path in (work / "results").iterdir()] == ["quickstart"]
+
+
+def test_runs_are_not_published_onto_themselves(work, monkeypatch, capsys):
+    write_runs(work / "results", 1)
+    before = files_of(work / "results")
+    code, _, err = gainrl(monkeypatch, capsys, "publish", "quickstart", "--runs-dir", "results")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "results is where runs are published" in err
+    assert files_of(work / "results") == before
+
+
+def test_publishing_anew_replaces_runs_and_keeps_the_other_experiments(work, monkeypatch, capsys):
+    write_runs(work / "runs", 1)
+    share(work, "ablate_schedule", "uniform")
+    publish(work / "runs", work / "results", "ablate_schedule")
+    other = files_of(work / "results" / "ablate_schedule")
+    for seeds in (1, 2):
+        write_runs(work / "runs", seeds)
+        assert gainrl(monkeypatch, capsys, "publish", "quickstart")[0] == 0
+    assert files_of(work / "results" / "ablate_schedule") == other
+    assert len(stored_runs(work / "results")) == 8
+
+
+def test_measurements_are_published_with_their_tables_together(work, monkeypatch, capsys):
+    write_runs(work / "runs", 1)
+    measured = work / "runs" / "quickstart" / "patterns"
+    for name, value in (("grpo-seed-0", 0.1), ("gainrl-seed-0", 0.2)):
+        (measured / name).mkdir(parents=True)
+        (measured / name / "report.md").write_text(name)
+        for left_out in ("training_patterns.svg", "step-4.parquet"):
+            (measured / name / left_out).write_text("")
+        (measured / name / "training_patterns.png").write_bytes(b"png")
+        pd.DataFrame({"step": [0, 4], "angle": [value, None]}).to_parquet(
+            measured / name / "patterns.parquet", index=False
+        )
+        (measured / name / "summary.csv").write_text(f"quantity,value\nrise,{value}000\n")
+    (measured / "summary.md").write_text("over seeds")
+    assert gainrl(monkeypatch, capsys, "publish", "quickstart")[0] == 0
+    results = work / "results" / "quickstart"
+    assert {path.name for path in (results / "grpo-seed-0").iterdir()} == {"report.md", "training_patterns.png"}
+    assert (results / "summary.md").read_text() == "over seeds"
+    text = "measurement,quantity,value\ngainrl-seed-0,rise,0.2000\ngrpo-seed-0,rise,0.1000\n"
+    assert (results / "summary.csv").read_text() == text
+    (measured / "grpo-seed-0" / "summary.csv").write_text("quantity,value\nrise,0.3\n")
+    add_measurements([measured / "grpo-seed-0"], results)
+    assert (results / "summary.csv").read_text() == text.replace("0.1000", "0.3")
+    assert pd.read_parquet(results / "patterns.parquet").angle.tolist()[::2] == [0.2, 0.1]
