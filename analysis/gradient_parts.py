@@ -32,15 +32,15 @@ def shares(parts: pd.DataFrame, *, seed: int = 0, resamples: int = 1000) -> pd.D
 def notes(measured: pd.DataFrame, parts: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
     """Sentences that the numbers decide, for the report."""
     supervised = measured[measured.loss == "supervised"]
-    told = [_question_share(supervised), _identity(supervised, parts)]
-    told += [_shares(layer, mine) for layer, mine in shares.groupby("layer")]
+    sentences = [_question_share(supervised), _identity(supervised, parts)]
+    sentences += [_shares(layer, mine) for layer, mine in shares.groupby("layer")]
     grpo = measured[(measured.loss == "grpo") & (measured.layer == measured.layer.min())]
     if len(grpo):
-        told.append(
+        sentences.append(
             f"mean pass rate {100 * grpo.pass_rate.mean():.1f} %; {(grpo.gradient_model == 0).sum():,} of {len(grpo):,} "
             "problems give the GRPO loss no gradient, since all their completions have the same reward"
         )
-    return [sentence for sentence in told if sentence]
+    return [sentence for sentence in sentences if sentence]
 
 
 def _question_share(supervised: pd.DataFrame) -> str:

@@ -69,12 +69,12 @@ def words(summary: pd.DataFrame) -> str:
     clauses = []
     for part, name in PARTS.items():
         if rise := found.get(f"rise of {part}"):
-            moves = {1: "rises", -1: "falls", 0: "cannot be told to move"}[rise.sign]
+            moves = {1: "rises", -1: "falls", 0: "does not move significantly"}[rise.sign]
             interval = f"{rise.value:+.2g} [{rise.low:+.2g}, {rise.high:+.2g}]"
             clauses.append(f"{name} {moves} from the first step to the last ({interval}, {rise.n:,} problems)")
     for name, what, step in (("angle", "angle", "first"), ("neuron_agreement", "neuron agreement", "last")):
         if order := found.get(f"{name} and step solved"):
-            when = {-1: "earlier", 1: "later", 0: "neither earlier nor later, as far as can be told"}[order.sign]
+            when = {-1: "earlier", 1: "later", 0: "neither significantly earlier nor later"}[order.sign]
             clauses.append(
                 f"problems of higher {what} at the {step} step are solved for good {when} "
                 f"(rank correlation of {what} and step {order}, {order.n:,} problems)"

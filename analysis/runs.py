@@ -94,13 +94,15 @@ def _run_folders(root: Path, experiment: str) -> dict[str, dict[int, RunRecord]]
 
 def unfinished_runs(experiment: Experiment, root: Path) -> list[str]:
     """Runs that have begun and are not finished, in words."""
-    told = []
+    lines = []
     for cell in experiment.cells:
         for path in sorted((root / experiment.name / cell).glob("seed-*")):
             state, why = RunFolder(path).status()
             if state != "finished":
-                told.append(f"{cell} {path.name.replace('-', ' ')} ({state or 'no status'}{f': {why}' if why else ''})")
-    return told
+                lines.append(
+                    f"{cell} {path.name.replace('-', ' ')} ({state or 'no status'}{f': {why}' if why else ''})"
+                )
+    return lines
 
 
 def common_seeds(runs: Runs) -> list[int]:

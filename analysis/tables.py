@@ -67,10 +67,10 @@ ENDS = {
     "probability of improvement": Column("probability of improvement", None, "share"),
 }
 FURTHER_NOTE = (
-    "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within the steps that both had. "
+    "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within the smaller budget. "
     "Probability of improvement: that a run ends higher than one of the baseline."
 )
-ORDER_NOTE = "The same schedule in all rows; paired over seeds, adjusted for these cells alone."
+ORDER_NOTE = "The same schedule in all rows; paired over seeds; Holm's adjustment covers these cells only."
 PAPER_STYLES = {
     "accuracy at end": ("percent", "points"),
     "steps to target": ("whole", "signed"),
@@ -113,9 +113,9 @@ def seeds_and_marks(comparison: pd.DataFrame) -> str:
     sentences += [
         f"The interval of {n} seeds is their range: it holds the mean {RANGES[n]}" for n in seeds if n in RANGES
     ]
-    sentences.append("`>N`: not reached within N, or a bound that follows from it")
+    sentences.append("`>N`: not reached within N, or a bound that this implies")
     if (comparison.bound == "~").any():
-        sentences.append("`~`: both sides have runs that did not reach it")
+        sentences.append("`~`: both sides have runs that did not reach the target")
     if comparison.p_holm.notna().any():
         sentences.append(
             "`*`: differs from its baseline, p < 0.05 in a paired t-test, adjusted for the cells of the column (Holm)"
@@ -213,5 +213,10 @@ def _settings_grids(experiment: Experiment, runs: Runs) -> list[Grid]:
         rows.append({"cell": experiment.labels[cell], "differs from its baseline by": own or MISSING})
     return [
         Grid("Cells", pd.DataFrame(rows), words=True),
-        Grid("Settings that differ from the paper's", departures(configs), paper()["sources"]["scripts"], words=True),
+        Grid(
+            "Settings that differ from the release's scripts",
+            departures(configs),
+            paper()["sources"]["scripts"],
+            words=True,
+        ),
     ]

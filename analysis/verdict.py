@@ -17,7 +17,7 @@ Direction = Literal["faster", "slower", "open", "few"]
 ANSWERS: dict[Direction, str] = {
     "faster": "faster than the baseline",
     "slower": "slower than the baseline",
-    "open": "no difference in speed from the baseline shown",
+    "open": "no significant difference in speed from the baseline",
     "few": "too few seeds to tell",
 }
 
@@ -54,14 +54,14 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls
 
 
 def _answer(directions: list[Direction]) -> str:
-    told = {which: directions.count(which) for which in ANSWERS if which in directions}
-    if len(told) == 1:
+    counts = {which: directions.count(which) for which in ANSWERS if which in directions}
+    if len(counts) == 1:
         return ANSWERS[directions[0]]
-    return "; ".join(f"{ANSWERS[which]} in {count} of {len(directions)}" for which, count in told.items())
+    return "; ".join(f"{ANSWERS[which]} in {count} of {len(directions)}" for which, count in counts.items())
 
 
 def direction(experiment: Experiment, table: Lookup, cell: str) -> Direction:
-    """Whether a cell stands out from its baseline in speed at any target, after Holm's adjustment, and never the other way."""
+    """Whether a cell differs significantly from its baseline in speed at any target (Holm), always in the same direction."""
     rows = _speed_ups(experiment, table, cell)
     if not rows or max(row.seeds for row in rows) < FEWEST_SEEDS:
         return "few" if rows else "open"
@@ -73,31 +73,33 @@ def _speed(experiment: Experiment, table: Lookup, cell: str, which: Direction) -
     words = {
         "faster": "reaches targets in fewer steps than",
         "slower": "needs more steps than",
-        "open": "cannot be told apart in speed from",
-        "few": "has too few seeds to be told apart from",
+        "open": "is indistinguishable in speed from",
+        "few": "has too few seeds to be compared with",
     }[which]
     ratios = _ratios(experiment, table, cell)
     text = f"{experiment.labels[cell]} {words} {experiment.labels[baseline_of(experiment, cell)]}: speed-up {ratios}"
     rows = _speed_ups(experiment, table, cell)
     alone = [row for row in rows if not row.bound and pd.notna(row.low) and not row.low <= 1 <= row.high]
     if which == "open" and alone:
-        text += "; an interval that leaves 1 out does not stand out among so many comparisons, or not with so few seeds"
+        text += "; an interval may exclude 1 and still not be significant after adjustment, or with so few seeds"
     return f"{text}."
 
 
 def _ratios(experiment: Experiment, table: Lookup, cell: str, quantity: str = "speed-up") -> str:
-    told = {target: show(table.find(cell, quantity, target), "times") for target in experiment.targets}
-    return ", ".join(f"{ratio} to {100 * target:.0f} %" for target, ratio in told.items())
+    ratios = {target: show(table.find(cell, quantity, target), "times") for target in experiment.targets}
+    return ", ".join(f"{ratio} to {100 * target:.0f} %" for target, ratio in ratios.items())
 
 
 def _tokens(experiment: Experiment, table: Lookup, cell: str) -> str:
-    """Completion tokens are told where they stand out, since an order may change how long completions are."""
+    """Only where the difference is significant: an order may change how long completions are."""
     rows = [table.find(cell, "speed-up in tokens", target) for target in experiment.targets]
     if not any(row is not None and row.p_holm < SIGNIFICANT for row in rows):
         return ""
     ratios = _ratios(experiment, table, cell, "speed-up in tokens")
     baseline = experiment.labels[baseline_of(experiment, cell)]
-    return f"In completion tokens it stands out: {experiment.labels[cell]} against {baseline}: {ratios}."
+    return (
+        f"In completion tokens the difference is significant: {experiment.labels[cell]} against {baseline}: {ratios}."
+    )
 
 
 def _speed_ups(experiment: Experiment, table: Lookup, cell: str) -> list[Any]:
@@ -111,7 +113,7 @@ def _paper(experiment: Experiment, table: Lookup, cell: str) -> str:
     known = [row for row in rows if pd.notna(row.low)]
     text = f"The paper says {claim['words'].split(',')[0]} ({claim['source']}; in other settings, see below); "
     if not known:
-        return text + "these runs say neither yes nor no to that."
+        return text + "these runs do not decide it."
     if all(row.high < claim["value"] and row.bound in ("", "<") for row in known):
         return text + "every interval here lies below it."
     if all(row.low > claim["value"] and row.bound in ("", ">") for row in known):
@@ -124,41 +126,41 @@ def _end(experiment: Experiment, table: Lookup, cell: str) -> str:
     if gained is None:
         return ""
     ends: list[Any] = [table.find(name, "accuracy at end") for name in (cell, baseline_of(experiment, cell))]
-    mine, base = (f"{100 * row.mean:.1f} %" for row in ends)
-    stands_out = ", which stands out" if gained.p_holm < SIGNIFICANT else ", which chance may explain"
-    chance = "" if pd.isna(gained.p_holm) else stands_out
-    return f"{experiment.labels[cell]} ends at {mine}, its baseline at {base}: {show(gained, 'points')} points{chance}."
+    end, base = (f"{100 * row.mean:.1f} %" for row in ends)
+    significance = " (significant)" if gained.p_holm < SIGNIFICANT else " (not significant)"
+    remark = "" if pd.isna(gained.p_holm) else significance
+    return f"{experiment.labels[cell]} ends at {end}, its baseline at {base}: {show(gained, 'points')} points{remark}."
 
 
 def _orders(direct: Experiment, comparison: pd.DataFrame) -> list[str]:
-    """What GAIN-RL shares with the same schedule over a random order is not owed to the angle; then the other orders."""
+    """What GAIN-RL shares with the same schedule over a random order is not due to the angle; then the other orders."""
     table = Lookup(comparison)
-    told = {cell: direction(direct, table, cell) for cell in direct.cells if cell != direct.baseline}
+    directions = {cell: direction(direct, table, cell) for cell in direct.cells if cell != direct.baseline}
     words = {
         "faster": "The angle's order is faster than the same Gaussian over a random order",
         "slower": "The angle's order is slower than the same Gaussian over a random order",
-        "open": "Nothing tells the angle's order from a random one under the same Gaussian",
-        "few": "Too few seeds tell the angle's order from a random one under the same Gaussian",
+        "open": "The angle's order is indistinguishable from a random one under the same Gaussian",
+        "few": "Too few seeds to compare the angle's order with a random one under the same Gaussian",
     }
     ours = [cell for cell, run in direct.cells.items() if is_gain_rl(run)]
-    sentences = [f"{words[told.pop(cell)]}: speed-up {_ratios(direct, table, cell)}." for cell in ours]
+    sentences = [f"{words[directions.pop(cell)]}: speed-up {_ratios(direct, table, cell)}." for cell in ours]
     sentences += [text for cell in ours if (text := _tokens(direct, table, cell))]
-    others = {"faster": "faster than", "slower": "slower than", "open": "not told apart from"}
+    others = {"faster": "faster than", "slower": "slower than", "open": "indistinguishable from"}
     named = [
-        f"{text} it: {', '.join(direct.labels[cell] for cell in told if told[cell] == which)}"
+        f"{text} it: {', '.join(direct.labels[cell] for cell in directions if directions[cell] == which)}"
         for which, text in others.items()
-        if which in told.values()
+        if which in directions.values()
     ]
     return [*sentences, *([f"Against that control, {'; '.join(named)}."] if named else [])]
 
 
 def _others(experiment: Experiment, directions: dict[str, Direction], cells: list[str]) -> str:
-    words = {"faster": "faster", "slower": "slower", "open": "not told apart"}
-    told = [
+    words = {"faster": "faster", "slower": "slower", "open": "indistinguishable"}
+    groups = [
         f"{text}: {', '.join(experiment.labels[cell] for cell in cells if directions[cell] == which)}"
         for which, text in words.items()
         if which in {directions[cell] for cell in cells}
     ]
     baselines = {experiment.labels[baseline_of(experiment, cell)] for cell in cells}
     against = baselines.pop() if len(baselines) == 1 else "their baselines"
-    return f"Speed of the other cells against {against}: {'; '.join(told)}." if told else ""
+    return f"Speed of the other cells against {against}: {'; '.join(groups)}." if groups else ""

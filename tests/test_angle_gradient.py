@@ -245,7 +245,7 @@ def test_a_relation_through_length_alone_does_not_go_beyond_it():
     assert find(table, "supervised", 0).low > 0.4
     assert abs(best_partial(table, "supervised", 0)[1].value) < 0.1
     text = said(measured)
-    assert "Given length and difficulty, it cannot be told apart from no relation" in text
+    assert "Given length and difficulty, it is indistinguishable from no relation" in text
     assert "largest rank correlation is that of question length" in text
     assert text.endswith("for the supervised loss supported, but not beyond length and difficulty.")
 
@@ -278,7 +278,7 @@ def test_a_sign_that_only_the_bias_makes_is_named():
     assert "Without the i = j terms the sign stays" in said(measured)
     assert "Without the i = j terms the sign turns" in said(measured.assign(off_diagonal=-measured.angle))
     bowl = (measured.gradient_model.rank() - 100).abs()
-    assert "Without the i = j terms no sign can be told" in said(measured.assign(off_diagonal=bowl))
+    assert "Without the i = j terms no sign can be determined" in said(measured.assign(off_diagonal=bowl))
 
 
 def cells(text, heading):
@@ -425,7 +425,7 @@ def test_the_summary_of_a_training_and_its_words():
     assert set(table.n) == {80}
     text = patterns.words(table.reset_index())
     assert "C_intra rises" in text
-    assert "C_inter cannot be told to move" in text
+    assert "C_inter does not move significantly" in text
     assert "neuron agreement rises" in text
     assert "higher angle at the first step are solved for good earlier" in text
     assert "higher neuron agreement at the last step are solved for good earlier" in text

@@ -217,7 +217,7 @@ def test_the_papers_number_stands_beside_gain_rl_alone(tmp_path):
     assert known.difference.tolist() == pytest.approx((known["mean"] - 2.5).tolist())
     text = text_of(experiment, tmp_path)
     assert ">2.50x (abstract)" in text
-    assert "| learning rate" in text.split("Settings that differ from the paper's")[1]
+    assert "| learning rate" in text.split("Settings that differ from the release's scripts")[1]
     assert "order random, sigma 64" in text
 
 

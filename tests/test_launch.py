@@ -273,7 +273,7 @@ def test_reproduce_ends_with_1_if_a_run_failed_and_shows_the_others(experiment, 
     assert code == 1
     assert "| GRPO (uniform)" in out
     assert "small, gainrl seed 0 failed: InputError: order file missing.pt" in err
-    assert "1 runs failed, as told above; the same command tries them again" in err
+    assert "1 runs failed (see above); the same command tries them again" in err
     code, _, err = command_line(broken(experiment), monkeypatch, capsys, "train", "small", "--cell", "gainrl")
     assert code == 2
     assert "gainrl: order file missing.pt: No such file or directory" in err.splitlines()

@@ -136,7 +136,7 @@ def test_a_restored_run_is_found_finished(work, monkeypatch, capsys):
     code, out, _ = gainrl(monkeypatch, capsys, "train", "quickstart", "--cell", "gainrl")
     assert (code, out.strip()) == (0, str(folder))
     code, _, err = gainrl(monkeypatch, capsys, "restore", run_hash)
-    assert (code, err) == (2, f"gainrl: {folder} is there already; remove it first\n")
+    assert (code, err) == (2, f"gainrl: {folder} already exists; remove it first\n")
     code, _, err = gainrl(monkeypatch, capsys, "restore", "quickstart/gainrl/seed-7")
     assert (code, err.count("\n")) == (2, 1)
     assert (

@@ -41,7 +41,7 @@ def test_the_verdict_is_no_more_than_the_seeds_say(tmp_path):
     few = verdict_of(tmp_path / "few", 2, CURVES)
     assert (few.answer, few.direction) == ("GAIN-RL: too few seeds to tell", "few")
     same = verdict_of(tmp_path / "same", 3, CURVES | {"gainrl": CURVES["grpo"]})
-    assert (same.answer, same.direction) == ("GAIN-RL: no difference in speed from the baseline shown", "open")
+    assert (same.answer, same.direction) == ("GAIN-RL: no significant difference in speed from the baseline", "open")
     assert "1.00x [1.00x, 1.00x] to 60 %" in same.sentences[0]
 
 
@@ -54,7 +54,8 @@ def test_the_verdict_says_faster_where_it_stands_out(tmp_path):
     )
     assert any("faster than the same Gaussian over a random order" in sentence for sentence in found.sentences)
     tokens = (
-        "In completion tokens it stands out: GAIN-RL (angle) against control (random): 2.00x [2.00x, 2.00x]* to 60 %"
+        "In completion tokens the difference is significant: GAIN-RL (angle) against control (random): "
+        "2.00x [2.00x, 2.00x]* to 60 %"
     )
     assert any(sentence.startswith(tokens) for sentence in found.sentences)
     assert any("more than 2.5x (abstract" in sentence for sentence in found.sentences)

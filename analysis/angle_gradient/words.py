@@ -27,18 +27,21 @@ def verdict(correlations: pd.DataFrame, *, model: str, problems: str, probed_lay
     Args:
         what: more about what was measured, in brackets behind the layer.
     """
-    told = {loss: plain for loss in LOSSES if (plain := find(correlations, loss, probed_layer))}
-    size = f"{max(plain.n for plain in told.values()):,} problems" if told else "Problems"
+    plain_by_loss = {loss: plain for loss in LOSSES if (plain := find(correlations, loss, probed_layer))}
+    size = f"{max(plain.n for plain in plain_by_loss.values()):,} problems" if plain_by_loss else "Problems"
     opening = (
         f"{size} of {problems}, one model ({model}), hidden states of layer {probed_layer}{f' ({what})' if what else ''}; "
         "brackets hold bootstrap intervals over problems."
     )
-    claims = [f"for the {LOSSES[loss]} {_claim(correlations, loss, told[loss], probed_layer)}" for loss in told]
+    claims = [
+        f"for the {LOSSES[loss]} {_claim(correlations, loss, plain_by_loss[loss], probed_layer)}"
+        for loss in plain_by_loss
+    ]
     closing = (
         "The paper's claim, that angle concentration goes with the size of the gradient, is on these data and for this one "
         f"model: {'; '.join(claims) or 'undecided, for nothing could be correlated'}."
     )
-    return " ".join([opening, *(_findings(correlations, *one, probed_layer) for one in told.items()), closing])
+    return " ".join([opening, *(_findings(correlations, *one, probed_layer) for one in plain_by_loss.items()), closing])
 
 
 def _findings(table: pd.DataFrame, loss: str, plain: Estimate, layer: int) -> str:
@@ -61,12 +64,12 @@ def _findings(table: pd.DataFrame, loss: str, plain: Estimate, layer: int) -> st
     return " ".join(f"{_capital(sentence)}." for sentence in sentences if sentence)
 
 
-_RELATION = {1: "goes with it", -1: "runs against it", 0: "cannot be told apart from no relation"}
+_RELATION = {1: "goes with it", -1: "runs against it", 0: "is indistinguishable from no relation"}
 
 
 def _sign(plain: Estimate, other: Estimate) -> str:
     if not other.sign:
-        return "no sign can be told"
+        return "no sign can be determined"
     if not plain.sign:
         return f"the sign is {'positive' if other.sign > 0 else 'negative'}"
     return "the sign stays" if other.sign == plain.sign else "the sign turns"

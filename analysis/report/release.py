@@ -9,7 +9,7 @@ ROWS = (
     (
         "C_intra",
         "question x question",
-        "a slice meant as that block takes fixed rows and all columns; prompts of 232 tokens or fewer give NaN, "
+        "the slice meant for that block takes fixed rows and all columns; prompts of 232 tokens or fewer give NaN, "
         "and NaN sort first",
         "as in the paper; definition=released repeats the release's",
     ),
@@ -43,6 +43,13 @@ ROWS = (
         "500, whatever the draw; clamped to [0, 1000]: mu never goes back",
         "n/2; amplitude and update are options",
     ),
+    (
+        "order within a draw",
+        "-",
+        "each draw is sorted by rank before it is trained: every epoch goes from the first ranks to the last",
+        "as drawn",
+    ),
+    ("prompts while scoring", "-", "cut at 1,024 tokens", "whole"),
     ("end of the order", "not said", "mu has no bound; past the end every draw is the tail", "mu is kept in [0, N-1]"),
     (
         "accuracy term",

@@ -54,7 +54,7 @@ def main() -> None:
     except OSError as error:
         _fail(f"{error.filename or 'file system'}: {error.strerror or error}")
     except KeyboardInterrupt:
-        print("gainrl: broken off; finished runs are kept, the same command goes on with the others", file=sys.stderr)
+        print("gainrl: interrupted; finished runs are kept, the same command resumes the others", file=sys.stderr)
         sys.exit(130)
 
 

@@ -115,7 +115,7 @@ def reproduce(
         arguments = ["--scale", scale, *changes.arguments()]
         failed += _reproduce(plan, root, seeds, where, arguments, dry_run, overwrite)
     if failed:
-        print(f"gainrl: {failed} runs failed, as told above; the same command tries them again", file=sys.stderr)
+        print(f"gainrl: {failed} runs failed (see above); the same command tries them again", file=sys.stderr)
         sys.exit(1)
 
 

@@ -148,8 +148,8 @@ def restore(run: tyro.conf.Positional[str], scale: Scale = "tiny", runs_dir: Run
         some = ", ".join([*names][:3]) or "none"
         raise InputError(f"no run {run!r} under {results}; valid: a hash, or one of {len(names)} names: {some}, ...")
     path, home = run_path(root, *entry[:3]), home_of(root, entry[-1])
-    if there := [place for place in (path, home) if place.exists()]:
-        raise InputError(f"{there[0]} is there already; remove it first")
+    if existing := [place for place in (path, home) if place.exists()]:
+        raise InputError(f"{existing[0]} already exists; remove it first")
     write_folder(stored_runs(results)[entry[-1]], home)
     link(path, home)
     print(path)

@@ -96,7 +96,7 @@ def make_model(
     if shape not in SHAPES:
         raise unknown_name("shape", shape, SHAPES)
     if out.exists():
-        raise InputError(f"{out} is there already; choose another --out")
+        raise InputError(f"{out} already exists; choose another --out")
     problems = options.load(data)
     from gainrl.models.text import text_model
     from gainrl.progress import bar

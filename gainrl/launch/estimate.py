@@ -1,4 +1,4 @@
-"""What a plan will cost, told from finished runs; what `gainrl reproduce --dry-run` prints. Imports no torch."""
+"""What a plan will cost, estimated from finished runs; what `gainrl reproduce --dry-run` prints. Imports no torch."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
