@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from gainrl.errors import InputError
-from gainrl.evaluation import HeldOut, heldout
+from gainrl.evaluation import heldout
 from gainrl.evaluation.harness import Sampling, evaluate_benchmark
+from gainrl.evaluation.heldout import HeldOut
 from gainrl.evaluation.summary import summarize_samples
 from gainrl.grading import Verdict
 from gainrl.models.generation.hf import hf_backend
