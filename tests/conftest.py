@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,14 @@ def problems() -> ProblemSet:
 @pytest.fixture(autouse=True)
 def _two_threads() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+@pytest.fixture
+def folder(tiny, tmp_path, monkeypatch):
+    """A working directory that holds a model folder and a problem file."""
+    tiny.model.save_pretrained(tmp_path / "model")
+    tiny.tokenizer.save_pretrained(tmp_path / "model")
+    rows = [{"question": f"What is {n} + 1?", "answer": n + 1} for n in range(9)] + [{"question": "1", "answer": None}]
+    (tmp_path / "problems.json").write_text(json.dumps(rows))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

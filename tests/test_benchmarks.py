@@ -21,7 +21,7 @@ from gainrl.models.generation import Completion, end_tokens
 from gainrl.models.generation.hf import HfBackend, hf_backend
 from gainrl.models.generation.vllm import VllmBackend
 from gainrl.prompts import Prompt, encode_prompts
-from tests.test_cli import folder, gainrl  # noqa: F401
+from tests.helpers import gainrl
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 GENERATED = {name for name, benchmark in BENCHMARKS.items() if not benchmark.files}
@@ -321,7 +321,7 @@ def test_vllms_finish_reasons_are_told_apart(fake_vllm, monkeypatch):
             finish(ids, reason)
 
 
-def test_a_model_that_vllm_cannot_serve_is_one_line(fake_vllm, folder, monkeypatch, capsys):  # noqa: F811
+def test_a_model_that_vllm_cannot_serve_is_one_line(fake_vllm, folder, monkeypatch, capsys):
     def refuses(**settings):
         raise ValueError("context of 256 tokens:\n  too long")
 
@@ -333,7 +333,7 @@ def test_a_model_that_vllm_cannot_serve_is_one_line(fake_vllm, folder, monkeypat
 
 
 def test_an_engine_that_fails_in_the_middle_is_one_line_and_what_is_finished_is_kept(
-    folder,  # noqa: F811
+    folder,
     monkeypatch,
     capsys,
     fake_vllm,
@@ -362,7 +362,7 @@ def test_an_engine_that_fails_in_the_middle_is_one_line_and_what_is_finished_is_
     assert len(pd.read_parquet(folder / "e" / "arithmetic.parquet")) == 10
 
 
-def test_evaluate_writes_samples_and_evals(folder, monkeypatch, capsys):  # noqa: F811
+def test_evaluate_writes_samples_and_evals(folder, monkeypatch, capsys):
     rows = [{"question": f"What is {n} + 1?", "answer": n + 1} for n in range(9)]
     (folder / "gsm8k.json").write_text(json.dumps(rows))
     (folder / "aime24.json").write_text(json.dumps(rows[:3]))
@@ -393,7 +393,7 @@ def test_evaluate_writes_samples_and_evals(folder, monkeypatch, capsys):  # noqa
         ),
     ],
 )
-def test_what_evaluate_cannot_use_is_one_line(folder, monkeypatch, capsys, arguments, message):  # noqa: F811
+def test_what_evaluate_cannot_use_is_one_line(folder, monkeypatch, capsys, arguments, message):
     code, _, err = gainrl(monkeypatch, capsys, "evaluate", "model", "--out", "e", *arguments)
     assert code == 2
     assert message in err

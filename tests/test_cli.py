@@ -9,33 +9,10 @@ from pathlib import Path
 import pytest
 
 from experiments import load_experiment
-from gainrl.cli import main
 from gainrl.cli.experiments import Changes
 from gainrl.scoring import Scores
+from tests.helpers import gainrl
 from tests.test_comparison import write_runs
-
-
-def gainrl(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command line."""
-    monkeypatch.setattr(sys, "argv", ["gainrl", *arguments])
-    try:
-        main()
-        code = 0
-    except SystemExit as exit_:
-        code = exit_.code
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-@pytest.fixture
-def folder(tiny, tmp_path, monkeypatch):
-    """A working directory that holds a model folder and a problem file."""
-    tiny.model.save_pretrained(tmp_path / "model")
-    tiny.tokenizer.save_pretrained(tmp_path / "model")
-    rows = [{"question": f"What is {n} + 1?", "answer": n + 1} for n in range(9)] + [{"question": "1", "answer": None}]
-    (tmp_path / "problems.json").write_text(json.dumps(rows))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_score_writes_a_scores_file(folder, monkeypatch, capsys):

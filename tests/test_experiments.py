@@ -18,8 +18,7 @@ from gainrl.runs.config import complete_options
 from gainrl.runs.experiment import Experiment
 from gainrl.schedules import SCHEDULES
 from gainrl.training.arguments import trl_arguments
-from tests.launching import run_experiment
-from tests.test_run import shrink
+from tests.helpers import run_experiment, shrink
 
 ALL = [(name, scale) for name in experiment_names() for scale in scales(name)]
 HUB_COLUMNS = {

@@ -22,8 +22,7 @@ from gainrl.runs.experiment import Execution
 from gainrl.runs.plan import plan_runs, unfinished
 from gainrl.runs.records import RunFolder
 from gainrl.runs.state import ProgressFile, RunState, read_state
-from tests.launching import small_experiment
-from tests.test_cli import gainrl
+from tests.helpers import gainrl, small_experiment
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from gainrl.scoring.hooks import has_site
 from gainrl.scoring.prefill import BATCH_TOKENS
 from gainrl.studies import patterns
 from gainrl.studies.patterns import agreement, neuron_directions
-from tests.launching import run_experiment
-from tests.test_run import shrink
+from tests.helpers import run_experiment, shrink
 
 
 def silent(what: str, done: int, of: int) -> None:

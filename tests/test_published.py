@@ -14,7 +14,7 @@ from gainrl.launch.estimate import step_seconds
 from gainrl.runs.plan import plan_runs
 from gainrl.runs.published import TEXTS, add_measurements, published_runs, stored_runs, write_published
 from gainrl.runs.records import RunFolder
-from tests.test_cli import gainrl
+from tests.helpers import gainrl
 from tests.test_comparison import CURVES, write_runs
 
 

@@ -26,7 +26,7 @@ from gainrl.runs.records import RunFolder
 from gainrl.training import checkpoints
 from gainrl.training.interruption import Interrupted
 from gainrl.training.run import train_run
-from tests.test_cli import gainrl as gainrl_command
+from tests.helpers import gainrl as gainrl_command
 
 EVERY = Execution(checkpoint_every=2)
 PHASES = {

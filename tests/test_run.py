@@ -15,17 +15,7 @@ from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
 from gainrl.runs.records import RunFolder
 from gainrl.training.run import train_run
-from tests.launching import run_experiment
-
-
-def shrink(run: RunConfig) -> RunConfig:
-    changes = {
-        "problems": {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 12, "heldout_size": 8},
-        "training": run.training.model_dump()
-        | {"steps": 4, "prompts_per_step": 2, "generations": 2, "prompts_per_epoch": 4, "max_completion_tokens": 4},
-        "evaluation": {"every": 3, "max_completion_tokens": 4},
-    }
-    return RunConfig.model_validate({**run.model_dump(), **changes})
+from tests.helpers import run_experiment, shrink
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from gainrl.runs.experiment import SlurmOptions
 from gainrl.runs.plan import plan_runs
 from gainrl.runs.records import RunFolder
 from gainrl.runs.state import read_state
-from tests.launching import small_experiment
+from tests.helpers import small_experiment
 
 pytestmark = pytest.mark.slurm
 OPTIONS = SlurmOptions(cpus=1, hours=0.5, array_size=2)

@@ -22,8 +22,8 @@ from gainrl.models.text import bpe_tokenizer, random_model
 from gainrl.problems import load_problems
 from gainrl.prompts import Prompt, encode_prompts
 from gainrl.runs.records import RunFolder
+from tests.helpers import gainrl
 from tests.test_benchmarks import SHARED, silent
-from tests.test_cli import gainrl
 
 pytestmark = pytest.mark.vllm
 

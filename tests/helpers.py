@@ -1,9 +1,11 @@
-"""What the tests of launchers share: a small experiment that also works in other processes."""
+"""What tests share beside fixtures: the command line, small experiments, runs in this process."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import load_experiment
+from gainrl.cli import main
 from gainrl.launch import Debug, run_all
 from gainrl.launch.outcome import Failure
 from gainrl.models.loading import LoadedModel
@@ -45,3 +47,25 @@ def run_experiment(
 ) -> list[Failure]:
     """Every (seed, cell) in this process, one after the other."""
     return run_all(plan_runs(experiment, cells=cells, seeds=seeds, runs_dir=runs_dir), Debug(), overwrite)
+
+
+def gainrl(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command line."""
+    monkeypatch.setattr(sys, "argv", ["gainrl", *arguments])
+    try:
+        main()
+        code = 0
+    except SystemExit as exit_:
+        code = exit_.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def shrink(run: RunConfig) -> RunConfig:
+    changes = {
+        "problems": {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 12, "heldout_size": 8},
+        "training": run.training.model_dump()
+        | {"steps": 4, "prompts_per_step": 2, "generations": 2, "prompts_per_epoch": 4, "max_completion_tokens": 4},
+        "evaluation": {"every": 3, "max_completion_tokens": 4},
+    }
+    return RunConfig.model_validate({**run.model_dump(), **changes})
