@@ -4,9 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from gainrl.errors import InputError
 
@@ -79,6 +82,24 @@ def replace_folder(place: Path, new: Path) -> None:
             old.rename(place)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def exclusive(lock: Path, work: str) -> Iterator[None]:
+    """While open, no other process can open it; the lock ends with its process, however that ends.
+
+    Args:
+        work: what the other process does, for the error.
+
+    Raises:
+        InputError: another process has it open.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise InputError(f"another process {work}; wait for it, or end it") from None
 
 
 def claim_settings(path: Path, settings: Mapping[str, Any], content: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from lm_eval.tasks import TaskManager
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -116,6 +117,28 @@ def test_what_is_finished_is_kept_and_not_asked_again(tiny, problems, tmp_path, 
     assert len(calls) == 5
     with pytest.raises(InputError, match=r"other settings \(samples differ\); remove it, or write to another --out"):
         run(tiny, problems, tmp_path / "broken", breaks, Sampling(3, 1.0, 5))
+
+
+def test_a_benchmark_is_evaluated_by_one_process_at_a_time(tiny, problems, tmp_path):
+    backend = hf_backend(tiny.model, tiny.tokenizer)
+    with (
+        FileLock(tmp_path / ".arithmetic.lock"),
+        pytest.raises(InputError, match="another process evaluates arithmetic into .*; wait for it, or end it"),
+    ):
+        run(tiny, problems, tmp_path, backend, Sampling(max_completion_tokens=1))
+    assert len(run(tiny, problems, tmp_path, backend, Sampling(max_completion_tokens=1))) == len(problems)
+
+
+def test_samples_that_are_not_those_of_every_problem_are_no_result(tiny, problems, tmp_path):
+    backend = hf_backend(tiny.model, tiny.tokenizer)
+    run(tiny, problems, tmp_path, backend, Sampling(max_completion_tokens=1))
+    samples = pd.read_parquet(tmp_path / "arithmetic.parquet")
+    (tmp_path / "arithmetic.parquet").unlink()
+    twice = pd.concat([samples, samples.head(1)]).to_dict("records")  # as two processes at once might leave it
+    (tmp_path / "arithmetic.unfinished").write_text(json.dumps(twice, default=bool) + "\n")
+    with pytest.raises(InputError, match="holds 17 samples, not 1 of each of 16 problems"):
+        run(tiny, problems, tmp_path, backend, Sampling(max_completion_tokens=1))
+    assert not (tmp_path / "arithmetic.parquet").exists()
 
 
 def test_truncated_answers_are_counted_as_such(tiny, problems, tmp_path):

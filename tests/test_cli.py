@@ -259,3 +259,42 @@ def test_a_reader_who_has_seen_enough_is_no_mistake():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+def test_score_replaces_no_file_but_scores_of_the_same_model(folder, monkeypatch, capsys):
+    problems = (folder / "problems.json").read_text()
+    score = ("score", "model", "problems.json", "--drop-null-answers", "--out")
+    code, _, err = gainrl(monkeypatch, capsys, *score, "problems.json")
+    assert (code, err) == (2, "gainrl: problems.json exists and is not a scores file; choose another --out\n")
+    assert (folder / "problems.json").read_text() == problems
+    assert gainrl(monkeypatch, capsys, *score, ".")[0] == 2
+    assert [gainrl(monkeypatch, capsys, *score, "s.parquet")[0] for _ in range(2)] == [0, 0]
+    scores = (folder / "s.parquet").read_bytes()
+    gainrl(monkeypatch, capsys, "make-model", "problems.json", "--drop-null-answers", "--out", "other")
+    code, _, err = gainrl(monkeypatch, capsys, "score", "other", *score[2:], "s.parquet")
+    assert code == 2
+    assert "s.parquet holds scores by another model" in err
+    assert (folder / "s.parquet").read_bytes() == scores
+
+
+def test_a_models_own_code_is_never_run(folder, monkeypatch, capsys):
+    """Not even where standard input says yes to everything."""
+    config = json.loads((folder / "model" / "config.json").read_text())
+    code = {"auto_map": {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"}, "model_type": "mine"}
+    (folder / "model" / "config.json").write_text(json.dumps({**config, **code}))
+    (folder / "model" / "mine.py").write_text("open('ran', 'w').close()\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    status, _, err = gainrl(monkeypatch, capsys, "score", "model", "arithmetic", "--limit", "4", "--out", "s.parquet")
+    assert status == 2
+    assert "model cannot be loaded as a causal language model" in err
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", '{"model_type": 3}', '{"model_type": "qwen2", "num_attention_heads": 0}', "[1]"]
+)
+def test_a_damaged_config_is_one_line(folder, monkeypatch, capsys, content):
+    (folder / "model" / "config.json").write_text(content)
+    code, _, err = gainrl(monkeypatch, capsys, "score", "model", "arithmetic", "--limit", "4", "--out", "s.parquet")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("gainrl: model model: model cannot be loaded as a causal language model: ")

@@ -6,6 +6,7 @@ import pytest
 from experiments import load_experiment
 from gainrl.errors import InputError
 from gainrl.files import write_atomically
+from gainrl.runs.plan import claim, plan_runs
 from gainrl.runs.records import RunFolder, find_run
 
 
@@ -89,3 +90,32 @@ def test_starting_again_removes_what_an_unfinished_attempt_left(folder, config):
     folder.append_metrics({"step": 1})
     folder.start(config)
     assert folder.metrics().empty
+
+
+@pytest.mark.parametrize("status", ["", "\0\0\0", "[]", '{"state'])
+def test_a_run_whose_status_cannot_be_read_is_not_removed(folder, config, status):
+    folder.append_metrics({"step": 1})
+    (folder.path / "status.json").write_text(status)
+    with pytest.raises(InputError, match=r"status.json cannot be read; nothing was removed"):
+        folder.start(config)
+    assert folder.metrics().step.tolist() == [1]
+    folder.start(config, overwrite=True)
+    assert folder.status() == ("running", None)
+    assert folder.metrics().empty
+
+
+def test_a_finished_run_without_a_readable_config_is_one_line(folder, config):
+    folder.finish()
+    (folder.path / "config.json").write_text('{"seed": ')
+    with pytest.raises(InputError, match="a finished run whose config.json cannot be read; --overwrite replaces it"):
+        find_run(folder.path, config)
+
+
+def test_a_folder_in_the_way_of_the_link_to_a_run_is_left_alone(tmp_path):
+    (run,) = plan_runs(load_experiment("quickstart"), cells=["grpo"], seeds=[0], runs_dir=tmp_path)
+    run.path.mkdir(parents=True)
+    (run.path / "notes.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="is a folder where the link to a run belongs; move it away"):
+            claim(run, overwrite)
+    assert (run.path / "notes.txt").read_text() == "mine"

@@ -41,8 +41,13 @@ def score(
     from gainrl.runs.config import SignalConfig
     from gainrl.scoring import score_problems
 
+    replaced_model = _scored_model(out)
     with bar() as report:
         loaded = device.load_model(model, options.seed, runs_dir, report)
+        if replaced_model not in (None, loaded.version):
+            raise InputError(
+                f"{out} holds scores by another model ({replaced_model}); choose another --out, or remove it"
+            )
         scores = score_problems(
             loaded.model,
             loaded.tokenizer,
@@ -115,6 +120,18 @@ def make_model(
     tokenizer.save_pretrained(unfinished)
     unfinished.rename(out)
     print(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer):,} tokens")
+
+
+def _scored_model(out: Path) -> str | None:
+    """The model of the scores that lie at ``out``; None where nothing does. Raises InputError for any other file there."""
+    if not out.exists():
+        return None
+    from gainrl.scoring import Scores
+
+    try:
+        return Scores.load(out).metadata["model"]
+    except InputError as error:
+        raise InputError(f"{out} exists and is not a scores file; choose another --out") from error
 
 
 def _layers(text: str | None) -> list[int] | Literal["all"] | None:

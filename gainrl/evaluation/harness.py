@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gainrl.errors import InputError, one_line
 from gainrl.evaluation.benchmarks import PREFIX, TASKS
-from gainrl.files import append_json_line, claim_settings, read_json_lines, write_atomically
+from gainrl.files import append_json_line, claim_settings, exclusive, read_json_lines, write_atomically
 from gainrl.grading import grade
 from gainrl.models.generation import Backend, Completion
 from gainrl.problems import ProblemSet
@@ -121,20 +121,21 @@ def evaluate_benchmark(
         "prompt": prompt.hash,
         "problems": problems.fingerprint,
     }
-    samples = SampleFile(out, name, settings)
-    if (finished := samples.finished()) is not None:
-        return finished
-    finished_ids = {row["problem_id"] for row in samples.rows()}
-    todo = [row for row, problem_id in enumerate(problems.ids) if problem_id not in finished_ids]
-    lm = BackendLM(backend, tokenizer, sampling.seed)
-    tasks = TaskManager(include_defaults=False, include_path=str(TASKS))
-    for first in range(0, len(todo), CHUNK):
-        report(name, len(problems) - len(todo) + first, len(problems))
-        chunk = ProblemSet(name, tuple(problems.problems[row] for row in todo[first : first + CHUNK]))
-        group = {"group": "gainrl_chunk", "task": [_task(name, chunk, prompt, sampling, tokens)]}
-        samples.add(_chunk_rows(tasks.load([group]), lm))
-    report(name, len(problems), len(problems))
-    return samples.finish(problems.ids)
+    with exclusive(out / f".{name}.lock", f"evaluates {name} into {out}"):
+        samples = SampleFile(out, name, settings)
+        if (finished := samples.finished()) is not None:
+            return finished
+        finished_ids = {row["problem_id"] for row in samples.rows()}
+        todo = [row for row, problem_id in enumerate(problems.ids) if problem_id not in finished_ids]
+        lm = BackendLM(backend, tokenizer, sampling.seed)
+        tasks = TaskManager(include_defaults=False, include_path=str(TASKS))
+        for first in range(0, len(todo), CHUNK):
+            report(name, len(problems) - len(todo) + first, len(problems))
+            chunk = ProblemSet(name, tuple(problems.problems[row] for row in todo[first : first + CHUNK]))
+            group = {"group": "gainrl_chunk", "task": [_task(name, chunk, prompt, sampling, tokens)]}
+            samples.add(_chunk_rows(tasks.load([group]), lm))
+        report(name, len(problems), len(problems))
+        return samples.finish(problems.ids)
 
 
 def completion_limit(
@@ -194,6 +195,7 @@ class SampleFile:
 
     def __init__(self, out: Path, name: str, settings: dict[str, Any]) -> None:
         self.path, self.unfinished = out / f"{name}.parquet", out / f"{name}.unfinished"
+        self.samples: int = settings["samples"]
         claim_settings(out / f"{name}.json", settings, name)
 
     def finished(self) -> pd.DataFrame | None:
@@ -210,6 +212,11 @@ class SampleFile:
         """The table of all samples, saved, its problems in this order of ids."""
         position = {problem_id: index for index, problem_id in enumerate(order)}
         table = pd.DataFrame(self.rows(), columns=list(SAMPLE_COLUMNS))
+        if not len(table) == len(table.drop_duplicates(["problem_id", "sample"])) == len(order) * self.samples:
+            raise InputError(
+                f"{self.unfinished} holds {len(table)} samples, not {self.samples} of each of {len(order)} problems; "
+                "remove it, and give the command again"
+            )
         table = table.sort_values(
             ["problem_id", "sample"],
             key=lambda column: column.map(position) if column.name == "problem_id" else column,

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from gainrl.errors import InputError, unknown_name
+from gainrl.errors import InputError, one_line, unknown_name
 from gainrl.models import HUB_MODELS, MODELS, TINY_RECIPES
 from gainrl.models.tiny import make_tiny_model
 from gainrl.progress import Progress
@@ -82,14 +82,15 @@ def load_model(
 def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch.dtype) -> LoadedModel:
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            source, revision=commit or "main", dtype=dtype, output_loading_info=True
+            source, revision=commit or "main", dtype=dtype, output_loading_info=True, trust_remote_code=False
         )
         tokenizer = load_tokenizer(source, commit)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"model {name}: {source} cannot be loaded as a causal language model: {reason}") from error
+    except Exception as error:  # a damaged config, tokenizer or weights file raises many things, deep inside libraries
+        raise InputError(
+            f"model {name}: {source} cannot be loaded as a causal language model: {one_line(error)}"
+        ) from error
     if missing := sorted(info["missing_keys"]):
         raise InputError(
             f"model {name}: {source} holds no weights for {missing[0]} ({len(missing)} are missing); "
@@ -125,7 +126,7 @@ def load_tokenizer(source: Path | str, revision: str | None = None) -> PreTraine
             "or copy these files from the model that it was trained from"
         )
     loader = PreTrainedTokenizerFast if generic else AutoTokenizer
-    tokenizer = loader.from_pretrained(source, revision=revision or "main")
+    tokenizer = loader.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
     if not tokenizer.chat_template:
         print(f"gainrl: the tokenizer of {source} has no chat template; a plain format is used", file=sys.stderr)
         tokenizer.chat_template = PLAIN_TEMPLATE

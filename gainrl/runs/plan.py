@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from gainrl.errors import InputError
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution, Experiment
 from gainrl.runs.records import RunFolder, find_run
@@ -112,13 +113,16 @@ def unfinished(runs: Iterable[Run], overwrite: bool = False) -> list[Run]:
 
 
 def claim(run: Run, overwrite: bool = False) -> None:
-    """Make the run's path a link to its home; with ``overwrite``, remove a finished run there so that it starts over."""
-    if overwrite and RunFolder(run.home).status()[0] == "finished":
+    """Make the run's path a link to its home; with ``overwrite``, remove a finished or unreadable run there.
+
+    Raises InputError: a folder that is no link is in the way; nothing in it is removed.
+    """
+    if overwrite and run.home.exists() and RunFolder(run.home).status()[0] in ("finished", None):
         shutil.rmtree(run.home)
     if run.path.is_dir() and not run.path.is_symlink():
         if not overwrite and RunFolder(run.path).status()[0] == "finished":
             return  # written there by an earlier version
-        shutil.rmtree(run.path)
+        raise InputError(f"{run.path} is a folder where the link to a run belongs; move it away, then run this again")
     link(run.path, run.home)
 
 

@@ -63,7 +63,7 @@ class RunRecord(ABC):
         try:
             status = self.read_json("status.json")
             return status["state"], status.get("why")
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None, None
 
 
@@ -74,8 +74,17 @@ class RunFolder(RunRecord):
         self.path = path
         self.checkpoints = path / "checkpoints"
 
-    def start(self, config: RunConfig, command: str | None = None) -> None:
-        """Begin anew: remove what an earlier, unfinished attempt left, then write config, environment and status."""
+    def start(self, config: RunConfig, command: str | None = None, *, overwrite: bool = False) -> None:
+        """Start over: remove what an earlier, unfinished attempt left, then write config, environment and status.
+
+        Raises InputError: a run lies here whose state cannot be known, and ``overwrite`` is off; nothing is removed.
+        """
+        begun = any((self.path / name).exists() for name in ("status.json", "metrics.jsonl", "checkpoints"))
+        if begun and self.status()[0] is None and not overwrite:
+            raise InputError(
+                f"{self.path} holds a run whose status.json cannot be read; nothing was removed: move the folder away, "
+                "or give --overwrite"
+            )
         if self.path.exists():
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True)
@@ -92,7 +101,7 @@ class RunFolder(RunRecord):
         return self.status()[0] not in (None, "finished") and there == config.model_dump(mode="json")
 
     def resume(self, command: str | None = None) -> None:
-        """Go on with what lies here; environment.json says so."""
+        """Continue what lies here; environment.json says so."""
         there = self.read_json("environment.json")
         self._write_json("environment.json", {**there, "resumed": [*there.get("resumed", []), environment(command)]})
         self._write_status("running")
@@ -151,17 +160,23 @@ def find_run(path: Path, config: RunConfig) -> Literal["finished", "unfinished"]
     """Whether this very run is finished there.
 
     Raises:
-        InputError: a finished run of another config lies there (both hashes and the keys that differ).
+        InputError: a finished run of another config lies there (both hashes and the keys that differ), or of one that
+            cannot be read.
     """
     folder = RunFolder(path)
     if folder.status()[0] != "finished":
         return "unfinished"
-    there, here = folder.read_json("config.json"), config.model_dump(mode="json")
-    if there == here:
+    try:
+        existing, expected = folder.read_json("config.json"), config.model_dump(mode="json")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} holds a finished run whose config.json cannot be read; --overwrite replaces it"
+        ) from error
+    if existing == expected:
         return "finished"
     raise InputError(
-        f"{path} holds a finished run of another config ({hash_of(there)}, now {config.hash}; they differ in "
-        f"{', '.join(sorted(_differences(there, here)))}); --overwrite replaces it"
+        f"{path} holds a finished run of another config ({hash_of(existing)}, now {config.hash}; they differ in "
+        f"{', '.join(sorted(_differences(existing, expected)))}); --overwrite replaces it"
     )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from filelock import FileLock, Timeout
 from transformers.trainer_callback import PrinterCallback
 
 from gainrl.errors import InputError, one_line
 from gainrl.evaluation.heldout import HeldOut
+from gainrl.files import exclusive
 from gainrl.grading import accuracy_reward
 from gainrl.models.generation.trl import let_vllm_take_new_weights
 from gainrl.models.loading import LoadedModel, load_model
@@ -86,12 +86,12 @@ def train_run(
 @contextmanager
 def _recorded(folder: RunFolder, config: RunConfig, overwrite: bool, command: str | None) -> Iterator[None]:
     """While open, the folder belongs to this process alone; its status says that the run is on, and afterwards how it ended."""
-    folder.path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.path):
+    lock = folder.path.with_name(f".{folder.path.name}.lock")
+    with exclusive(lock, f"trains the run in {folder.path}"):
         if folder.is_broken_off(config) and not overwrite:
             folder.resume(command)
         else:
-            folder.start(config, command)
+            folder.start(config, command, overwrite=overwrite)
         try:
             yield
         except BaseException as error:
@@ -100,16 +100,6 @@ def _recorded(folder: RunFolder, config: RunConfig, overwrite: bool, command: st
             raise
         folder.finish()
         remove_all(folder.checkpoints)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """A lock that is released when its process ends, however it ends."""
-    try:
-        with FileLock(path.parent / f".{path.name}.lock", timeout=0):
-            yield
-    except Timeout:
-        raise InputError(f"another process trains the run in {path}; wait for it, or end it") from None
 
 
 def _reason(error: BaseException) -> str:
