@@ -31,7 +31,7 @@ def data(experiment: Experiment, comparison: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
-    """Full dots stand out from the baseline after Holm's adjustment; triangles are bounds."""
+    """Full dots differ significantly from the baseline (Holm); triangles are bounds."""
     style.use()
     labels = [label for label in experiment.labels.values() if label in set(frame.schedule)]
     figure, axes = plt.subplots(
@@ -55,7 +55,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
         axes[0].plot([], [], "o", ms=4, color=shade, label=f"to {100 * target:.0f} %")
     figure.legend(
         loc="outside lower center", ncols=len(targets), fontsize=7, title_fontsize=7,
-        title="full: stands out after Holm's adjustment; triangle: a bound; cross: both have runs that did not reach it",
+        title="full: significant after Holm's adjustment; triangle: a bound; cross: both have runs that did not reach it",
     )  # fmt: skip
     seeds = style.count(int(frame.seeds.min()), int(frame.seeds.max()))
     baselines = {baseline_of(experiment, cell) for cell in frame.cell}

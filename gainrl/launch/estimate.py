@@ -76,7 +76,7 @@ def _state(run: Run, trained: Run | None, links: Sequence[str]) -> str:
     if trained is not run:
         return f"shared with {trained.experiment}/{trained.cell}"
     step = run.checkpoint_step()
-    return f"goes on from step {step}" if step else "to run"
+    return f"resumes from step {step}" if step else "to run"
 
 
 def _total(runs: int, costs: Sequence[float | None], launcher: Launcher) -> str:

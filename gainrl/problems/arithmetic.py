@@ -2,7 +2,7 @@
 
 Additions alone, and carries alone as what goes wrong (`Arithmetic.sloppy_solution`): every mistake makes the total smaller by
 ten, so two mistakes cannot cancel and the pass rate falls with the level. Wordings differ in length and are drawn
-independently of the level, so that question length and difficulty can be told apart.
+independently of the level, so that question length and difficulty can be separated.
 """
 
 from collections.abc import Callable, Iterator
