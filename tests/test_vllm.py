@@ -78,25 +78,24 @@ def loaded(folder):
 
 
 @pytest.fixture(scope="module")
-def engines(folder, loaded):
+def backends(folder, loaded):
     hf = hf_backend(loaded.model, loaded.tokenizer)
     return {"hf": hf, "vllm": VllmBackend(str(folder), hf.end_tokens, hf.context, "float32")}
 
 
-def tables(engines, loaded, questions, out: Path, sampling: Sampling, names=NAMES, backends=("hf", "vllm")):
+def tables(backends, loaded, questions, out: Path, sampling: Sampling, names=NAMES, which=("hf", "vllm")):
     """Every sample of the benchmarks, by backend."""
     found = {}
-    for backend in backends:
+    for backend in which:
         rows = [
             evaluate_benchmark(
                 name,
                 questions[name],
-                engines[backend],
+                backends[backend],
                 loaded.tokenizer,
                 out / backend,
                 sampling,
                 model_version=loaded.version,
-                backend=backend,
                 report=silent,
             )
             for name in names
@@ -114,8 +113,8 @@ def prompts(loaded, questions) -> list[list[int]]:
     return [one.ids.tolist() for one in encoded]
 
 
-def test_greedy_completions_of_benchmarks_are_those_of_transformers(engines, loaded, questions, tmp_path):
-    both = tables(engines, loaded, questions, tmp_path, Sampling(max_completion_tokens=TOKENS))
+def test_greedy_completions_of_benchmarks_are_those_of_transformers(backends, loaded, questions, tmp_path):
+    both = tables(backends, loaded, questions, tmp_path, Sampling(max_completion_tokens=TOKENS))
     hf, vllm = both["hf"], both["vllm"]
     assert hf.problem_id.tolist() == vllm.problem_id.tolist()
     same = (hf.completion == vllm.completion) & (hf.tokens == vllm.tokens)
@@ -128,45 +127,45 @@ def test_greedy_completions_of_benchmarks_are_those_of_transformers(engines, loa
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_completion_ends_in_an_end_token_unless_it_was_cut(engines, prompts, temperature):
+def test_a_completion_ends_in_an_end_token_unless_it_was_cut(backends, prompts, temperature):
     shares = {}
-    for backend, engine in engines.items():
-        completions = engine(prompts * 4, max_tokens=TOKENS, temperature=temperature, seed=0)
+    for kind, backend in backends.items():
+        completions = backend(prompts * 4, max_tokens=TOKENS, temperature=temperature, seed=0)
         for completion in completions:
-            assert completion.truncated == (completion.ids[-1] not in engine.end_tokens)
-            assert not set(completion.ids[:-1]) & set(engine.end_tokens)
+            assert completion.truncated == (completion.ids[-1] not in backend.end_tokens)
+            assert not set(completion.ids[:-1]) & set(backend.end_tokens)
             assert len(completion.ids) == TOKENS if completion.truncated else len(completion.ids) <= TOKENS
-        shares[backend] = sum(one.truncated for one in completions) / len(completions)
+        shares[kind] = sum(one.truncated for one in completions) / len(completions)
     assert 0 < shares["vllm"] < 1
     assert shares["vllm"] == pytest.approx(shares["hf"], abs=0.05 if temperature == 0 else 0.25)
 
 
-def test_an_end_token_at_the_limit_is_no_truncation_and_a_token_less_is(engines, prompts):
-    for engine in engines.values():
-        ended = engine(prompts, max_tokens=TOKENS, temperature=0.0, seed=0)
+def test_an_end_token_at_the_limit_is_no_truncation_and_a_token_less_is(backends, prompts):
+    for backend in backends.values():
+        ended = backend(prompts, max_tokens=TOKENS, temperature=0.0, seed=0)
         row = next(row for row, one in enumerate(ended) if not one.truncated)
         tokens = len(ended[row].ids)
-        (exact,) = engine([prompts[row]], max_tokens=tokens, temperature=0.0, seed=0)
-        (short,) = engine([prompts[row]], max_tokens=tokens - 1, temperature=0.0, seed=0)
+        (exact,) = backend([prompts[row]], max_tokens=tokens, temperature=0.0, seed=0)
+        (short,) = backend([prompts[row]], max_tokens=tokens - 1, temperature=0.0, seed=0)
         assert exact == ended[row]
         assert short.ids == exact.ids[:-1]
         assert short.truncated
 
 
-def test_every_one_of_several_end_tokens_stops_vllm(engines, prompts, monkeypatch):
-    engine = engines["vllm"]
-    (plain,) = engine(prompts[:1], max_tokens=TOKENS, temperature=0.0, seed=0)
+def test_every_one_of_several_end_tokens_stops_vllm(backends, prompts, monkeypatch):
+    backend = backends["vllm"]
+    (plain,) = backend(prompts[:1], max_tokens=TOKENS, temperature=0.0, seed=0)
     stop = plain.ids[5]
-    monkeypatch.setattr(engine, "end_tokens", [*engine.end_tokens, stop])
-    (stopped,) = engine(prompts[:1], max_tokens=TOKENS, temperature=0.0, seed=0)
+    monkeypatch.setattr(backend, "end_tokens", [*backend.end_tokens, stop])
+    (stopped,) = backend(prompts[:1], max_tokens=TOKENS, temperature=0.0, seed=0)
     assert stopped.ids == plain.ids[: plain.ids.index(stop) + 1]
     assert not stopped.truncated
 
 
-def test_samples_are_seeded_and_the_models_own_settings_are_left_out(engines, loaded, questions, tmp_path):
+def test_samples_are_seeded_and_the_models_own_settings_are_left_out(backends, loaded, questions, tmp_path):
     def samples(out: str, seed: int) -> pd.DataFrame:
         sampling = Sampling(4, 1.0, TOKENS, seed)
-        return tables(engines, loaded, questions, tmp_path / out, sampling, NAMES[:2], ["vllm"])["vllm"]
+        return tables(backends, loaded, questions, tmp_path / out, sampling, NAMES[:2], ["vllm"])["vllm"]
 
     first, again, other = samples("first", 0), samples("again", 0), samples("other", 1)
     pd.testing.assert_frame_equal(first, again)
@@ -175,14 +174,14 @@ def test_samples_are_seeded_and_the_models_own_settings_are_left_out(engines, lo
     assert different.mean() > 3.5  # top_k of 1, which the folder's settings ask for, would give one
 
 
-def test_a_prompt_may_fill_the_context_but_for_the_completion(engines, prompts):
+def test_a_prompt_may_fill_the_context_but_for_the_completion(backends, prompts):
     full = (prompts[0] * 10)[: CONTEXT - 4]
-    hf, vllm = (engine([full], max_tokens=4, temperature=0.0, seed=0) for engine in engines.values())
+    hf, vllm = (backend([full], max_tokens=4, temperature=0.0, seed=0) for backend in backends.values())
     assert hf == vllm
 
 
-def test_vllm_has_the_type_and_the_context_that_were_asked_for(engines, folder):
-    config = engines["vllm"].engine.llm_engine.model_config
+def test_vllm_has_the_type_and_the_context_that_were_asked_for(backends, folder):
+    config = backends["vllm"].engine.llm_engine.model_config
     assert (config.dtype, config.max_model_len) == (torch.float32, CONTEXT)
     with pytest.raises(InputError, match=f"vLLM cannot serve .*{CONTEXT}"):
         VllmBackend(str(folder), [0], CONTEXT + 1, "float32")
