@@ -306,18 +306,22 @@ EXPLAINED = "$f(x)=a x+b$, where"
 """How the one gold answer begins that is a sentence, with a symbol of its own; only its very text can be recognised."""
 
 
+UNHURRIED = 60
+"""Seconds: what is checked is the verdict, and a busy machine may take a while."""
+
+
 def check_gold_answers(golds):
     wrong, as_they_are, changed = [], 0, 0
     for name, encoded, gold in golds:
         for text in [gold.written, *gold.answers] if gold.need == "any" else [gold.written]:
             for spelling in {text} if EXPLAINED in text else spellings(text):
                 as_they_are += 1
-                verdict = grade(f"\\boxed{{{spelling}}}", encoded)
+                verdict = grade(f"\\boxed{{{spelling}}}", encoded, time_limit=UNHURRIED)
                 if verdict != MATCH:
                     wrong.append((name, spelling, encoded, verdict))
         for other in set(perturbed(gold.written)):
             changed += 1
-            verdict = grade(f"\\boxed{{{other}}}", encoded)
+            verdict = grade(f"\\boxed{{{other}}}", encoded, time_limit=UNHURRIED)
             if verdict != DIFFERS and (other, encoded) not in STILL_RIGHT and EXPLAINED not in encoded:
                 wrong.append((name, other, encoded, verdict))
     print(f"{len(golds)} gold answers: graded {as_they_are} times as they are, {changed} times perturbed")
