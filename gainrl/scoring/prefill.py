@@ -1,4 +1,4 @@
-"""The pass over a problem set: the prefix runs once and its keys and values are reused; nothing after the site runs."""
+"""The pass over a problem set: the prefix runs once and its keys and values are reused; no layer after the site runs."""
 
 import copy
 from collections import deque
