@@ -50,12 +50,12 @@ EQUAL = [
     (r"\begin{pmatrix} 0.5 & 0 \\ 0 & 1 \end{pmatrix}", r"\begin{pmatrix} 1/2 & 0 \\ 0 & 1 \end{pmatrix}"),
     ("x=5", "5"), ("5", "x=5"), ("y = 2x+1", "2x+1"), ("f(x)=2x", "2x"), ("y=1+2x", "y=2x+1"),
     ("x^2+2x+1", "(x+1)^2"), (r"\sqrt{8}", r"2\sqrt{2}"), (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}"),
-    ("2^{10}", "1024"), (r"\sqrt[3]{8}", "2"), (r"3\sqrt2", r"3\sqrt{2}"), ("x^{-1}", r"\frac{1}{x}"),
+    (r"3\sqrt2", r"3\sqrt{2}"), ("x^{-1}", r"\frac{1}{x}"),
     ("e^{2x}", "(e^x)^2"), (r"\ln 4", r"2\ln 2"), (r"\sin^2 t", r"\sin^2 t "), (r"1-\cos^2 x", r"\sin^2 x"),
     (r"i\sqrt3+1", r"1+\sqrt{3}i"), ("3.89e-10", r"3.89 \times 10^{-10}"), (r"3.89\cdot10^{-10}", "3.89e-10"),
     (r"4.5 \times 10^{33}", "4.5e33"), (r"\frac{1}{10^{20}}", "10^{-20}"), ("12", "12_5"), ("12_{5}", "12_5"),
     ("8:34", r"8\!:\!34 \text{ p.m.}"), (r"8:34 \text{ PM}", r"8\!:\!34 \text{ p.m.}"), ("2:4", "1:2"),
-    (r"\binom{5}{2}", "10"), ("5!", "120"), ("$22$", "22"), (r"\(22\)", "22"),
+    ("$22$", "22"), (r"\(22\)", "22"),
     (r"\frac23", r"\$\dfrac23 \approx \$0.67"), (r"56\%", r"0.56 = 56\%"), ("f(n)=n^2", "n^{2}"),
     ("10^{1/2}", r"\sqrt{10}"), (r"\lfloor n/2 \rfloor", r"\left\lfloor \frac{n}{2} \right\rfloor"),
     ("3:1", r"\frac{3}{1}"), ("-0", "0"), ("7,5", "(7,5)"), ("2+3=5", "5"),
@@ -100,6 +100,38 @@ DIFFERENT = [
     (r"\text{none}", "0"), ("AB=4, CD=9", "AB=9, CD=4"),
 ]  # fmt: skip
 
+UNFINISHED = [
+    ("80 + 4 + 3 + 2", "89"), ("80+4+3+2 = ?", "89"), ("0+5", "5"), ("10-5", "5"), ("--5", "5"), (r"2\cdot 3", "6"),
+    (r"2 \times 3", "6"), ("2*3", "6"), ("2(3)", "6"), ("(2)(3)", "6"), ("2^3", "8"), ("2^{10}", "1024"), ("5!", "120"),
+    ("6!/5!", "6"), (r"\binom{5}{2}", "10"), (r"\max(35,30)", "35"), (r"\gcd(12,18)", "6"), ("|-5|", "5"),
+    (r"\lfloor 5.5\rfloor", "5"), (r"\sum_{k=1}^{4} k", "10"), (r"\int_0^1 2x dx", "1"), (r"\log_2 8", "3"),
+    (r"\sin 90^\circ", "1"), (r"\sqrt[3]{8}", "2"), (r"\sqrt{64}", "8"), (r"\sqrt{\sqrt{16}}", "2"), ("e^0", "1"),
+    ("i^2", "-1"), ("5i^2", "-5"), ("5+0i", "5"), (r"\frac{80+9}{1}", "89"), (r"\left(80+9\right)", "89"),
+    ("{80+9}", "89"), (r"\frac{4}{2}\cdot 1", "2"), (r"\frac{6}{2}\frac{2}{1}", "6"), (r"1\frac{2}{1}+1", "4"),
+    ("x=6=5", "5"), ("x=2+3", "5"), ("2+3=2+3", "5"), ("7=5", "5"), ("5=6", "6"), ("2+4=5", "5"),
+    (r"80+9 \text{ cm}", "89"), ("80+9", r"89\text{ cm}"), (r"\$(80+9)", r"\$89"), (r"80\%+9\%", r"89\%"),
+    ("(1+1, 3)", "(2,3)"), (r"(\max(35,30), 3)", "(35,3)"), ("1+1, 3", "2,3"), (r"\{1+1, 3\}", "2,3"),
+    ("[1+1,7]", "[2,7]"), (r"(-\infty, 1+1)", r"(-\infty,2)"), (r"(1+1,\frac{\pi}{2})", r"(2,\frac{\pi}{2})"),
+    (r"\begin{pmatrix}1+1\\3\end{pmatrix}", r"\begin{pmatrix}2\\3\end{pmatrix}"), ("1+1", "x=2"),
+    (r"\cos 45^\circ", r"\frac{\sqrt{2}}{2}"), (r"\arctan 1", r"\frac{\pi}{4}"), (r"\sum_{k=1}^n k", r"\frac{n(n+1)}{2}"),
+    ("1+1", str(Gold(("2", "3")))), ("1+1, 3", str(Gold(("3", "2"), "all"))), ("4+0.2", str(Gold(("4.2",), tolerance=0.1))),
+    ("4+0.2", str(Gold(("4.2",), unit="%"))), (r"4+4\text{ min}", str(Gold(("8",), unit="min"))),
+]  # fmt: skip
+"""Of the gold's value, but not a number as the gold is one: what a model gets by repeating the question."""
+
+FINISHED = [
+    ("x=5", "5"), (r"\frac{10}{2}", "5"), ("2+3=5", "5"), ("a+b=5", "5"), (r"\angle ABC = 50^\circ", "50"), ("|AB| = 5", "5"),
+    ("f(3) = 5", "5"), (r"x = 0.56 = 56\%", "0.56"), ("10^{3}", "1000"), ("10^{-3}", "0.001"), (r"\frac{-1}{-2}", "0.5"),
+    (r"\frac{1.5}{3}", "0.5"), ("(5)", "5"), ("{5}", "5"), ("5 apples", "5"), (r"5\text{ apples}", "5"), ("eleven", "11"),
+    (r"\text{Area}=5\text{ cm}^2", "5"), (r"\sqrt{2}", "1.414214"), (r"2\pi", "6.283185"), ("(x,y)=(2,3)", "(2,3)"),
+    ("x=2, y=3", "(2,3)"), (r"2\le x\le 7", "[2,7]"), (r"2\sqrt{2}+3", r"3+2\sqrt{2}"), (r"\sqrt{8}/2", r"\sqrt{2}"),
+    ("1024", "2^{10}"), ("4^5", "2^{10}"), ("10", r"\binom{5}{2}"), (r"\binom{5}{3}", r"\binom{5}{2}"),
+    (r"\pi \cdot 10", r"10\pi"),
+    (r"\frac{\sqrt6}{4}+\frac{\sqrt2}{4}", r"\frac{\sqrt6+\sqrt2}{4}"), ("1+x^2", "x^2+1"), ("1+x", "f(x)=x+1"),
+    (r"\binom{n}{2}", r"\frac{n(n-1)}{2}"), (r"\log_2 3", r"\frac{\ln 3}{\ln 2}"), (r"k\cdot 2", "2k"),
+    ("y^2 = 4x+6y-9", "y^2 - 4x - 6y + 9 = 0"), (r"3\sqrt{2}", str(Gold(("4.2",), tolerance=0.1))),
+]  # fmt: skip
+
 HANGS = {
     "a tower of powers": "9^{9^{9^9}}",
     "a long tower": "2" + "^{2" * 200 + "}" * 200,
@@ -122,12 +154,12 @@ HANGS = {
 }
 
 
-@pytest.mark.parametrize(("answer", "gold"), EQUAL)
+@pytest.mark.parametrize(("answer", "gold"), EQUAL + FINISHED)
 def test_equal_answers(answer, gold):
     assert grade(f"so it is $\\boxed{{{answer}}}$.", gold) == MATCH
 
 
-@pytest.mark.parametrize(("answer", "gold"), DIFFERENT)
+@pytest.mark.parametrize(("answer", "gold"), DIFFERENT + UNFINISHED)
 def test_different_answers(answer, gold):
     assert grade(f"\\boxed{{{answer}}}", gold) == DIFFERS
 
@@ -384,7 +416,9 @@ def test_threads_share_a_worker_and_none_waits_for_ever():
     verdicts = {}
     threads = [threading.Thread(target=lambda n=n: verdicts.__setitem__(n, algebra(n))) for n in numbers]
     threads.append(
-        threading.Thread(target=lambda: verdicts.__setitem__(0, grade("\\boxed{9^{9^{9^9}}}", "1", time_limit=0.5)))
+        threading.Thread(
+            target=lambda: verdicts.__setitem__(0, grade("\\boxed{9^{9^{9^9}}}", "\\sqrt{17}", time_limit=0.5))
+        )
     )
     for thread in threads:
         thread.start()
@@ -394,14 +428,14 @@ def test_threads_share_a_worker_and_none_waits_for_ever():
 
 
 def in_another_process(n):
-    return os.getpid(), algebra(n), grade("\\boxed{7^{7^{7^7}}}", "1", time_limit=0.5), algebra(n + 1)
+    return os.getpid(), algebra(n), grade("\\boxed{7^{7^{7^7}}}", "\\sqrt{17}", time_limit=0.5), algebra(n + 1)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_forked_and_spawned_workers_grade_beside_their_parent(method):
     """Daemonic ones, as those of a data loader are; forked while another thread of the parent waits for its worker."""
     algebra(next(fresh))
-    busy = threading.Thread(target=partial(grade, "\\boxed{6^{6^{6^6}}}", f"{next(fresh)}", time_limit=2))
+    busy = threading.Thread(target=partial(grade, "\\boxed{6^{6^{6^6}}}", f"\\sqrt{{{next(fresh)}}}", time_limit=2))
     busy.start()
     time.sleep(0.2)
     with multiprocessing.get_context(method).Pool(2) as pool:
@@ -421,7 +455,7 @@ def test_a_worker_that_dies_is_replaced():
     killer = threading.Timer(0.5, worker._worker.process.kill)
     killer.start()
     began = time.perf_counter()
-    assert grade("\\boxed{5^{5^{5^{5^5}}}}", "1", time_limit=20) == TIMEOUT
+    assert grade("\\boxed{5^{5^{5^{5^5}}}}", "\\sqrt{17}", time_limit=20) == TIMEOUT
     assert time.perf_counter() - began < 10
     assert algebra(next(fresh)) == MATCH
 
@@ -430,7 +464,7 @@ def test_a_worker_does_not_outlive_its_parent():
     program = (
         "import os, signal, threading; from gainrl.grading import grade, worker; grade('\\\\boxed{x+x}', '2x');"
         "threading.Timer(0.5, lambda: (print(worker._worker.process.pid, flush=True), os.kill(os.getpid(), signal.SIGKILL)))"
-        ".start(); grade('\\\\boxed{4^{4^{4^{4^4}}}}', '1', time_limit=2)"
+        ".start(); grade('\\\\boxed{4^{4^{4^{4^4}}}}', '\\\\sqrt{17}', time_limit=2)"
     )
     parent = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=START_SECONDS)
     assert parent.returncode == -signal.SIGKILL

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from gainrl.grading.finished import is_number, is_unknown, left_to_work_out, sides
 from gainrl.grading.gold import Gold
 from gainrl.grading.lists import items, unwrapped
 from gainrl.grading.mathematics import UnparseableError, difference, same_mathematics
@@ -83,11 +84,21 @@ class _Comparison:
         verdict = quick_verdict(answer, gold)
         if verdict or (verdict is False and self.tolerance == 0):
             return verdict
+        if left_to_work_out(answer, gold, tolerance=self.tolerance) or self._contradicts(answer, gold):
+            return False
         for rule in _RULES:
             verdict = rule(answer, gold)
             if verdict is not None:
                 return verdict
         return self._quantities_equal(*split_unit(answer), *split_unit(gold))
+
+    def _contradicts(self, answer: str, gold: str) -> bool:
+        """``x = 6 = 5``: the sides of an equation, but for the unknown that it may begin with, must all be the number."""
+        given = sides(answer)
+        given = given[1:] if is_unknown(given[0]) else given
+        if len(given) < 2 or not is_number(sides(gold)[-1]):
+            return False
+        return not all(self._quantities_equal(*split_unit(side), *split_unit(sides(gold)[-1])) for side in given)
 
     def _quantities_equal(self, answer: str, answer_unit: str | None, gold: str, gold_unit: str | None) -> bool:
         if answer_unit is not None and (self.unit or gold_unit) not in (None, answer_unit):
