@@ -10,7 +10,15 @@ the value says so. Weight decay and AdamW's betas are not known of the release; 
 from typing import Any, NamedTuple
 
 from experiments import paper
-from gainrl.runs.config import EvaluationConfig, ModelConfig, ProblemsConfig, RunConfig, ScheduleConfig, TrainingConfig
+from gainrl.runs.config import (
+    EvaluationConfig,
+    ModelConfig,
+    NearTargets,
+    ProblemsConfig,
+    RunConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
 from gainrl.runs.experiment import Execution, Experiment
 
 MODELS = {
@@ -28,7 +36,8 @@ SIGMA_AT = {"tiny": 64.0, "paper": paper.SIGMA}
 """At ``tiny`` a sixteenth of the order, the width of one draw; the paper's is for some 40,000 problems."""
 TARGETS = {"tiny": (0.6, 0.7, 0.8), "paper": (0.3, 0.4, 0.5)}
 """The paper's targets are not known; these are the suite's."""
-TINY_DRAW = 64
+TINY_DRAW, TINY_STEP = 64, 16
+"""Prompts of a draw (the paper's n) and of an optimizer step."""
 TINY_COMPLETION = {"arithmetic": 26, "lists": 34}
 """Longest completion in tokens, a little more than the longest worked solution."""
 TINY_LEARNING_RATE = {"arithmetic": 2e-4, "lists": 5e-5}
@@ -91,6 +100,11 @@ def methods(scale: str) -> dict[str, tuple[str, ScheduleConfig]]:
     }
 
 
+def control(scale: str) -> dict[str, tuple[str, ScheduleConfig]]:
+    """GAIN-RL's schedule over a random order: what it shares with GAIN-RL is not due to the angle."""
+    return {"control": ("control (random)", gaussian(scale, "random"))}
+
+
 def cell(
     scale: str,
     schedule: ScheduleConfig,
@@ -131,13 +145,18 @@ def _tiny(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
         schedule=schedule,
         training=TrainingConfig(
             steps=120,
-            prompts_per_step=16,
+            prompts_per_step=TINY_STEP,
             generations=paper.GENERATIONS,
-            prompts_per_epoch=TINY_DRAW,
+            # AdaRFT's target moves after every step in its authors' release as well
+            prompts_per_epoch=TINY_STEP if schedule.name == "adarft" else TINY_DRAW,
             learning_rate=TINY_LEARNING_RATE[train],
             max_completion_tokens=TINY_COMPLETION[train],
         ),
-        evaluation=EvaluationConfig(every=5, max_completion_tokens=TINY_COMPLETION[train]),
+        evaluation=EvaluationConfig(
+            every=5,
+            max_completion_tokens=TINY_COMPLETION[train],
+            near_targets=NearTargets(targets=TARGETS["tiny"], every=2, afterwards=20),
+        ),
     )
 
 

@@ -1,11 +1,11 @@
-"""The paper's main table: four models, three methods; steps to target and accuracy on the benchmarks.
+"""The paper's main table: four models, three methods and a control; steps to target and accuracy on the benchmarks.
 
 At ``paper`` all train on DeepScaleR as published by AdaRFT's authors, with the difficulty that AdaRFT needs, so that a
 model's cells differ in the schedule alone.
 """
 
 from experiments import paper
-from experiments.cells import MODELS, assemble, cell, methods
+from experiments.cells import MODELS, assemble, cell, control, methods
 from gainrl.runs.experiment import Experiment
 
 TRAIN = {"tiny": "arithmetic", "paper": "deepscaler-difficulty"}
@@ -20,7 +20,7 @@ def experiment(scale: str = "tiny") -> Experiment:
             cell(scale, schedule, model=model[scale], train=TRAIN[scale]),
         )
         for key, (name, model) in MODELS.items()
-        for method, (label, schedule) in methods(scale).items()
+        for method, (label, schedule) in (methods(scale) | control(scale)).items()
     }
     return assemble(
         scale,

@@ -4,14 +4,14 @@ The control is GAIN-RL's Gaussian over a random order: a gain that it shares wit
 """
 
 from experiments import paper
-from experiments.cells import assemble, cell, gaussian, methods
+from experiments.cells import assemble, cell, control, methods
 from gainrl.runs.experiment import Experiment
 
 SCALES = ("tiny",)
 
 
 def experiment(scale: str = "tiny") -> Experiment:
-    schedules = {**methods(scale), "control": ("control (random)", gaussian(scale, "random"))}
+    schedules = methods(scale) | control(scale)
     return assemble(
         scale,
         "quickstart",

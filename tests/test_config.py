@@ -1,12 +1,14 @@
 import typing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from experiments import load_experiment
 from gainrl.angle import DEFINITIONS
 from gainrl.runs import config
-from gainrl.runs.config import RunConfig, ScheduleConfig
+from gainrl.runs.config import EvaluationConfig, RunConfig, ScheduleConfig
 from gainrl.schedules import SCHEDULES, Ordered
 
 
@@ -86,3 +88,39 @@ def test_an_epoch_is_a_whole_number_of_steps(run):
 def test_configs_cannot_be_changed(run):
     with pytest.raises(ValidationError, match="frozen"):
         run.seed = 3
+
+
+def evaluation(near: dict | None = None) -> EvaluationConfig:
+    return EvaluationConfig(every=5, max_completion_tokens=8, near_targets=near)
+
+
+NEAR = {"targets": (0.6, 0.7), "every": 2, "afterwards": 20}
+
+
+@pytest.mark.parametrize(
+    ("near", "step", "accuracies", "expected"),
+    [
+        (None, 0, [0.9], 5),
+        (None, 7, [0.1], 10),
+        (NEAR, 0, [0.3], 5),  # far from the next target
+        (NEAR, 5, [0.3, 0.55], 6),  # within the margin
+        (NEAR, 6, [0.55, 0.62], 10),  # the first is reached, the second is far
+        (NEAR, 12, [0.62, 0.66], 14),
+        (NEAR, 14, [0.66, 0.6], 15),  # it fell back
+        (NEAR, 14, [0.66, 0.7, 0.3], 20),  # all are reached, whatever comes after
+        (NEAR, 20, [0.7], 40),
+    ],
+)
+def test_evaluations_are_frequent_near_targets_and_rare_afterwards(near, step, accuracies, expected):
+    assert evaluation(near).next_step(step, accuracies) == expected
+
+
+@given(st.lists(st.floats(0, 1), min_size=1), st.integers(0, 200), st.booleans())
+def test_the_next_evaluation_is_ahead_and_not_far(accuracies, step, near):
+    following = evaluation(NEAR if near else None).next_step(step, accuracies)
+    assert step < following <= step + (20 if near else 5)
+
+
+def test_a_config_without_targets_keeps_its_hash():
+    assert "near_targets" not in evaluation().model_dump()
+    assert evaluation(NEAR).model_dump()["near_targets"]["margin"] == 0.05

@@ -29,6 +29,8 @@ from gainrl.training.run import train_run
 from tests.helpers import gainrl as gainrl_command
 
 EVERY = Execution(checkpoint_every=2)
+NEAR = {"targets": [0.04], "every": 2, "afterwards": 5}
+"""A random model is always near this target, so it is evaluated at steps that are no multiples of 3."""
 PHASES = {
     "scoring": "gainrl.scoring.prefill.concentration",
     "generation": "gainrl.training.ScheduledGRPOTrainer._generate_single_turn",
@@ -66,7 +68,7 @@ def config_of(model: Path, cell: str = "gainrl", **training) -> RunConfig:
         "model": {"name": str(model)},
         "problems": {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 24, "heldout_size": 8},
         "training": {**whole["training"], **sizes, "learning_rate": 1e-2, **training},
-        "evaluation": {"every": 3, "max_completion_tokens": 4},
+        "evaluation": {"every": 3, "max_completion_tokens": 4, "near_targets": NEAR},
     }
     return RunConfig.model_validate({**whole, **changes})
 

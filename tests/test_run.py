@@ -2,18 +2,22 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
 
 from experiments import load_experiment
 from gainrl.errors import InputError
+from gainrl.models.loading import load_model
 from gainrl.problems import load_problems
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
 from gainrl.runs.records import RunFolder
+from gainrl.training.inputs import BASE_ROLLOUTS, base_pass_rates, training_problems
 from gainrl.training.run import train_run
 from tests.helpers import run_experiment, shrink
 
@@ -134,6 +138,32 @@ def test_scores_are_shared_between_runs(experiment, tmp_path):
     assert seen.count("scoring") == 1
     assert seen.count("warm-up") == 3  # once as it begins, then after each of two steps
     assert len(list((tmp_path / "shared" / "scores").glob("*.parquet"))) == 1
+
+
+def test_the_oracle_draws_by_the_variance_of_the_reward_and_shares_its_rollouts(experiment, tmp_path):
+    run = experiment.cells["gainrl"]
+    narrow = {"name": "gaussian", "order": "reward-variance", "options": {"sigma": 0.01}}
+    oracle = RunConfig.model_validate({**run.model_dump(), "schedule": narrow, "seed": 4})
+    graded = alternately_correct(oracle, tmp_path / "shared")
+    train_run(oracle, tmp_path / "run", tmp_path / "shared", silent)
+    first = RunFolder(tmp_path / "run").draws().query("epoch == 0").problem_id
+    assert sorted(first) == sorted(graded[:4]), "half of their completions are correct, of the others none or all"
+
+
+def alternately_correct(config: RunConfig, shared: Path) -> list[str]:
+    """Replace the kept rollouts: every third problem is answered correctly half of the time. Returns these problems."""
+    loaded = load_model(config.model.name, cache=shared / "models", seed=config.seed)
+    problems = training_problems(config, loaded)
+    pass_rate_N = base_pass_rates(config, loaded, problems, shared / "scores", silent)
+    assert len(pass_rate_N) == len(problems)
+    (path,) = (shared / "scores").glob("rollouts-*.parquet")
+    graded = pd.read_parquet(path)
+    assert graded.groupby("problem_id").size().tolist() == [BASE_ROLLOUTS] * len(problems)
+    row = graded.problem_id.map({name: row for row, name in enumerate(problems.ids)})
+    graded["correct"] = (row % 3 == 1) | ((row % 3 == 0) & (graded["sample"] % 2 == 0))
+    graded.to_parquet(path)
+    assert base_pass_rates(config, loaded, problems, shared / "scores", silent)[:3].tolist() == [0.5, 1.0, 0.0]
+    return problems.ids[::3]
 
 
 def test_another_seed_has_other_problems_and_another_model(experiment, tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -152,12 +153,39 @@ class TrainingConfig(Frozen):
         return self
 
 
+class NearTargets(Frozen):
+    """Evaluations are frequent where the accuracy comes near a target, and rare once all are reached.
+
+    When a run reaches a target is thus known to within ``every`` steps, for about as many evaluations as on an even grid.
+    """
+
+    targets: tuple[float, ...] = Field(min_length=1)
+    every: int = Field(gt=0)
+    """Steps between evaluations while the latest accuracy is within ``margin`` of the next target, or above it."""
+    afterwards: int = Field(gt=0)
+    """Steps between evaluations once all targets are reached."""
+    margin: float = Field(0.05, ge=0)
+
+
 class EvaluationConfig(Frozen):
     """Greedy accuracy on the held-out benchmarks before training, every so many steps, and at the end."""
 
     every: int = Field(gt=0)
     max_completion_tokens: int = Field(gt=0)
     batch_size: int = Field(300, gt=0)
+    near_targets: NearTargets | None = Field(None, exclude_if=lambda near: near is None)
+    """Left out of the dump, and so of the hash, where it is not used."""
+
+    def next_step(self, step: int, accuracies: Sequence[float]) -> int:
+        """The step of the next evaluation, given the latest one's step and the accuracies of all so far (at least one)."""
+        every, near = self.every, self.near_targets
+        if near is not None:
+            ahead = [target for target in near.targets if target > max(accuracies)]
+            if not ahead:
+                every = near.afterwards
+            elif accuracies[-1] >= min(ahead) - near.margin:
+                every = near.every
+        return (step // every + 1) * every
 
 
 class RunConfig(Frozen):

@@ -17,10 +17,13 @@ ORDERS: dict[str, tuple[str, int]] = {
     "c_inter": ("c_inter", -1),
     "length": ("question_tokens", 1),
     "difficulty": ("difficulty", 1),
+    "reward-variance": ("reward_variance", -1),
 }
-"""Order -> (column of the scores or the problems, sign): largest angle, shortest question, lowest difficulty first.
+"""Order -> (column, sign): largest angle, shortest question, lowest difficulty, largest variance of the reward first.
 
-``off-diagonal`` and ``released`` are the angle by that definition; ``angle`` is by the run's own definition."""
+``off-diagonal`` and ``released`` are the angle by that definition; ``angle`` is by the run's own definition.
+``reward-variance`` is p(1 - p), p the share of correct completions that the model writes before training: what GRPO's gradient
+grows with. It costs rollouts that no method here is charged for, so it is a positive control, not a method."""
 
 
 def sort_key(order: str, columns: Mapping[str, ArrayLike], *, size: int, seed: int = 0) -> Floats:

@@ -4,18 +4,24 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 
 from gainrl.angle import DEFINITIONS
 from gainrl.evaluation.benchmarks import load_benchmark
 from gainrl.evaluation.heldout import HeldOut
+from gainrl.files import write_atomically
+from gainrl.models.generation.rollouts import sample_completions
 from gainrl.models.loading import LoadedModel
 from gainrl.problems import ProblemSet, load_problems
 from gainrl.progress import Report
 from gainrl.prompts import encode_problems, require_fit, too_long
 from gainrl.runs.config import RunConfig, SignalConfig
-from gainrl.schedules import ORDERS, SCHEDULES, Schedule, sort_key
+from gainrl.schedules import ORDERS, SCHEDULES, Floats, Schedule, sort_key
 from gainrl.scoring import SCORE_COLUMNS, Scores, load_released_order, score_problems, signal_metadata
+
+BASE_ROLLOUTS = 16
+"""Completions a problem from which the order ``reward-variance`` is made."""
 
 
 def training_problems(config: RunConfig, loaded: LoadedModel) -> ProblemSet:
@@ -60,9 +66,43 @@ def build_schedule(
         definition = order if order in DEFINITIONS else config.signal.definition
         signal = config.signal.model_copy(update={"definition": definition})
         key_N = shared_scores(config, signal, loaded, problems, scores_folder, report).sort_key(order, problems)
+    elif order == "reward-variance":
+        pass_rate_N = base_pass_rates(config, loaded, problems, scores_folder, report)
+        key_N = sort_key(order, {"reward_variance": pass_rate_N * (1 - pass_rate_N)}, size=len(problems))
     else:
         key_N = sort_key(order, {"difficulty": problems.difficulties()}, size=len(problems), seed=seed)
     return SCHEDULES[config.schedule.name](key_N, seed=seed, **config.schedule.options)
+
+
+def base_pass_rates(
+    config: RunConfig, loaded: LoadedModel, problems: ProblemSet, folder: Path, report: Report
+) -> Floats:
+    """Share of `BASE_ROLLOUTS` completions of each training problem that the model answers correctly before training: (N,).
+
+    Sampled as in training, with a seed of its own; read from ``folder`` if they were made before, else made and saved there.
+    """
+    training = config.training
+    made_with = [loaded.version, str(loaded.model.dtype), problems.fingerprint, config.prompt.hash, config.seed]
+    made_with += [BASE_ROLLOUTS, training.temperature, training.max_completion_tokens]
+    path = folder / f"rollouts-{hashlib.sha256(repr(made_with).encode()).hexdigest()[:12]}.parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{path.name}.lock"):
+        if not path.exists():
+            rollouts = sample_completions(
+                loaded.model,
+                loaded.tokenizer,
+                problems,
+                config.prompt,
+                samples=BASE_ROLLOUTS,
+                max_completion_tokens=training.max_completion_tokens,
+                temperature=training.temperature,
+                seed=config.seed,
+                progress=lambda done, of: report("rollouts before training", done, of),
+            )
+            graded = rollouts[["problem_id", "sample", "correct"]]
+            write_atomically(path, lambda file: graded.to_parquet(file, index=False))
+        correct = pd.read_parquet(path).groupby("problem_id", sort=False).correct.mean()
+    return correct.loc[problems.ids].to_numpy(dtype=np.float64)
 
 
 def shared_scores(

@@ -43,6 +43,8 @@ class Recorder(TrainerCallback):
         self.held_out, self.problem_ids, self.report = held_out, problem_ids, report
         self.interruption = interruption
         self.draws: list[pd.DataFrame] = []
+        self.evaluated: dict[int, float] = {}
+        """Step -> mean accuracy over the benchmarks, by rising step."""
         self.began = 0.0
         self.last_checkpoint = 0
         self.writes = bool(trainer.accelerator.is_main_process)
@@ -56,8 +58,8 @@ class Recorder(TrainerCallback):
         self.draws = [self.folder.draws()] if epochs_written else []
         if self.trainer.epochs:  # the checkpoint was taken before its last epoch was written
             self._write_draws()
-        evals = self.folder.evals()
-        if self._is_due(state) and (evals.empty or state.global_step not in set(evals.step)):
+        self._count(self.folder.evals())
+        if self._is_due(state):
             self._evaluate(state.global_step)
         if state.global_step == 0:
             self._keep(0)
@@ -107,15 +109,27 @@ class Recorder(TrainerCallback):
         if every is not None and step % every == 0:
             save_model(self.trainer, self.folder, step)
 
+    def _count(self, evals: pd.DataFrame) -> None:
+        """Go on from the evaluations that the folder holds."""
+        means = evals.groupby("step")["value"].mean() if len(evals) else pd.Series(dtype=float)
+        self.evaluated = dict(zip(means.index.tolist(), means.tolist(), strict=True))
+
     def _is_due(self, state: Any) -> bool:
-        return bool(state.global_step % self.config.evaluation.every == 0 or state.global_step == state.max_steps)
+        if not self.evaluated:
+            return True
+        latest = max(self.evaluated)
+        due = self.config.evaluation.next_step(latest, list(self.evaluated.values()))
+        return bool(state.global_step >= due or latest < state.global_step == state.max_steps)
 
     def _evaluate(self, step: int) -> None:
+        accuracies = []
         for name, held_out in self.held_out.items():
             with trainer_backend(self.trainer, held_out.batch_tokens) as backend:
                 accuracy = held_out.evaluate(backend)
+            accuracies.append(accuracy.value)
             if self.writes:
                 self.folder.append_eval({"step": step, "benchmark": name, "metric": "accuracy", **vars(accuracy)})
+        self.evaluated[step] = sum(accuracies) / len(accuracies)
 
 
 def save_model(trainer: Scheduled, folder: RunFolder, step: int) -> None:
