@@ -52,15 +52,35 @@ def supervise(
             logging_strategy="no",
             disable_tqdm=True,
             dataloader_pin_memory=False,
+            dataset_kwargs={"skip_prepare_dataset": True},  # TRL's own tokenizes row by row, for minutes
         )
-        trainer = SFTTrainer(
-            model=model, args=arguments, train_dataset=datasets.Dataset.from_list(rows), processing_class=tokenizer
-        )
+        dataset = datasets.Dataset.from_dict(_tokenized(tokenizer, rows, longest, completion_only))
+        trainer = SFTTrainer(model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer)
         trainer.remove_callback(PrinterCallback)
         if progress is not None:
             trainer.add_callback(_ReportSteps(progress))
         trainer.train()
     model.eval()
+
+
+def _tokenized(
+    tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], longest: int, completion_only: bool
+) -> dict[str, list[list[int]]]:
+    """``input_ids`` and ``labels`` of all rows, cut at ``longest``; rows without a token that counts are left out."""
+    prompts, wholes = (
+        tokenizer.apply_chat_template(conversations, add_generation_prompt=ends, return_dict=True)["input_ids"]
+        for conversations, ends in (
+            ([row["prompt"] for row in rows], True),
+            ([row["prompt"] + row["completion"] for row in rows], False),
+        )
+    )
+    masked = [len(prompt) if completion_only else 0 for prompt in prompts]
+    pairs = [
+        (ids[:longest], [-100] * min(hidden, longest) + ids[hidden:longest])
+        for ids, hidden in zip(wholes, masked, strict=True)
+        if min(len(ids), longest) > hidden
+    ]
+    return {"input_ids": [ids for ids, _ in pairs], "labels": [labels for _, labels in pairs]}
 
 
 class _ReportSteps(TrainerCallback):
