@@ -42,17 +42,20 @@ Row = tuple[str, str, str, float | None, Summary | None]
 
 
 def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFrame:
-    """Long table: a row a (cell, benchmark, quantity, target) with mean, low, high, seeds, censored, bound, p, p_holm.
+    """Long table: a row a (cell, benchmark, quantity, target) with `Summary`'s fields, ``family`` and ``p_holm``.
 
     Quantities:
     - ``accuracy at start``, ``accuracy at end`` (interval over seeds and problems), ``interquartile mean of accuracy at end``
     - ``seconds a step`` (benchmark is empty)
-    - for each target ``steps to target``, and problems, completion tokens and seconds; ``median steps to target``
+    - for each target ``steps to target``, and problems, completion tokens and seconds; ``median steps to target``;
+      ``steps to target at an evaluation``, not interpolated
     - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's), ``steps saved`` and
       ``speed-up in tokens`` for each target, ``accuracy gained`` at the end, ``probability of improvement`` at the end
 
-    With several benchmarks there is one more, `MEAN`. p is of no difference from the baseline; p_holm is adjusted for the
-    cells that are compared in the same benchmark, quantity and target.
+    With several benchmarks there is one more, `MEAN`. p is of no difference from the baseline; p_holm is adjusted within a
+    ``family``: ``primary`` is the speed-up to `Experiment.primary_target` (on the mean, where there are several benchmarks),
+    over all cells; ``secondary`` is any other benchmark and quantity, over all cells and targets. Cells that another
+    experiment asks about (`Experiment.asked_in`) have no p.
 
     Args:
         window: a target counts as reached by the running mean of so many evaluations.
@@ -69,7 +72,8 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
         for cell, benchmark, quantity, target, summary in rows
         if summary is not None
     ]
-    return _adjusted(pd.DataFrame(named))
+    table = pd.DataFrame(named)
+    return _adjusted(table.assign(p=table.p.where(~table.cell.isin(experiment.asked_in))), experiment.primary_target)
 
 
 def headlines(comparison: pd.DataFrame) -> dict[str, str]:
@@ -129,6 +133,8 @@ def _own(
             yield cell, benchmark, f"{cost} to target", target, summarize_reached(when)
             if cost == "steps":
                 yield cell, benchmark, "median steps to target", target, median_reached(when)
+                raw = [Reached(run.evaluated, run.censored) for run in when]
+                yield cell, benchmark, "steps to target at an evaluation", target, summarize_reached(raw)
 
 
 def _against(
@@ -173,10 +179,11 @@ def _across(experiment: Experiment, runs: Runs, curves: Curves, cell: str) -> It
         yield cell, benchmark, "probability of improvement", None, chance
 
 
-def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
-    known = table.p.astype(float).dropna()
-    groups = table.loc[known.index].groupby(["benchmark", "quantity", "target"], dropna=False, sort=False)
+def _adjusted(table: pd.DataFrame, primary_target: float) -> pd.DataFrame:
+    tested, first = table.p.notna(), table.benchmark == table.cell.map(headlines(table))
+    primary = tested & first & (table.quantity == "speed-up") & (table.target == primary_target)
+    family = primary.map({True: "primary", False: "secondary"}).where(tested, "")
     adjusted = pd.Series(index=table.index, dtype=float)
-    for _, group in groups:
+    for _, group in table[tested].assign(family=family).groupby(["family", "benchmark", "quantity"], sort=False):
         adjusted[group.index] = holm(group.p.tolist())
-    return table.assign(p=table.p.astype(float), p_holm=adjusted)
+    return table.assign(family=family, p=table.p.astype(float), p_holm=adjusted)

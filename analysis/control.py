@@ -24,7 +24,7 @@ def against_control(experiment: Experiment, runs: Runs) -> Controls:
         if len(alike) > 1:
             direct = experiment.model_copy(update={"cells": alike, "baseline": control, "labels": {
                 name: label for name, label in experiment.labels.items() if name in alike
-            }})  # fmt: skip
+            }, "asked_in": {name: asking for name, asking in experiment.asked_in.items() if name in alike}})  # fmt: skip
             result.append((direct, compare(direct, runs.only(alike))))
     return result
 

@@ -34,7 +34,7 @@ def is_compared_with_vanilla(experiment: Experiment, cell: str) -> bool:
 
 
 def against_paper(experiment: Experiment, comparison: pd.DataFrame) -> pd.DataFrame:
-    """The comparison with columns paper, paper_bound, paper_source, difference: known for GAIN-RL's cells, else missing.
+    """The comparison with columns paper, paper_bound, paper_source: known for GAIN-RL's cells, else missing.
 
     The paper's speed-up is over vanilla GRPO, so it stands only beside one over uniform sampling.
     """
@@ -55,7 +55,7 @@ def against_paper(experiment: Experiment, comparison: pd.DataFrame) -> pd.DataFr
     general = comparison[["cell", "quantity"]].merge(anywhere, on=["cell", "quantity"], how="left")
     for column in columns[3:]:
         merged[column] = merged[column].fillna(general[column])
-    return merged.assign(difference=merged["mean"] - merged.paper)
+    return merged
 
 
 def settings(runs: Runs) -> dict[str, dict[str, Any]]:

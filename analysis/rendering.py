@@ -12,7 +12,7 @@ LATEX = {">": "$>$", "<": "$<$", "`": ""}
 
 
 def markdown(experiment: Experiment, comparison: pd.DataFrame, grids: Sequence[Grid]) -> str:
-    parts = [f"# {experiment.title}", seeds_and_marks(comparison)]
+    parts = [f"# {experiment.title}", seeds_and_marks(experiment, comparison)]
     for grid in grids:
         alignment = ["left"] + ["left" if grid.words else "right"] * (grid.table.shape[1] - 1)
         table = grid.table.to_markdown(index=False, disable_numparse=True, colalign=alignment)
@@ -24,7 +24,9 @@ def latex(experiment: Experiment, comparison: pd.DataFrame, grids: Sequence[Grid
     """Tables for a document with the packages fontenc (T1), booktabs and graphicx."""
     parts = [f"% {experiment.title}\n% \\usepackage[T1]{{fontenc}} \\usepackage{{booktabs,graphicx}}"]
     for grid in grids:
-        caption = " ".join(filter(None, [f"{experiment.title}: {grid.title}.", seeds_and_marks(comparison), grid.note]))
+        caption = " ".join(
+            filter(None, [f"{experiment.title}: {grid.title}.", seeds_and_marks(experiment, comparison), grid.note])
+        )
         parts.append(
             "\\begin{table}\n\\centering\n"
             f"\\caption{{{_escaped(caption)}}}\n"

@@ -9,12 +9,12 @@ import pandas as pd
 from analysis.comparison import MISSING, Lookup, headlines
 from analysis.control import Controls
 from analysis.paper import against_paper, departures, differences, paper, settings
+from analysis.pooled import pooled
 from analysis.runs import MEAN, Runs, baseline_of
 from gainrl.runs.experiment import Experiment
-from gainrl.statistics import FEWEST_SEEDS
+from gainrl.statistics import FEWEST_FOR_A_STAR, FEWEST_SEEDS
 
 SIGNIFICANT = 0.05
-RANGES = {3: "in 3 of 4 cases at best", 4: "in 7 of 8 cases at best"}
 Style = Callable[[float], str]
 STYLES: dict[str, Style] = {
     "percent": lambda v: f"{100 * v:.1f}",
@@ -67,16 +67,15 @@ ENDS = {
     "probability of improvement": Column("probability of improvement", None, "share"),
 }
 FURTHER_NOTE = (
-    "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within the smaller budget. "
+    "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within a pair's smaller budget. "
     "Probability of improvement: that a run ends higher than one of the baseline."
 )
 ORDER_NOTE = "The same schedule in all rows; paired over seeds; Holm's adjustment covers these cells only."
-PAPER_STYLES = {
-    "accuracy at end": ("percent", "points"),
-    "steps to target": ("whole", "signed"),
-    "speed-up": ("times", "difference"),
-}
-"""Quantity -> how its value and a difference of it are printed."""
+POOLED_NOTE = (
+    "Each (model, seed) is a pair; Holm's adjustment as above, over these rows. Pairs of one seed share their problems, which "
+    "the intervals do not know."
+)
+PAPER_STYLES = {"accuracy at end": "percent", "steps to target": "whole", "speed-up": "times"}
 
 
 def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, runs: Runs) -> list[Grid]:
@@ -92,6 +91,7 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, 
         grid("Accuracy", ACCURACY),
         grid("Steps to target", _by_target(targets, STEPS)),
         *_order_grids(controls),
+        *_pooled_grids(experiment, runs),
         grid("Completion tokens to target", _by_target(targets, TOKENS)),
         grid("Other costs of a target", _by_target(targets, OTHER_COSTS)),
         grid("Further statistics", _by_target(targets, FURTHER) | ENDS, FURTHER_NOTE),
@@ -101,26 +101,36 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, 
     return [*result, *([paper_grid] if paper_grid else []), *_settings_grids(experiment, runs)]
 
 
-def seeds_and_marks(comparison: pd.DataFrame) -> str:
+def seeds_and_marks(experiment: Experiment, comparison: pd.DataFrame) -> str:
     """What stands under the title: how many seeds, what brackets and marks mean."""
     seeds = sorted(comparison.seeds[comparison.quantity == "accuracy at end"].unique())
     count = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''}"
     sentences = [f"{count} a cell; no interval from fewer than three seeds"]
     if seeds[-1] >= FEWEST_SEEDS:
         sentences = [
-            f"{count} a cell; mean [95 % bootstrap interval over seeds, of accuracies at start and end over problems too]"
+            f"{count} a cell; mean [95 % interval over seeds, of accuracies at start and end over problems too]"
         ]
-    sentences += [
-        f"The interval of {n} seeds is their range: it holds the mean {RANGES[n]}" for n in seeds if n in RANGES
-    ]
     sentences.append("`>N`: not reached within N, or a bound that this implies")
     if (comparison.bound == "~").any():
         sentences.append("`~`: both sides have runs that did not reach the target")
     if comparison.p_holm.notna().any():
         sentences.append(
-            "`*`: differs from its baseline, p < 0.05 in a paired t-test, adjusted for the cells of the column (Holm)"
+            "`*`: differs from its baseline, p < 0.05 in an exact sign-flip test over paired seeds, adjusted (Holm) over all "
+            "cells in the primary column, over all cells and targets in any other"
         )
+        if comparison.seeds[comparison.p_holm.notna()].max() < FEWEST_FOR_A_STAR:
+            sentences.append(f"There can be no `*` from fewer than {FEWEST_FOR_A_STAR} seeds")
+    for asking, cells in sorted(_asked_elsewhere(experiment).items()):
+        sentences.append(f"Tested in {asking}, not here: {', '.join(cells)}")
     return ". ".join(sentences) + "."
+
+
+def _asked_elsewhere(experiment: Experiment) -> dict[str, list[str]]:
+    """Asking experiment -> labels of the cells."""
+    asked: dict[str, list[str]] = {}
+    for cell, asking in experiment.asked_in.items():
+        asked.setdefault(asking, []).append(experiment.labels[cell])
+    return asked
 
 
 def show(row: Any | None, style: str) -> str:
@@ -146,10 +156,12 @@ def _grid(experiment: Experiment, rows: Lookup, columns: dict[str, Column]) -> p
 
 
 def _by_target(targets: Iterable[float], kinds: dict[str, tuple[str, str]]) -> dict[str, Column]:
+    ordered = sorted(targets)
     return {
-        f"{heading} {100 * target:.0f} %": Column(quantity, target, style)
+        f"{heading} {100 * target:.0f} %{primary}": Column(quantity, target, style)
         for heading, (quantity, style) in kinds.items()
         for target in targets
+        for primary in (" (primary)" if quantity == "speed-up" and target == ordered[len(ordered) // 2] else "",)
     }
 
 
@@ -181,6 +193,19 @@ def _order_grids(controls: Controls) -> list[Grid]:
     return result
 
 
+def _pooled_grids(experiment: Experiment, runs: Runs) -> list[Grid]:
+    """The schedules over all models together: against the baseline, then against their control."""
+    together = pooled(experiment, runs)
+    if together is None:
+        return []
+    pool, comparison, controls = together
+    columns = _by_target(pool.targets, {kind: (STEPS | TOKENS)[kind] for kind in SPEED_UPS})
+    table = _grid(pool, Lookup(comparison), columns)
+    table = table[table.cell != pool.labels[pool.baseline]].reset_index(drop=True)
+    result = [Grid(f"Against {pool.labels[pool.baseline]}", table), *_order_grids(controls)]
+    return [Grid(f"All models together: {grid.title}", grid.table, POOLED_NOTE) for grid in result]
+
+
 def _paper_grid(experiment: Experiment, comparison: pd.DataFrame) -> Grid | None:
     ours = against_paper(experiment, comparison).dropna(subset="paper")
     if ours.empty:
@@ -188,7 +213,7 @@ def _paper_grid(experiment: Experiment, comparison: pd.DataFrame) -> Grid | None
     rows, first = [], headlines(comparison)
     ours_rows: Iterable[Any] = ours.itertuples(index=False)
     for row in ours_rows:
-        style, signed = PAPER_STYLES[row.quantity]
+        style = PAPER_STYLES[row.quantity]
         target = "" if pd.isna(row.target) else f" {100 * row.target:.0f} %"
         rows.append(
             {
@@ -196,12 +221,15 @@ def _paper_grid(experiment: Experiment, comparison: pd.DataFrame) -> Grid | None
                 "what": f"{row.quantity}{target}" + (f", {row.benchmark}" if row.benchmark != first[row.cell] else ""),
                 "paper": f"{row.paper_bound}{STYLES[style](row.paper)} ({row.paper_source})",
                 "ours": show(row, style),
-                "difference": STYLES[signed](row.difference),
             }
         )
     sources = paper()["sources"]
     named = "; ".join(f"{source}: {sources[source]}" for source in dict.fromkeys(ours.paper_source))
-    return Grid("Paper against ours", pd.DataFrame(rows), f"{named}. Not the same settings: see below.")
+    return Grid(
+        "The paper beside ours",
+        pd.DataFrame(rows),
+        f"{named}. Other models, problems and settings (see below): beside each other, not to be subtracted.",
+    )
 
 
 def _settings_grids(experiment: Experiment, runs: Runs) -> list[Grid]:

@@ -8,17 +8,19 @@ import pandas as pd
 from analysis.comparison import Lookup
 from analysis.control import Controls
 from analysis.paper import is_compared_with_vanilla, is_gain_rl, paper
+from analysis.pooled import pooled
 from analysis.runs import Runs, baseline_of
 from analysis.tables import SIGNIFICANT, show
 from gainrl.runs.experiment import Experiment
-from gainrl.statistics import FEWEST_SEEDS
+from gainrl.statistics import FEWEST_FOR_A_STAR
 
-Direction = Literal["faster", "slower", "open", "few"]
+Direction = Literal["faster", "slower", "open", "few", "elsewhere"]
 ANSWERS: dict[Direction, str] = {
     "faster": "faster than the baseline",
     "slower": "slower than the baseline",
     "open": "no significant difference in speed from the baseline",
     "few": "too few seeds to tell",
+    "elsewhere": "tested in another experiment",
 }
 
 
@@ -32,7 +34,7 @@ class Verdict:
 
 
 def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, runs: Runs) -> Verdict:
-    """On GAIN-RL's cells against uniform sampling; on all cells, where an experiment has none of them."""
+    """On GAIN-RL's cells against uniform sampling, over all models together where there are several; else on all cells."""
     compared = [cell for cell in runs if runs[cell] and baseline_of(experiment, cell) != cell]
     ours = [
         cell for cell in compared if is_gain_rl(experiment.cells[cell]) and is_compared_with_vanilla(experiment, cell)
@@ -47,6 +49,16 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls
     sentences += [text for control in controls for text in _orders(*control)]
     sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
     subject, judged = ("GAIN-RL: ", ours) if ours else ("", compared)
+    over_models = pooled(experiment, runs)
+    if over_models is not None:
+        pool, rows, pooled_controls = over_models
+        together = [cell for cell, run in pool.cells.items() if is_gain_rl(run)]
+        directions |= {f"{cell} of all models": direction(pool, Lookup(rows), cell) for cell in together}
+        judged = [f"{cell} of all models" for cell in together]
+        about = [_speed(pool, Lookup(rows), cell, direction(pool, Lookup(rows), cell)) for cell in together]
+        about += [text for control in pooled_controls for text in _orders(*control)]
+        models = len({run.model.name for run in experiment.cells.values()})
+        sentences = [*(f"All {models} models together: {text}" for text in about), *sentences]
     answer = subject + _answer([directions[cell] for cell in judged])
     found = {directions[cell] for cell in judged}
     common: Direction = found.pop() if len(found) == 1 else "open"
@@ -61,28 +73,29 @@ def _answer(directions: list[Direction]) -> str:
 
 
 def direction(experiment: Experiment, table: Lookup, cell: str) -> Direction:
-    """Whether a cell differs significantly from its baseline in speed at any target (Holm), always in the same direction."""
-    rows = _speed_ups(experiment, table, cell)
-    if not rows or max(row.seeds for row in rows) < FEWEST_SEEDS:
-        return "few" if rows else "open"
-    signs = {row.mean > 1 for row in rows if pd.notna(row.p_holm) and row.p_holm < SIGNIFICANT}
-    return "open" if len(signs) != 1 else "faster" if signs.pop() else "slower"
+    """Whether a cell's speed differs significantly from its baseline's, by the primary endpoint alone."""
+    row = table.find(cell, "speed-up", experiment.primary_target)
+    if cell in experiment.asked_in:
+        return "elsewhere"
+    if row is None:
+        return "open"
+    if row.seeds < FEWEST_FOR_A_STAR:
+        return "few"
+    if not row.p_holm < SIGNIFICANT:
+        return "open"
+    return "faster" if row.mean > 1 else "slower"
 
 
 def _speed(experiment: Experiment, table: Lookup, cell: str, which: Direction) -> str:
     words = {
         "faster": "reaches targets in fewer steps than",
         "slower": "needs more steps than",
-        "open": "is indistinguishable in speed from",
-        "few": "has too few seeds to be compared with",
+        "open": "is not significantly different in speed from",
+        "few": "has too few seeds for a test against",
+        "elsewhere": f"is tested in {experiment.asked_in.get(cell)} against",
     }[which]
     ratios = _ratios(experiment, table, cell)
-    text = f"{experiment.labels[cell]} {words} {experiment.labels[baseline_of(experiment, cell)]}: speed-up {ratios}"
-    rows = _speed_ups(experiment, table, cell)
-    alone = [row for row in rows if not row.bound and pd.notna(row.low) and not row.low <= 1 <= row.high]
-    if which == "open" and alone:
-        text += "; an interval may exclude 1 and still not be significant after adjustment, or with so few seeds"
-    return f"{text}."
+    return f"{experiment.labels[cell]} {words} {experiment.labels[baseline_of(experiment, cell)]}: speed-up {ratios}."
 
 
 def _ratios(experiment: Experiment, table: Lookup, cell: str, quantity: str = "speed-up") -> str:
@@ -128,7 +141,7 @@ def _end(experiment: Experiment, table: Lookup, cell: str) -> str:
     ends: list[Any] = [table.find(name, "accuracy at end") for name in (cell, baseline_of(experiment, cell))]
     end, base = (f"{100 * row.mean:.1f} %" for row in ends)
     significance = " (significant)" if gained.p_holm < SIGNIFICANT else " (not significant)"
-    remark = "" if pd.isna(gained.p_holm) else significance
+    remark = "" if pd.isna(gained.p_holm) or gained.seeds < FEWEST_FOR_A_STAR else significance
     return f"{experiment.labels[cell]} ends at {end}, its baseline at {base}: {show(gained, 'points')} points{remark}."
 
 
@@ -139,23 +152,25 @@ def _orders(direct: Experiment, comparison: pd.DataFrame) -> list[str]:
     words = {
         "faster": "The angle's order is faster than the same Gaussian over a random order",
         "slower": "The angle's order is slower than the same Gaussian over a random order",
-        "open": "The angle's order is indistinguishable from a random one under the same Gaussian",
-        "few": "Too few seeds to compare the angle's order with a random one under the same Gaussian",
+        "open": "The angle's order is not significantly different in speed from a random one under the same Gaussian",
+        "few": "Too few seeds for a test of the angle's order against a random one under the same Gaussian",
+        "elsewhere": "Another experiment tests the angle's order against a random one under the same Gaussian",
     }
     ours = [cell for cell, run in direct.cells.items() if is_gain_rl(run)]
     sentences = [f"{words[directions.pop(cell)]}: speed-up {_ratios(direct, table, cell)}." for cell in ours]
     sentences += [text for cell in ours if (text := _tokens(direct, table, cell))]
-    others = {"faster": "faster than", "slower": "slower than", "open": "indistinguishable from"}
+    others = {"faster": "faster", "slower": "slower", "open": "not significantly different"}
     named = [
-        f"{text} it: {', '.join(direct.labels[cell] for cell in directions if directions[cell] == which)}"
+        f"{text}: {', '.join(direct.labels[cell] for cell in directions if directions[cell] == which)}"
         for which, text in others.items()
         if which in directions.values()
     ]
-    return [*sentences, *([f"Against that control, {'; '.join(named)}."] if named else [])]
+    control = direct.labels[direct.baseline]
+    return [*sentences, *([f"Speed of the other orders against {control}: {'; '.join(named)}."] if named else [])]
 
 
 def _others(experiment: Experiment, directions: dict[str, Direction], cells: list[str]) -> str:
-    words = {"faster": "faster", "slower": "slower", "open": "indistinguishable"}
+    words = {"faster": "faster", "slower": "slower", "open": "not significantly different"}
     groups = [
         f"{text}: {', '.join(experiment.labels[cell] for cell in cells if directions[cell] == which)}"
         for which, text in words.items()

@@ -23,4 +23,11 @@ def experiment(scale: str = "tiny") -> Experiment:
         for algorithm, (printed, training) in ALGORITHMS.items()
         for name, (label, schedule) in schedules.items()
     }
-    return assemble(scale, "algorithms", "Losses, with and without the schedule", cells, baseline="grpo-uniform")
+    return assemble(
+        scale,
+        "algorithms",
+        "Losses, with and without the schedule",
+        cells,
+        baseline="grpo-uniform",
+        asked_in={"grpo-gaussian": "ablate_schedule"},
+    )

@@ -122,9 +122,16 @@ def cell(
 
 
 def assemble(
-    scale: str, name: str, title: str, cells: dict[str, tuple[str, RunConfig]], *, baseline: str, reference: str = ""
+    scale: str,
+    name: str,
+    title: str,
+    cells: dict[str, tuple[str, RunConfig]],
+    *,
+    baseline: str,
+    reference: str = "",
+    asked_in: dict[str, str] | None = None,
 ) -> Experiment:
-    """An experiment from (label, run) by cell."""
+    """An experiment from (label, run) by cell. ``asked_in`` names cells that are tested in another experiment, at ``tiny``."""
     runs = {key: run for key, (_, run) in cells.items()}
     return Experiment(
         name=name,
@@ -134,6 +141,7 @@ def assemble(
         execution={} if scale == "tiny" else {key: EXECUTION[run.model.name] for key, run in runs.items()},
         baseline=baseline,
         targets=TARGETS[scale],
+        asked_in=asked_in if asked_in and scale == "tiny" else {},
         reference=reference,
     )
 

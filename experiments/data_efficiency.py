@@ -29,5 +29,6 @@ def experiment(scale: str = "tiny") -> Experiment:
         "Half of the data against all of it",
         cells,
         baseline="all-grpo",
+        asked_in={"all-gainrl": "ablate_schedule"},
         reference=f"Paper: GAIN-RL {paper.DATA_EFFICIENCY} (abstract).",
     )

@@ -28,6 +28,7 @@ def experiment(scale: str = "tiny") -> Experiment:
         "Steps to target and accuracy, four models",
         cells,
         baseline="math-1.5b-grpo",
+        asked_in={f"math-1.5b-{method}": "ablate_schedule" for method in ("adarft", "gainrl", "control")},
         reference=(
             f"Paper: GAIN-RL {paper.SPEED_UP} over vanilla GRPO (abstract). Listing, which does not say which model: "
             f"{paper.LISTING}. A model's rows are compared with its own GRPO row."

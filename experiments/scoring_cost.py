@@ -11,4 +11,6 @@ def experiment(scale: str = "tiny") -> Experiment:
     cells = {
         name: (label, cell(scale, schedule)) for name, (label, schedule) in methods(scale).items() if name != "adarft"
     }
-    return assemble(scale, "scoring_cost", "Cost of the order", cells, baseline="grpo")
+    return assemble(
+        scale, "scoring_cost", "Cost of the order", cells, baseline="grpo", asked_in={"gainrl": "ablate_schedule"}
+    )

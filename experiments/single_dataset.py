@@ -30,5 +30,7 @@ def experiment(scale: str = "tiny") -> Experiment:
         "One training set at a time",
         cells,
         baseline=f"{STUDIED[scale][1]}-grpo",
+        asked_in=dict.fromkeys(("arithmetic-adarft", "arithmetic-gainrl"), "ablate_schedule")
+        | {"lists-gainrl": "ablate_schedule_lists"},
         reference=f"Listing, which does not say which model or training set: {paper.LISTING}.",
     )

@@ -1,6 +1,7 @@
 """Accuracy against step for every cell, and below it where each sliding schedule stood: mu against epoch."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -10,6 +11,7 @@ from analysis.runs import Runs, baseline_of
 from gainrl.runs.experiment import Experiment
 from paper_figures import style
 
+POINTS = 25
 MOST_TOGETHER = 4
 """More cells than that are drawn in panels of their own, each over its baseline."""
 
@@ -17,9 +19,10 @@ MOST_TOGETHER = 4
 def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
     """Columns panel (accuracy, in percent | mu), x (step | epoch), y, cell, schedule (its label), seed.
 
-    Accuracy is the mean over the benchmarks, where there are several.
+    Accuracy is the mean over the benchmarks, where there are several; runs are evaluated at steps of their own, so it is
+    read off each run's curve, at `POINTS` steps at most.
     """
-    accuracy = runs.headline.rename(columns={"step": "x", "accuracy": "y"}).assign(panel="accuracy")
+    accuracy = _on_one_grid(runs.headline).rename(columns={"step": "x", "accuracy": "y"}).assign(panel="accuracy")
     panels = [accuracy.assign(y=100 * accuracy.y)]
     training = runs.training
     if "mu" in training:
@@ -27,6 +30,23 @@ def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
         panels.append(mu.rename(columns={"epoch": "x", "mu": "y"}).assign(panel="mu"))
     frame = pd.concat(panels, ignore_index=True)
     return frame.assign(schedule=frame.cell.map(experiment.labels))[["panel", "x", "y", "cell", "schedule", "seed"]]
+
+
+def _on_one_grid(curves: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy of each run, interpolated between its evaluations, at the same steps: cell, seed, step, accuracy."""
+    steps = np.unique(curves.step)
+    common = set.intersection(*(set(curve.step) for _, curve in curves.groupby(["cell", "seed"])))
+    if len(common) < len(steps):
+        steps = np.unique(np.linspace(0, steps.max(), POINTS).round())
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {"cell": cell, "seed": seed, "step": steps, "accuracy": np.interp(steps, curve.step, curve.accuracy)}
+            )
+            for (cell, seed), curve in curves.groupby(["cell", "seed"])
+        ],
+        ignore_index=True,
+    )
 
 
 def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:

@@ -18,18 +18,18 @@ from paper_figures import style
 
 
 def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
-    """Columns cell, schedule (its label), target, seed, steps, censored; by the mean of several benchmarks."""
+    """Columns cell, schedule (its label), target, seed, steps, censored, grid; by the mean of several benchmarks."""
     rows = []
     curves: Iterable[Any] = runs.headline.groupby(["cell", "seed"])
     for (cell, seed), curve in curves:
         for target in experiment.targets:
             when = when_reached(curve, "steps", target)
-            rows.append((cell, experiment.labels[cell], target, seed, when.at, when.censored))
-    return pd.DataFrame(rows, columns=["cell", "schedule", "target", "seed", "steps", "censored"])
+            rows.append((cell, experiment.labels[cell], target, seed, when.at, when.censored, when.grid))
+    return pd.DataFrame(rows, columns=["cell", "schedule", "target", "seed", "steps", "censored", "grid"])
 
 
 def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
-    """Bars: mean over seeds; lines: 95 % bootstrap intervals; dots: seeds, arrows those that never reached the target."""
+    """Bars: mean over seeds; lines: 95 % intervals; dots: seeds, arrows those that never reached the target."""
     style.use()
     labels = [label for label in experiment.labels.values() if label in set(frame.schedule)]
     targets = sorted(set(frame.target))
@@ -60,17 +60,19 @@ def _bars(ax: Axes, runs: pd.DataFrame, height: float, shade: tuple[float, float
     whole: list[tuple[Any, ...]] = []
     bound: list[tuple[Any, ...]] = []
     for y, mine in runs.groupby("y"):
-        summary = summarize_reached([Reached(*one) for one in zip(mine.steps, mine.censored, strict=True)])
+        reached = [Reached(*run) for run in zip(mine.steps, mine.censored, mine.steps, mine.grid, strict=True)]
+        summary = summarize_reached(reached)
         (bound if summary.censored else whole).append((y, summary.mean, summary.low, summary.high))
     if whole:
         places, means, lows, highs = zip(*whole, strict=True)
         ax.barh(places, means, height, lw=0.8, color=shade)
-        if None not in lows:
-            ax.hlines(places, lows, highs, color="black", lw=1)
+        for place, low, high in zip(places, lows, highs, strict=True):
+            if low is not None:
+                ax.plot([low, high], [place, place], color="black", lw=1)
     if bound:
         places, means, *_ = zip(*bound, strict=True)
         ax.barh(places, means, height, lw=0.8, hatch="////", color="white", edgecolor=shade)
-    reached = runs[~runs.censored]
-    ax.plot(reached.steps, reached.y, "o", ms=2.2, color="black", mfc="white", mew=0.6)
+    whole_runs = runs[~runs.censored]
+    ax.plot(whole_runs.steps, whole_runs.y, "o", ms=2.2, color="black", mfc="white", mew=0.6)
     if len(never := runs[runs.censored]):
         ax.plot(never.steps, never.y, ">", ms=3.5, color="black", clip_on=False)

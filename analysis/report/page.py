@@ -60,7 +60,7 @@ def section(
     return Section(
         experiment,
         verdict(experiment, comparison, controls, runs),
-        seeds_and_marks(comparison),
+        seeds_and_marks(experiment, comparison),
         pictures,
         grids(experiment, comparison, controls, runs),
         run_details(experiment, runs),

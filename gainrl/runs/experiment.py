@@ -65,6 +65,8 @@ class Experiment(Frozen):
     """By cell, where it differs from the default."""
     baseline: str
     targets: tuple[float, ...]
+    asked_in: dict[str, str] = Field(default_factory=dict)
+    """Cell -> the experiment that compares it with the same baseline: there it has its test, here it has none."""
     reference: str = ""
     """What the paper says on the same question, with its source; printed under the table."""
 
@@ -76,9 +78,16 @@ class Experiment(Frozen):
             raise InputError(f"{self.name}: labels and cells must have the same names")
         if unknown := set(self.execution) - set(self.cells):
             raise unknown_name(f"cell of {self.name} in execution", sorted(unknown)[0], self.cells)
+        if unknown := set(self.asked_in) - set(self.cells):
+            raise unknown_name(f"cell of {self.name} in asked_in", sorted(unknown)[0], self.cells)
         if not all(0 < target <= 1 for target in self.targets):
             raise InputError(f"{self.name}: targets {self.targets} must be shares in (0, 1]")
         return self
+
+    @property
+    def primary_target(self) -> float:
+        """The middle target: the speed-up in steps to it is the primary endpoint."""
+        return sorted(self.targets)[len(self.targets) // 2]
 
     def cell(self, name: str) -> RunConfig:
         if name not in self.cells:

@@ -17,9 +17,10 @@ from gainrl.statistics.reaching import (
     speed_up,
     summarize_reached,
 )
-from gainrl.statistics.significance import holm, paired_p
+from gainrl.statistics.significance import FEWEST_FOR_A_STAR, holm, paired_p
 
 __all__ = [
+    "FEWEST_FOR_A_STAR",
     "FEWEST_SEEDS",
     "Reached",
     "Summary",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gainrl.statistics.intervals import FEWEST_SEEDS, Floats, Summary, interval, resamples, summarize
+from gainrl.statistics.intervals import FEWEST_SEEDS, Ends, Floats, Summary, interval, resamples, summarize
 from gainrl.statistics.significance import paired_p
 
 Statistic = Callable[[Floats, NDArray[np.bool_]], Floats]
@@ -20,18 +20,29 @@ Statistic = Callable[[Floats, NDArray[np.bool_]], Floats]
 
 @dataclass(frozen=True)
 class Reached:
-    """When a run reached a target: the cost at the first evaluation that did, or censored at the last one."""
+    """When a run reached a target, or that it did not by its last evaluation.
+
+    ``at`` is where the line between the last evaluation below the target and the first one at it crosses the target;
+    ``evaluated`` is the cost at the latter, ``grid`` the cost between the two.
+    """
 
     at: float
     censored: bool
+    evaluated: float = math.nan
+    grid: float = 0.0
 
     def within(self, budget: float) -> "Reached":
         """The same run, had it been stopped at the budget."""
-        return Reached(budget, True) if self.at > budget else self
+        return Reached(budget, True, budget) if self.at > budget else self
+
+    @property
+    def rounding(self) -> float:
+        """Standard deviation of a cost that is known to lie between two evaluations and no better."""
+        return self.grid / 12**0.5
 
 
 def reached(accuracy: ArrayLike, cost: ArrayLike, target: float, *, window: int = 1) -> Reached:
-    """The cost (steps, problems, tokens, seconds) at the first evaluation whose accuracy is at least the target.
+    """The cost (steps, problems, tokens, seconds) at which the accuracy first comes up to the target, between evaluations.
 
     Args:
         accuracy, cost: one value per evaluation, in the order of training.
@@ -46,13 +57,22 @@ def reached(accuracy: ArrayLike, cost: ArrayLike, target: float, *, window: int 
         raise ValueError(f"a running mean over {window} evaluations; at least 1 is needed")
     running = np.convolve(accuracy_E, np.full(window, 1 / window), "valid") if window <= len(cost_E) else np.empty(0)
     hits = np.flatnonzero(running >= target - 1e-12)  # a mean of equal values may fall short by a rounding
-    return Reached(float(cost_E[hits[0] + window - 1]), False) if len(hits) else Reached(float(cost_E[-1]), True)
+    last = float(cost_E[-1])
+    if not len(hits):
+        return Reached(last, True, last)
+    hit, costs = hits[0], cost_E[window - 1 :]
+    evaluated = float(costs[hit])
+    if hit == 0:
+        return Reached(evaluated, False, evaluated)
+    before, below = float(costs[hit - 1]), float(running[hit - 1])
+    share = min(1.0, (target - below) / (float(running[hit]) - below))
+    return Reached(before + share * (evaluated - before), False, evaluated, evaluated - before)
 
 
 def summarize_reached(runs: Sequence[Reached], *, seed: int = 0) -> Summary:
     """Mean cost to target; with censored runs the restricted mean, up to the largest cost seen, as a lower bound ('>')."""
     if not any(run.censored for run in runs):
-        return summarize([run.at for run in runs], seed=seed)
+        return summarize([run.at for run in runs], seed=seed, rounding=_rms([run.rounding for run in runs]))
     return _bootstrap(runs, restricted_means, ">", seed)
 
 
@@ -64,31 +84,34 @@ def median_reached(runs: Sequence[Reached], *, seed: int = 0) -> Summary:
 
 
 def speed_up(baseline: Sequence[Reached], method: Sequence[Reached], *, seed: int = 0) -> Summary | None:
-    """Geometric mean over seeds of baseline cost / method cost, paired by position, both within the smaller budget.
+    """Geometric mean over seeds of baseline cost / method cost, paired by position, each pair within its smaller budget.
 
     Geometric, so that exchanging the two gives the inverse. If only the baseline has censored runs, the ratio is a lower
     bound ('>'); if only the method has, an upper one ('<'); if both have, it is neither ('~'). None if no run of either
-    reaches the target.
+    reaches the target, or one of them has it before training.
     """
-    if (pairs := _Pairs.of(baseline, method)) is None:
+    pairs = _Pairs.of(baseline, method)
+    if pairs is None or not (pairs.baseline.all() and pairs.method.all()):
         return None
-    mean = pairs.summary(np.log(pairs.baseline / pairs.method), seed)
+    rounding = np.hypot(pairs.roundings[0] / pairs.baseline, pairs.roundings[1] / pairs.method)
+    mean = pairs.summary(np.log(pairs.baseline / pairs.method), rounding, seed)
     low, high = (None if end is None else float(np.exp(end)) for end in (mean.low, mean.high))
     return replace(mean, mean=float(np.exp(mean.mean)), low=low, high=high)
 
 
 def saved(baseline: Sequence[Reached], method: Sequence[Reached], *, seed: int = 0) -> Summary | None:
-    """Mean over seeds of baseline cost - method cost, paired, both within the smaller budget; bounds as in `speed_up`."""
+    """Mean over seeds of baseline cost - method cost, paired, each pair within its smaller budget; bounds as in `speed_up`."""
     pairs = _Pairs.of(baseline, method)
-    return None if pairs is None else pairs.summary(pairs.baseline - pairs.method, seed)
+    return None if pairs is None else pairs.summary(pairs.baseline - pairs.method, np.hypot(*pairs.roundings), seed)
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Costs of the same seeds within one budget."""
+    """Costs of the same seeds; each pair within one budget, the smaller one where a run is censored."""
 
     baseline: Floats
     method: Floats
+    roundings: tuple[Floats, Floats]
     censored: int
     bound: str
 
@@ -96,18 +119,27 @@ class _Pairs:
     def of(cls, baseline: Sequence[Reached], method: Sequence[Reached]) -> "_Pairs | None":
         if len(baseline) != len(method):
             raise ValueError(f"{len(baseline)} and {len(method)} runs; pairs are needed")
-        budget = min((run.at for run in (*baseline, *method) if run.censored), default=math.inf)
-        sides = [_arrays([run.within(budget) for run in side]) for side in (baseline, method)]
-        (base, base_censored), (method_costs, method_censored) = sides
+        budgets = [
+            min((run.at for run in pair if run.censored), default=math.inf)
+            for pair in zip(baseline, method, strict=True)
+        ]
+        cut = [[run.within(budget) for run, budget in zip(side, budgets, strict=True)] for side in (baseline, method)]
+        (base, base_censored), (method_costs, method_censored) = map(_arrays, cut)
         if not len(base) or (base_censored & method_censored).all():
             return None
         bound = {(True, True): "~", (True, False): ">", (False, True): "<", (False, False): ""}
         kinds = bool(base_censored.any()), bool(method_censored.any())
-        return cls(base, method_costs, int(base_censored.sum() + method_censored.sum()), bound[kinds])
+        roundings = [np.array([run.rounding for run in side]) for side in cut]
+        censored = int(base_censored.sum() + method_censored.sum())
+        return cls(base, method_costs, (roundings[0], roundings[1]), censored, bound[kinds])
 
-    def summary(self, differences: Floats, seed: int) -> Summary:
-        mean = summarize(differences.tolist(), seed=seed)
+    def summary(self, differences: Floats, rounding: Floats, seed: int) -> Summary:
+        mean = summarize(differences.tolist(), seed=seed, rounding=_rms(rounding))
         return replace(mean, censored=self.censored, bound=self.bound, p=paired_p(differences.tolist()))
+
+
+def _rms(values: ArrayLike) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def restricted_means(at_RS: Floats, censored_RS: NDArray[np.bool_]) -> Floats:
@@ -137,11 +169,12 @@ def _product_limit(at_RS: Floats, censored_RS: NDArray[np.bool_]) -> tuple[Float
 
 def _bootstrap(runs: Sequence[Reached], statistic: Statistic, bound: str, seed: int) -> Summary:
     at, censored = _arrays(runs)
-    value, low, high = float(statistic(at[None], censored[None])[0]), None, None
+    value = float(statistic(at[None], censored[None])[0])
+    ends: Ends = (None, None)
     if len(runs) >= FEWEST_SEEDS and not censored.all():
         chosen_RS = resamples(len(runs), seed)
-        low, high = interval(statistic(at[chosen_RS], censored[chosen_RS]), len(runs))
-    return Summary(min(value, float(at.max())), low, high, len(runs), int(censored.sum()), bound)
+        ends = interval(statistic(at[chosen_RS], censored[chosen_RS]), len(runs))
+    return Summary(min(value, float(at.max())), *ends, len(runs), int(censored.sum()), bound)
 
 
 def _arrays(runs: Sequence[Reached]) -> tuple[Floats, NDArray[np.bool_]]:
