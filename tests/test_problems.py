@@ -155,8 +155,9 @@ def test_unknown_names_and_sizes():
         load_problems("arithmetics")
     with pytest.raises(InputError, match="arithmetic-heldout holds 600 problems; 601 were asked for"):
         load_problems("arithmetic-heldout", limit=601)
-    with pytest.raises(InputError, match="not 9000 different problems of arithmetic"):
-        load_problems("arithmetic", limit=9000)
+    for name, size in (("arithmetic", 2641), ("arithmetic", 0), ("lists", 10**9), ("lists", -1)):
+        with pytest.raises(InputError, match=rf"{name} has 1,024 problems by default and at most .*; {size:,} were"):
+            load_problems(name, limit=size)
 
 
 def test_hub_loader_reads_a_folder_with_a_hub_sets_columns(tmp_path):
