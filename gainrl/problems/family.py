@@ -14,7 +14,7 @@ from gainrl.rng import generator
 LEVELS = (1, 2, 3, 4)
 HELD_OUT = 600
 TRAINING = 1024
-LARGEST = 20_000
+LARGEST = 10_000
 """Most training problems of any family; they are drawn one by one."""
 
 
