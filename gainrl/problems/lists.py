@@ -59,8 +59,8 @@ def _draw_list(comparisons: int, rng: np.random.Generator, beside: int) -> Numbe
 def _near(number: int, used: Numbers, rng: np.random.Generator) -> int:
     low = number // 10 * 10
     same = rng.random() < SAME_TENS
-    near = [*range(low, low + 10)] if same else [*range(10, low), *range(low + 10, 100)]
-    near = [n for n in near if n not in used]
+    numbers = range(low, low + 10) if same else (*range(10, low), *range(low + 10, 100))
+    near = [n for n in numbers if n not in used]
     return near[int(rng.integers(len(near)))]  # as rng.choice draws, without making an array
 
 
