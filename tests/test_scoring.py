@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pickle
 import types
 from collections.abc import Callable
@@ -404,6 +405,18 @@ def test_broken_off_scoring_goes_on_and_ends_the_same(tiny, problems, tmp_path, 
     assert sum(calls) - calls[3] == len(problems)  # nothing was computed twice
     assert resumed.table.equals(whole.table)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "3", '{"rows": [0]}', '{"rows": [99], "c_intra": [[0]], "c_inter": [[0]]}', "{", "[" * 100_000]
+)
+def test_a_damaged_unfinished_scoring_is_one_line(tiny, problems, tmp_path, line):
+    path = tmp_path / "s.unfinished"
+    metadata = score_problems(tiny.model, tiny.tokenizer, problems).metadata
+    settings = {key: value for key, value in metadata.items() if key != "version"}
+    path.write_text(f"{json.dumps(settings)}\n{line}\n")
+    with pytest.raises(InputError, match=r"s.unfinished(, line 2: | is damaged; remove it)"):
+        score_problems(tiny.model, tiny.tokenizer, problems, unfinished=path)
 
 
 def test_an_unfinished_scoring_of_other_settings_is_left_alone(tiny, problems, tmp_path):
