@@ -67,9 +67,9 @@ def evaluate(
     """
     from gainrl.evaluation.benchmarks import BENCHMARKS, load_benchmark
 
-    folder_to_write(out)
     names = [name for name, benchmark in BENCHMARKS.items() if benchmark.files] if tasks == "all" else tasks.split(",")
     problems = {name: load_benchmark(name, data_dir, seed=seed, limit=limit) for name in names}
+    folder_to_write(out)
 
     from gainrl.evaluation.harness import Sampling, evaluate_benchmark
     from gainrl.evaluation.summary import summarize_samples, write_evals
