@@ -57,6 +57,7 @@ def test_score_writes_a_scores_file(folder, monkeypatch, capsys):
         (["report", "all", "--scale", "huge"], "--scale: unknown scale 'huge'; valid: paper, tiny"),
         (["train", "quickstart", "--cell", "grpo", "--report-to", "x"], "--report-to is 'x'; valid: trackio, tensor"),
         (["train", "quickstart", "--cell", "grpo", "--report-to", "wandb"], "tracker wandb is not installed"),
+        (["reproduce", "quickstart", "--report-to", "wandb"], "tracker wandb is not installed"),
         (["score", "model", "arithmetic", "--out", "s.parquet", "--limit", "9999"], "and at most 2,640; 9,999 were"),
         (["table", "quickstart"], "no finished run of quickstart under"),
         (["publish", "quickstart"], "gainrl reproduce quickstart makes them"),

@@ -41,7 +41,6 @@ class Changes:
 
     def of(self, plan: "Experiment", gpus: int | None = None) -> "Experiment":
         """The experiment with them; ``gpus`` a run, where the command line says so too."""
-        require_trackers(self.report_to)
         cells = plan.cells
         if self.generation is not None:
             cells = {
@@ -103,6 +102,8 @@ def reproduce(
         raise InputError(
             "a vLLM server has the weights of one run at a time; use --launcher debug, or no --vllm-server"
         )
+    if launcher != "slurm" and not dry_run:
+        require_trackers(changes.report_to)
     from experiments import experiment_names, scales
 
     everything = [name for name in experiment_names() if scale in scales(name)]
@@ -164,6 +165,7 @@ def train(
     """
     plan, root = changes.of(load_plan(experiment, scale)), runs_folder(runs_dir, scale)
     plan.cell(cell)
+    require_trackers(changes.report_to)
     from gainrl.launch.job import train as train_here
     from gainrl.launch.watch import Watch
     from gainrl.runs.plan import claim, plan_runs
