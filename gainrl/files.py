@@ -29,7 +29,43 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` of a text."""
-    write_atomically(path, lambda unfinished: unfinished.write_text(text))
+    write_atomically(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file without its byte order mark. Raises InputError: it cannot be read, or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text: {error}") from error
+
+
+def parse_json(text: str, where: str) -> Any:
+    """A JSON value; an integer of too many digits for Python is an infinite number.
+
+    Raises InputError: ``where`` is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{where}: lists or objects are nested too deeply") from error
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has no lone surrogate (half of a character, which JSON can spell), so that it can be written."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 4000 else float(digits)
 
 
 def write_json_lines(path: Path, rows: list[Any]) -> None:
@@ -49,23 +85,25 @@ def append_json_line(path: Path, row: Any, *, allow_nan: bool = False) -> None:
 def read_json_lines(path: Path, *, mend: bool = False) -> list[Any]:
     """The rows of a file of JSON lines, [] where there is no file; a last line that was cut off is left out.
 
+    Raises InputError, naming the line, if another one is not JSON.
+
     Args:
         mend: remove the cut-off line from the file too, so that lines can be appended.
     """
     if not path.exists():
         return []
-    *lines, last = path.read_text().split("\n")
+    *lines, last = read_text(path).split("\n")  # not splitlines(), which also splits at U+2028 inside a string
     if last and _is_json(last):  # only its line break is missing
         lines.append(last)
     if last and mend:
         write_text(path, "".join(f"{line}\n" for line in lines))
-    return [json.loads(line) for line in lines]
+    return [parse_json(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
 
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except json.JSONDecodeError:
+        parse_json(text, "")
+    except InputError:
         return False
     return True
 
@@ -113,7 +151,9 @@ def claim_settings(path: Path, settings: Mapping[str, Any], content: str) -> Non
     """
     if not path.exists():
         return write_text(path, json.dumps(settings, indent=1) + "\n")
-    existing = json.loads(path.read_text())
+    existing = parse_json(read_text(path), str(path))
+    if not isinstance(existing, dict):
+        raise InputError(f"{path} holds no settings; remove {path.parent}, or write to another --out")
     if differing := sorted(key for key in {*existing, *settings} if existing.get(key) != settings.get(key)):
         raise InputError(
             f"{path.parent} holds {content} with other settings ({', '.join(differing)} differ); "

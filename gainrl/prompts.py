@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gainrl.errors import InputError
+from gainrl.files import read_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -70,9 +71,7 @@ class Prompt(BaseModel):
     def from_file(cls, path: Path) -> "Prompt":
         """A prompt from a JSON file with ``system`` and ``example`` (``question``, ``answer``); each may be null."""
         try:
-            return cls.model_validate_json(path.read_text())
-        except OSError as error:
-            raise InputError(f"prompt file {path}: {error.strerror}") from error
+            return cls.model_validate_json(read_text(path))
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the file"

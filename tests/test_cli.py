@@ -1,18 +1,28 @@
+import dataclasses
+import inspect
 import json
+import os
 import re
 import subprocess
 import sys
 import time
+import typing
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel
 
 from experiments import load_experiment
+from gainrl import cli
 from gainrl.cli.experiments import Changes
 from gainrl.scoring import Scores
 from tests.helpers import gainrl
 from tests.test_comparison import write_runs
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_score_writes_a_scores_file(folder, monkeypatch, capsys):
@@ -28,24 +38,107 @@ def test_score_writes_a_scores_file(folder, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["reproduce", "quick"], "unknown experiment 'quick'; valid: ablate_hyperparameters, "),
-        (["reproduce", "quickstart", "--seeds", "0"], "--seeds is 0; at least 1 is needed"),
+        (["reproduce", "quickstart", "--seeds", "0"], "--seeds is 0; it should be greater than or equal to 1"),
         (["train", "quickstart", "--cell", "gain"], "unknown cell of quickstart 'gain'; valid: adarft"),
         (["score", "model", "problems.json", "--out", "s.parquet"], "problems.json, row 10: answer is null"),
         (["score", "model", "problem.json", "--out", "s.parquet"], "problem file problem.json: No such file"),
         (["score", "modle", "arithmetic", "--limit", "4", "--out", "s.parquet"], "or a hub id (owner/name), or a folder"),
         (["score", "model", "arithmetic", "--limit", "4", "--out", "s.parquet", "--layer", "7"], "layer 7 is out of range"),
         (["score", "model", "arithmetic", "--limit", "4", "--out", "/proc/none/s.parquet"], "/proc/none: No such file"),
+        (["score", "model", "arithmetic", "--out", "model"], "model is a folder where a file is written"),
+        (["score", "model", "arithmetic", "--out", "problems.json/s.parquet"], "problems.json is a file where a folder"),
+        (["correlate", "model", "arithmetic", "--out", "problems.json"], "problems.json is a file where a folder"),
+        (["correlate", "model", "arithmetic", "--out", "c", "--limit", "9"], "9 problems; correlations need at least 10"),
+        (["correlate", "model", "arithmetic", "--out", "c", "--samples", "1"], "--samples is 1; a group of completions"),
+        (["evaluate", "model", "--tasks", "arithmetic", "--out", "problems.json"], "problems.json is a file where a folder"),
+        (["make-model", "problems.json", "--out", "problems.json/m"], "problems.json is a file where a folder"),
+        (["make-model", "problems.json", "--out", "/proc/m"], "/proc: No such file or directory"),
+        (["reproduce", "all", "--scale", "huge"], "--scale: unknown scale 'huge'; valid: paper, tiny"),
+        (["report", "all", "--scale", "huge"], "--scale: unknown scale 'huge'; valid: paper, tiny"),
+        (["train", "quickstart", "--cell", "grpo", "--report-to", "x"], "--report-to is 'x'; valid: trackio, tensor"),
+        (["train", "quickstart", "--cell", "grpo", "--report-to", "wandb"], "tracker wandb is not installed"),
+        (["reproduce", "quickstart", "--report-to", "wandb"], "tracker wandb is not installed"),
+        (["score", "model", "arithmetic", "--out", "s.parquet", "--limit", "9999"], "and at most 2,640; 9,999 were"),
         (["table", "quickstart"], "no finished run of quickstart under"),
         (["publish", "quickstart"], "gainrl reproduce quickstart makes them"),
     ],
 )  # fmt: skip
 def test_a_users_mistake_is_one_line_and_exit_code_2(folder, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr("gainrl.runs.experiment.find_spec", lambda name: None)
     code, _, err = gainrl(monkeypatch, capsys, *arguments)
     assert code == 2
     lines = [line for line in err.splitlines() if line.startswith("gainrl: ")]
     assert len(lines) == 1
     assert message in lines[0]
     assert "Traceback" not in err
+
+
+COMMANDS = {name: getattr(cli, name) for name in cli.__all__ if name != "main"}
+
+
+def fields_of(owner: object) -> Iterator[tuple[str, object]]:
+    """(name, type) of a command's arguments and of the fields of its option groups."""
+    for name, annotation in typing.get_type_hints(owner, include_extras=True).items():
+        kind = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
+        if dataclasses.is_dataclass(kind):
+            yield from fields_of(kind)
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from ((f"{name}.{field}", inner) for field, inner in fields_of(kind))
+        else:
+            yield name, annotation
+
+
+NUMBERS = [
+    (command, name)
+    for command, function in COMMANDS.items()
+    for name, kind in fields_of(function)
+    if name != "return" and re.search(r"\b(int|float)\b", str(kind))
+]
+MAY_BE_ZERO = {
+    ("correlate", "samples"), ("evaluate", "temperature"), ("make_model", "steps"), ("reproduce", "slurm.gpus")
+}  # fmt: skip
+
+
+def test_the_walk_over_numeric_options_finds_them():
+    assert {("score", "limit"), ("correlate", "seed"), ("evaluate", "samples"), ("reproduce", "slurm.hours")} < {
+        *NUMBERS
+    }
+
+
+@pytest.mark.parametrize(("command", "name"), NUMBERS)
+def test_no_numeric_option_takes_a_number_that_means_nothing(monkeypatch, capsys, command, name):
+    """The command's body would fail on these arguments; that the option is named shows that it was checked before."""
+    required = []
+    for parameter in inspect.signature(COMMANDS[command]).parameters.values():
+        if parameter.default is parameter.empty:
+            positional = "Positional" in str(parameter.annotation)
+            required += ["x"] if positional else [f"--{parameter.name.replace('_', '-')}", "x"]
+    option = f"--{name.replace('_', '-')}"
+    for value in ("nan", "inf", "-inf", "1e400", "x", "-1", "0", str(2**64), "-" + "9" * 5000):
+        if name == "layer" and value in ("-1", "0"):
+            continue
+        if value == "0" and (name == "seed" or (command, name) in MAY_BE_ZERO):
+            continue
+        code, out, err = gainrl(monkeypatch, capsys, command.replace("_", "-"), *required, f"{option}={value}")
+        assert (code, out, err.count("\n")) == (2, "", 1), value
+        assert err.startswith(f"gainrl: {option}"), value
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_cannot_show_a_character_shows_its_number(folder, encoding):
+    (folder / "bad.json").write_text(json.dumps([{"question": "Wie hoch ist der Bärenturm \u4e16?", "answer": []}]))
+    (folder / "é.json").write_text("[")
+    for arguments in (
+        ["list"],
+        ["--help"],
+        ["score", "model", "é.json", "--out", "s"],
+        ["score", "é", "bad.json", "--out", "s"],
+    ):
+        command = [sys.executable, "-m", "gainrl.cli", *arguments]
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
+        assert done.returncode == (0 if len(arguments) == 1 else 2)
+        assert b"Traceback" not in done.stderr
 
 
 def test_ctrl_c_says_what_is_kept(folder, monkeypatch, capsys):
@@ -122,7 +215,7 @@ def test_targets_can_be_reached_by_a_running_mean(folder, monkeypatch, capsys):
     code, out, _ = gainrl(monkeypatch, capsys, "table", "quickstart", "--running-mean", "2")
     assert (code, out.split("GRPO (uniform)")[2].split("|")[1].strip()) == (0, "30")
     code, _, err = gainrl(monkeypatch, capsys, "table", "quickstart", "--running-mean", "0")
-    assert (code, err) == (2, "gainrl: --running-mean is 0; at least 1 is needed\n")
+    assert (code, err) == (2, "gainrl: --running-mean is 0; it should be greater than or equal to 1\n")
 
 
 def test_publish_wants_the_same_seeds_everywhere(folder, monkeypatch, capsys):

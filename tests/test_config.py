@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from experiments import load_experiment
 from gainrl.angle import DEFINITIONS
 from gainrl.runs import config
-from gainrl.runs.config import EvaluationConfig, RunConfig, ScheduleConfig
+from gainrl.runs.config import EvaluationConfig, RunConfig, ScheduleConfig, TrainingConfig
 from gainrl.schedules import SCHEDULES, Ordered
 
 
@@ -77,6 +77,30 @@ def test_a_schedule_is_one_class_and_one_registry_line(monkeypatch):
 def test_a_bad_config_raises_with_the_valid_names(run, changes, message):
     with pytest.raises(ValidationError, match=message):
         RunConfig.model_validate({**run.model_dump(), **changes})
+
+
+FLOATS = [name for name, field in TrainingConfig.model_fields.items() if field.annotation is float]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -1.0])
+@pytest.mark.parametrize("name", [*FLOATS, "adam_betas"])
+def test_no_number_of_training_is_one_that_means_nothing(run, name, value):
+    training = {**run.training.model_dump(), name: (0.9, value) if name == "adam_betas" else value}
+    with pytest.raises(ValidationError, match=name):
+        RunConfig.model_validate({**run.model_dump(), "training": training})
+
+
+@pytest.mark.parametrize("option", ["sigma", "alpha", "beta", "amplitude"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_option_of_a_schedule_is_infinite(option, value):
+    with pytest.raises(ValidationError, match=f"option {option}.*: Input should be a finite number"):
+        ScheduleConfig(name="gaussian", order="angle", options={option: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**64, float("nan")])
+def test_a_seed_is_one_of_32_bits(run, seed):
+    with pytest.raises(ValidationError, match="seed"):
+        run.with_seed(seed)
 
 
 def test_an_epoch_is_a_whole_number_of_steps(run):

@@ -143,9 +143,19 @@ def test_completions_can_be_given(tiny, problems, scores, tmp_path):
     assert not np.allclose(given.gradient_model, gold.gradient_model)
     with pytest.raises(InputError, match=r"no completion for problem .* \(15 have none\)"):
         measure(tiny.model, tiny.tokenizer, problems, scores, completions={problems.ids[0]: "1"})
-    path.write_text('{"problem_id": "a"}\n')
-    with pytest.raises(InputError, match="c.jsonl, line 1: needs problem_id and completion"):
-        read_completions(path)
+    row = '{"problem_id": "a", "completion": "1\u2028"}\n'
+    path.write_text(f"\ufeff{row}\n")
+    assert read_completions(path) == {"a": "1\u2028"}
+    for content, message in {
+        '{"problem_id": "a"}\n': "c.jsonl, line 1: needs problem_id and completion",
+        f"{row}{row}": "c.jsonl, line 2: problem_id 'a' stands in an earlier line",
+        '{"problem_id": "a", "completion": "\\ud800"}': "c.jsonl, line 1: completion holds a lone surrogate",
+        f"{row}{'[' * 100_000}": "c.jsonl, line 2: lists or objects are nested too deeply",
+        f"{row}{{": "c.jsonl, line 2: not JSON",
+    }.items():
+        path.write_text(content)
+        with pytest.raises(InputError, match=message):
+            read_completions(path)
     with pytest.raises(InputError, match="No such file"):
         read_completions(tmp_path / "none.jsonl")
 

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -115,6 +116,23 @@ def test_repeated_rows_without_ids_are_told_apart(tmp_path):
         ("a.json", [{"problem": "1", "answer": ["1", None]}], "answer is null"),
         ("a.json", [{"problem": "1", "answer": "1", "is_multiple_answer": 0, "error": "x"}], "error is 'x', not a number"),
         ("a.json", [{"problem": "1", "answer": "1", "difficulty": "hard"}], "difficulty is 'hard', not a number"),
+        ("a.json", [{"problem": "1", "answer": "1", "difficulty": "nan"}], "difficulty is nan; a finite number"),
+        ("a.jsonl", [{"problem": "1", "answer": "1", "difficulty": math.inf}], "line 1: difficulty is inf; a finite"),
+        ("a.json", [{"problem": "1", "answer": "1", "difficulty": 10**400}], "row 1: difficulty is '1000.*, not a number"),
+        ("a.json", [{"problem": "1", "answer": "1", "difficulty": [1]}], "row 1: difficulty is .*, not a number"),
+        ("a.json", [{"problem": "1", "answer": -math.inf}], "row 1: answer is -inf, or has too many digits"),
+        ("a.json", [{"problem": "1", "answer": "1", "is_multiple_answer": 0, "error": -1}], "a tolerance cannot be negative"),
+        ("a.json", [{"problem": "1", "answer": "1", "is_multiple_answer": 0, "error": math.inf}], "error is inf; a finite"),
+        ("a.json", [{"problem": "x \ud800", "answer": "1"}], "row 1: problem holds a lone surrogate"),
+        ("a.json", [{"problem": "1", "answer": "\udfff"}], "row 1: answer holds a lone surrogate"),
+        ("a.jsonl", [{"problem": "1", "answer": ["1", "\ud800"]}], "line 1: answer holds a lone surrogate"),
+        ("a.jsonl", [{"problem": "1", "answer": "1", "solution": "\ud800"}], "line 1: solution holds a lone surrogate"),
+        ("a.jsonl", [{"problem": "1", "answer": "1", "id": "\ud800"}], "line 1: id holds a lone surrogate"),
+        ("a.json", [{"problem": "1", "answer": "1", "is_multiple_answer": 0, "unit": "\ud800"}], "unit holds a lone surr"),
+        ("a.json", [{"problem": "1", "answer": "1", "id": ["7"]}], "row 1: id is a list; one text or number"),
+        ("a.json", [{"problem": "1", "answer": "1", "unique_id": " "}], "row 1: unique_id is empty"),
+        ("a.json", [{"problem": {"text": "1"}, "answer": "1"}], "row 1: problem is a dict; one text or number"),
+        ("a.json", [{"problem": "1", "answer": [["1"]]}], "row 1: answer is a list; one text or number"),
         ("a.json", ["1 + 1"], "row 1: not an object"),
         ("a.json", {"problem": "1"}, "a.json: holds a dict; a list of objects is needed"),
         ("a.json", [], "a.json holds no problem"),
@@ -126,19 +144,74 @@ def test_bad_rows_are_named(tmp_path, name, rows, message):
 
 
 def test_files_that_are_not_what_they_say(tmp_path):
-    (tmp_path / "a.json").write_text("[{")
-    (tmp_path / "a.jsonl").write_text('{"problem": "1", "answer": "1"}\n{')
-    (tmp_path / "a.parquet").write_text("no")
-    (tmp_path / "a.txt").write_text("no")
-    for name, message in {
-        "a.json": "a.json: not JSON",
-        "a.jsonl": "a.jsonl, line 2: not JSON",
-        "a.parquet": "cannot be read as Parquet",
-        "a.txt": "unknown type '.txt'; valid: .json, .jsonl, .parquet",
-        "none.json": "No such file",
-    }.items():
-        with pytest.raises(InputError, match=message):
+    pd.DataFrame({"problem": ["1"] * 99, "answer": ["1"] * 99}).to_parquet(tmp_path / "whole.parquet")
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    (tmp_path / "folder.json").mkdir()
+    digits, row = b"1" * 5000, b'{"problem": "1", "answer": "1"}\n'
+    for name, content, message in (
+        ("a.json", b"[{", "a.json: not JSON"),
+        ("a.json", b"", "a.json: is empty"),
+        ("a.jsonl", b" \n\n", "a.jsonl: is empty"),
+        ("a.json", b"[" * 100_000 + b"]" * 100_000, "a.json: lists or objects are nested too deeply"),
+        ("a.jsonl", row + b'{"a":' * 100_000, "a.jsonl, line 2: lists or objects are nested too deeply"),
+        ("a.json", b'[{"problem": "1", "answer": %s}]' % digits, "row 1: answer is inf, or has too many digits"),
+        (
+            "a.json",
+            b'[{"problem": "1", "answer": 1, "difficulty": -%s}]' % digits,
+            "row 1: difficulty is -inf; a finite",
+        ),
+        ("a.json", b'[{"problem": "1", "answer": 1, "id": %s}]' % digits, "row 1: id is inf, or has too many digits"),
+        ("a.json", b'[{"problem": "1", "answer": Infinity}]', "row 1: answer is inf"),
+        ("a.json", b'[{"problem": "1", "answer": NaN}]', "row 1: answer is null"),
+        ("a.json", '[{"problem": "é"}]'.encode("utf-16"), "a.json: not UTF-8 text"),
+        ("a.jsonl", row + '{"problem": "é"}'.encode("latin-1"), "a.jsonl: not UTF-8 text"),
+        ("a.jsonl", row + b"{", "a.jsonl, line 2: not JSON"),
+        ("a.jsonl", row + b"\0\0", "a.jsonl, line 2: not JSON"),
+        ("a.parquet", b"no", "a.parquet: cannot be read as Parquet"),
+        ("a.parquet", b"", "a.parquet: cannot be read as Parquet"),
+        ("a.parquet", whole[: len(whole) // 2], "a.parquet: cannot be read as Parquet"),
+        ("a.parquet", b"PAR1" + b"\xff" * (len(whole) - 8) + b"PAR1", "a.parquet: cannot be read as Parquet"),
+        ("a.parquet", whole[:4] + b"\xff" * 60 + whole[64:], "a.parquet: cannot be read as Parquet"),
+        ("a.txt", b"no", "unknown type '.txt'; valid: .json, .jsonl, .parquet"),
+        ("none.json", None, "No such file"),
+        ("folder.json", None, "Is a directory"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=message) as error:
             load_problems(str(tmp_path / name))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"answer": [b"1"]}, "row 1: answer is a bytes; one text or number is needed"),
+        ({"answer": [{"gold": "1"}]}, "row 1: answer is a dict"),
+        ({"answer": [[["1"]]]}, "row 1: answer is a list"),
+        ({"answer": [pd.Timestamp(0)]}, "row 1: answer is a Timestamp"),
+        ({"problem": [b"\xff"]}, "row 1: problem is a bytes"),
+        ({"id": [b"1"]}, "row 1: id is a bytes"),
+        ({"difficulty": [b"hard"]}, "row 1: difficulty is .*, not a number"),
+        ({"difficulty": [{"level": 1}]}, "row 1: difficulty is .*, not a number"),
+    ],
+)
+def test_columns_of_parquet_that_hold_no_text(tmp_path, column, message):
+    pd.DataFrame({"problem": ["1"], "answer": ["1"], **column}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=message):
+        load_problems(str(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_marks_and_line_ends_are_no_part_of_the_problems(tmp_path, mark, end):
+    """A byte order mark, Windows' line ends, and characters inside a string at which Python's splitlines() would split."""
+    questions = [f"1{separator}+ 1" for separator in "\u2028\u2029\x85"]
+    rows = [json.dumps({"problem": question, "answer": 2}, ensure_ascii=False) for question in questions]
+    (tmp_path / "a.jsonl").write_bytes((mark + end.join([*rows, ""])).encode())
+    (tmp_path / "a.json").write_bytes((mark + f"[{f',{end}'.join(rows)}]").encode())
+    for name in ("a.jsonl", "a.json"):
+        assert [problem.question for problem in load_problems(str(tmp_path / name)).problems] == questions
 
 
 def test_null_answers_can_be_dropped_and_are_counted(tmp_path):
@@ -155,8 +228,9 @@ def test_unknown_names_and_sizes():
         load_problems("arithmetics")
     with pytest.raises(InputError, match="arithmetic-heldout holds 600 problems; 601 were asked for"):
         load_problems("arithmetic-heldout", limit=601)
-    with pytest.raises(InputError, match="not 9000 different problems of arithmetic"):
-        load_problems("arithmetic", limit=9000)
+    for name, size in (("arithmetic", 2641), ("arithmetic", 0), ("lists", 10**9), ("lists", -1)):
+        with pytest.raises(InputError, match=rf"{name} has 1,024 problems by default and at most .*; {size:,} were"):
+            load_problems(name, limit=size)
 
 
 def test_hub_loader_reads_a_folder_with_a_hub_sets_columns(tmp_path):

@@ -107,6 +107,18 @@ def test_prompt_from_file(tmp_path):
         Prompt.from_file(path)
     with pytest.raises(InputError, match="No such file"):
         Prompt.from_file(tmp_path / "none.json")
+    for content in (
+        b"",
+        b"[" * 100_000,
+        b'{"system": "\\ud800"}',
+        '{"system": "é"}'.encode("latin-1"),
+        b"[]",
+        b'{"system": 3}',
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=path.name) as error:
+            Prompt.from_file(path)
+        assert "\n" not in str(error.value)
 
 
 def test_the_plain_format_keeps_spans_apart_for_a_byte_level_tokenizer():

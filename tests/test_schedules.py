@@ -279,7 +279,7 @@ def test_sort_keys_put_the_right_end_first():
         (lambda: AdaRFT([5.0], start=-1), "start is -1"),
         (lambda: sort_key("size", {}, size=2), "unknown order 'size'; valid: angle, c_inter"),
         (lambda: sort_key("difficulty", {"angle": [1]}, size=1), "needs the column 'difficulty'; available: angle"),
-        (lambda: sort_key("difficulty", {"difficulty": [1, math.nan]}, size=2), "1 of 2 are missing or NaN"),
+        (lambda: sort_key("difficulty", {"difficulty": [1, math.nan]}, size=2), "1 of 2 are missing or not finite"),
     ],
 )
 def test_bad_input_is_one_clear_line(make_it, message):

@@ -1,6 +1,11 @@
+import dataclasses
+import json
+import pickle
 import types
+from collections.abc import Callable
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -256,6 +261,16 @@ def test_an_order_of_the_release_is_imported(tmp_path, kind):
     assert load_released_order(tmp_path / "o.pt", 3).argsort().tolist() == rows
 
 
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda whole: b"",
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "without its beginning": lambda whole: whole[len(whole) // 2 :],
+    "zeros": lambda whole: bytes(len(whole)),
+    "other": lambda whole: b"version https://git-lfs.github.com/spec/v1\n",
+    "pickle": lambda whole: pickle.dumps({"a": _Harmful()}),
+}
+
+
 class _Harmful:
     def __reduce__(self):
         return (print, ("code ran",))
@@ -267,6 +282,25 @@ class _Harmful:
         (torch.tensor([0, 1]), "lists 2 rows, the problem set has 3; its positions would point at other problems"),
         (torch.tensor([0, 1, 1]), "not an order of rows 0 to 2; some are repeated or missing"),
         (torch.tensor([0.5, 1.0, 2.0]), "holds torch.float32 of shape"),
+        (torch.tensor([0.0, 1.0, torch.nan]), "holds torch.float32 of shape"),
+        (torch.tensor([True, False, True]), "holds torch.bool of shape"),
+        (torch.tensor([[0, 1, 2]]), r"holds torch.int64 of shape \(1, 3\)"),
+        (torch.tensor(0), r"holds torch.int64 of shape \(\)"),
+        (torch.tensor([-1, 0, 1]), "not an order of rows 0 to 2"),
+        (torch.tensor([0, 1, 3]), "not an order of rows 0 to 2"),
+        (torch.tensor([0, 1, 2]).to_sparse(), "holds a tensor without plain values"),
+        (
+            torch.sparse_coo_tensor(torch.tensor([[7]]), torch.tensor([1]), (10**12,)),
+            "holds a tensor without plain values",
+        ),
+        (torch.empty(3, device="meta"), "holds a tensor without plain values"),
+        (torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8), "holds torch.qint8 of shape"),
+        (torch.zeros(1, dtype=torch.int64).expand(10**12), "lists 1000000000000 rows, the problem set has 3"),
+        ([0, 1, 10**30], "not a tensor or list of row numbers"),
+        ([0, "1", 2], "not a tensor or list of row numbers"),
+        ([[0], [1, 2]], "not a tensor or list of row numbers"),
+        (None, "not a tensor or list of row numbers"),
+        ([], "row numbers are needed|lists 0 rows"),
         (_Harmful(), "not a tensor or list of row numbers"),
         ({"a": 1}, "not a tensor or list of row numbers"),
     ],
@@ -278,6 +312,47 @@ def test_other_pt_files_are_refused(tmp_path, capsys, content, message):
     assert not capsys.readouterr().out
     with pytest.raises(InputError, match="No such file"):
         load_released_order(tmp_path / "none.pt", 3)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_order_file_is_one_line(tmp_path, damage):
+    torch.save(torch.arange(3), tmp_path / "o.pt")
+    (tmp_path / "o.pt").write_bytes(DAMAGE[damage]((tmp_path / "o.pt").read_bytes()))
+    with pytest.raises(InputError, match="not a tensor or list of row numbers saved by torch"):
+        load_released_order(tmp_path / "o.pt", 3)
+    with pytest.raises(InputError, match="Is a directory"):
+        load_released_order(tmp_path, 3)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_scores_file_is_one_line(tiny, problems, tmp_path, damage):
+    score_problems(tiny.model, tiny.tokenizer, problems).save(tmp_path / "s.parquet")
+    (tmp_path / "s.parquet").write_bytes(DAMAGE[damage]((tmp_path / "s.parquet").read_bytes()))
+    with pytest.raises(InputError, match=r"s.parquet is not a scores file of this suite"):
+        Scores.load(tmp_path / "s.parquet")
+
+
+@pytest.mark.parametrize(
+    ("change", "metadata", "message"),
+    [
+        ({}, [], "does not say by which model"),
+        ({}, {"model": "m"}, "does not say by which model"),
+        ({"angle": None}, {}, "has no column angle"),
+        ({"angle": "high"}, {}, "holds no numbers in column angle"),
+        ({"c_intra": np.inf}, {}, "holds infinite numbers in column c_intra"),
+        ({"problem_id": 3}, {}, "has a row without a problem_id"),
+        ({"problem_id": "p"}, {}, "has 15 rows twice"),
+    ],
+)
+def test_scores_that_mean_nothing_are_named(tiny, problems, tmp_path, change, metadata, message):
+    scores = score_problems(tiny.model, tiny.tokenizer, problems)
+    table = scores.table.assign(**change).drop(columns=[name for name, value in change.items() if value is None])
+    dataclasses.replace(scores, table=table, metadata=metadata or scores.metadata).save(tmp_path / "s.parquet")
+    if metadata == []:
+        written = pyarrow.parquet.read_table(tmp_path / "s.parquet").replace_schema_metadata({b"gainrl": b"[1]"})
+        pyarrow.parquet.write_table(written, tmp_path / "s.parquet")
+    with pytest.raises(InputError, match=f"s.parquet {message}.*; score again"):
+        Scores.load(tmp_path / "s.parquet")
 
 
 @pytest.mark.parametrize(
@@ -330,6 +405,18 @@ def test_broken_off_scoring_goes_on_and_ends_the_same(tiny, problems, tmp_path, 
     assert sum(calls) - calls[3] == len(problems)  # nothing was computed twice
     assert resumed.table.equals(whole.table)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "3", '{"rows": [0]}', '{"rows": [99], "c_intra": [[0]], "c_inter": [[0]]}', "{", "[" * 100_000]
+)
+def test_a_damaged_unfinished_scoring_is_one_line(tiny, problems, tmp_path, line):
+    path = tmp_path / "s.unfinished"
+    metadata = score_problems(tiny.model, tiny.tokenizer, problems).metadata
+    settings = {key: value for key, value in metadata.items() if key != "version"}
+    path.write_text(f"{json.dumps(settings)}\n{line}\n")
+    with pytest.raises(InputError, match=r"s.unfinished(, line 2: | is damaged; remove it)"):
+        score_problems(tiny.model, tiny.tokenizer, problems, unfinished=path)
 
 
 def test_an_unfinished_scoring_of_other_settings_is_left_alone(tiny, problems, tmp_path):

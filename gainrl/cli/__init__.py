@@ -4,8 +4,10 @@ import os
 import sys
 import warnings
 from importlib.metadata import version
+from io import TextIOWrapper
 
 from pydantic import ValidationError
+from tyro._errors import InstantiationFailure, InvalidChoice, ParseErrorEvent, on_parse_error
 
 from gainrl.cli.evaluation import evaluate
 from gainrl.cli.experiments import list_names, reproduce, show, train
@@ -41,11 +43,14 @@ def main() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")  # the suite draws its own progress bars
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character shows its number
     try:
-        app.cli(prog="gainrl", description="Reproduction suite for GAIN-RL (arXiv 2506.02281).")
+        with on_parse_error(_refuse):
+            app.cli(prog="gainrl", description="Reproduction suite for GAIN-RL (arXiv 2506.02281).")
     except ValidationError as error:
-        first = error.errors()[0]
-        _fail(f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}")
+        _fail(_of_validation(error))
     except InputError as error:
         _fail(str(error))
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -56,6 +61,31 @@ def main() -> None:
     except KeyboardInterrupt:
         print("gainrl: interrupted; finished runs are kept, the same command resumes the others", file=sys.stderr)
         sys.exit(130)
+
+
+def _refuse(event: ParseErrorEvent) -> None:
+    """Tell a value that tyro cannot read as every other mistake, in one line; what else it refuses, it tells itself."""
+    if isinstance(event, InvalidChoice):
+        name = event.argument.display_name()
+        raise InputError(f"{name} is {event.value!r}; valid: {', '.join(event.choices)}")
+    if isinstance(event, InstantiationFailure):
+        cause = getattr(sys.exception(), "__context__", None)
+        if isinstance(cause, ValidationError):
+            raise cause
+        name = "" if event.argument is None else f"{event.argument.display_name()}: "
+        raise InputError(name + event.message.partition("\n")[0])
+
+
+def _of_validation(error: ValidationError) -> str:
+    """The first mistake as one line; an option is named as it was written on the command line."""
+    first = error.errors()[0]
+    field = str(first["loc"][-1]) if first["loc"] else ""
+    written = (word.partition("=")[0] for word in sys.argv if word.startswith("--"))
+    place = ".".join(map(str, first["loc"]))
+    name = next((w for w in written if w.lstrip("-").rpartition(".")[2].replace("-", "_") == field), place)
+    if first["type"] != "value_error" and isinstance(first["input"], int | float | str):
+        return f"{name} is {first['input']}; {first['msg'].replace('Input should', 'it should')}"
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _fail(message: str) -> None:

@@ -4,7 +4,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gainrl.cli.options import DEVICE, Device, DeviceOptions, ModelName, RunsDir, app
+from gainrl.cli.options import (
+    DEVICE,
+    Count,
+    Device,
+    DeviceOptions,
+    LargeCount,
+    ModelName,
+    RunsDir,
+    TemperatureOrGreedy,
+    command,
+    folder_to_write,
+)
+from gainrl.runs.config import Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,21 +29,21 @@ WARN_ABOVE = 0.01
 """Share of truncated answers above which the numbers cannot be trusted."""
 
 
-@app.command
+@command
 def evaluate(
     model: ModelName,
     tasks: str,
     out: Path,
     backend: Literal["hf", "vllm"] = "hf",
-    samples: int = 1,
-    temperature: float | None = None,
-    max_completion_tokens: int | None = None,
+    samples: Count = 1,
+    temperature: TemperatureOrGreedy | None = None,
+    max_completion_tokens: LargeCount | None = None,
     data_dir: Path | None = None,
-    limit: int | None = None,
+    limit: LargeCount | None = None,
     skip_unparseable_golds: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
     prompt: str | None = None,
-    batch_tokens: int = 16_384,
+    batch_tokens: LargeCount = 16_384,
     device: Device = DEVICE,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -57,7 +69,7 @@ def evaluate(
 
     names = [name for name, benchmark in BENCHMARKS.items() if benchmark.files] if tasks == "all" else tasks.split(",")
     problems = {name: load_benchmark(name, data_dir, seed=seed, limit=limit) for name in names}
-    out.mkdir(parents=True, exist_ok=True)
+    folder_to_write(out)
 
     from gainrl.evaluation.harness import Sampling, evaluate_benchmark
     from gainrl.evaluation.summary import summarize_samples, write_evals

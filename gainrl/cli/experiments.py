@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gainrl.cli.options import ExperimentName, RunsDir, Scale, app, load_plan, runs_folder
+from gainrl.cli.options import Count, ExperimentName, RunsDir, Scale, app, command, load_plan, runs_folder
 from gainrl.cli.reporting import write_figure, write_table
 from gainrl.errors import InputError
-from gainrl.runs.experiment import SlurmOptions
+from gainrl.runs.config import Seed
+from gainrl.runs.experiment import SlurmOptions, Tracker, require_trackers
 
 if TYPE_CHECKING:
     from gainrl.launch import Launcher
@@ -35,7 +36,7 @@ class Changes:
         ),
     ] = None
     report_to: Annotated[
-        tuple[str, ...], tyro.conf.arg(help="Trackers of TRL, none by default: trackio, tensorboard, wandb.")
+        tuple[Tracker, ...], tyro.conf.arg(help="Trackers of TRL, none by default: trackio, tensorboard, wandb.")
     ] = ()
 
     def of(self, plan: "Experiment", gpus: int | None = None) -> "Experiment":
@@ -70,14 +71,14 @@ ChangesArg = Annotated[Changes, tyro.conf.arg(name="")]
 DEFAULT_SLURM = SlurmOptions()
 
 
-@app.command
+@command
 def reproduce(
     experiment: ExperimentName,
-    seeds: int = 1,
+    seeds: Count = 1,
     scale: Scale = "tiny",
     runs_dir: RunsDir = None,
     launcher: Literal["debug", "local", "slurm"] = "debug",
-    jobs: int = 1,
+    jobs: Count = 1,
     slurm: SlurmOptions = DEFAULT_SLURM,
     dry_run: bool = False,
     changes: ChangesArg = NONE,
@@ -97,14 +98,12 @@ def reproduce(
         dry_run: Only print what is finished, what would run, where and how long.
         overwrite: Run finished cells again, even where their config has changed.
     """
-    if seeds < 1:
-        raise InputError(f"--seeds is {seeds}; at least 1 is needed")
-    if jobs < 1:
-        raise InputError(f"--jobs is {jobs}; at least 1 is needed")
     if changes.vllm_server is not None and (launcher == "slurm" or (launcher == "local" and jobs > 1)):
         raise InputError(
             "a vLLM server has the weights of one run at a time; use --launcher debug, or no --vllm-server"
         )
+    if launcher != "slurm" and not dry_run:
+        require_trackers(changes.report_to)
     from experiments import experiment_names, scales
 
     everything = [name for name in experiment_names() if scale in scales(name)]
@@ -146,11 +145,11 @@ def _reproduce(
     return 0
 
 
-@app.command
+@command
 def train(
     experiment: ExperimentName,
     cell: str,
-    seed: int = 0,
+    seed: Seed = 0,
     scale: Scale = "tiny",
     runs_dir: RunsDir = None,
     changes: ChangesArg = NONE,
@@ -166,6 +165,7 @@ def train(
     """
     plan, root = changes.of(load_plan(experiment, scale)), runs_folder(runs_dir, scale)
     plan.cell(cell)
+    require_trackers(changes.report_to)
     from gainrl.launch.job import train as train_here
     from gainrl.launch.watch import Watch
     from gainrl.runs.plan import claim, plan_runs
@@ -191,7 +191,7 @@ def _launcher(name: str, jobs: int, slurm: SlurmOptions) -> "Launcher":
     return launchers[name]
 
 
-@app.command
+@command
 def show(experiment: ExperimentName, cell: str, scale: Scale = "tiny") -> None:
     """Print the whole config of a cell, beside the values of the authors' release where they are known.
 

@@ -1,13 +1,18 @@
 """What the commands share: the app that they are entered in, and the options that several of them take, each written once."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
+from pydantic import AfterValidator, Field, validate_call
+from pydantic.dataclasses import dataclass
 
-from gainrl.errors import InputError
+from experiments import SCALES
+from gainrl.errors import InputError, unknown_name
+from gainrl.runs.config import Seed
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +24,42 @@ if TYPE_CHECKING:
     from gainrl.runs.experiment import Experiment
 
 app = tyro.extras.SubcommandApp()
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def command(function: Command) -> Command:
+    """Enter a command in the app. Its arguments are checked against their types' bounds before it runs.
+
+    Raises pydantic's ValidationError, which `gainrl.cli.main` prints as one line.
+    """
+    return app.command(validate_call(function))
+
+
+def _known_scale(name: str) -> str:
+    if name not in SCALES:
+        raise unknown_name("scale", name, SCALES)
+    return name
+
+
+def _temperature(value: float) -> float:
+    if not (value == 0 or COLDEST <= value <= HOTTEST):
+        raise ValueError(f"{value:g} is neither 0 (greedy) nor from {COLDEST:g} to {HOTTEST:g}")
+    return value
+
+
+COLDEST, HOTTEST = 0.01, 100.0
+"""Temperatures beyond these overflow half precision, or are greedy or uniform sampling by another name."""
+
+# Numbers: every option has one of these types, so that none takes NaN, infinity, or a number that means nothing.
+Layer = Annotated[int, Field(ge=-10_000, le=10_000)]
+Count = Annotated[int, Field(ge=1, le=10_000)]
+"""Of seeds, jobs, samples, evaluations, resamples."""
+CountOrZero = Annotated[int, Field(ge=0, le=10_000)]
+LargeCount = Annotated[int, Field(ge=1, le=1_000_000)]
+"""Of tokens, problems."""
+LargeCountOrZero = Annotated[int, Field(ge=0, le=1_000_000)]
+Temperature = Annotated[float, Field(ge=COLDEST, le=HOTTEST)]
+TemperatureOrGreedy = Annotated[float, AfterValidator(_temperature)]
 
 ModelName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(help="Model: registered name, hub id or folder.")]
 DataName = Annotated[
@@ -30,7 +71,11 @@ DataName = Annotated[
 ExperimentName = Annotated[
     tyro.conf.Positional[str], tyro.conf.arg(help="Name of an experiment; `gainrl list` shows them.")
 ]
-Scale = Annotated[str, tyro.conf.arg(help="tiny (minutes on a CPU) or, where the experiment has it, paper (GPUs).")]
+Scale = Annotated[
+    str,
+    AfterValidator(_known_scale),
+    tyro.conf.arg(help="tiny (minutes on a CPU) or, where the experiment has it, paper (GPUs)."),
+]
 RunsDir = Annotated[Path | None, tyro.conf.arg(help="Folder of the runs. Default: $GAINRL_RUNS, or runs/ here.")]
 SiteName = Annotated[
     Literal["mlp_input", "neurons", "residual", "final_norm"],
@@ -45,9 +90,9 @@ SiteName = Annotated[
 class ProblemOptions:
     """Which problems, and in which prompt."""
 
-    limit: Annotated[int | None, tyro.conf.arg(help="Only the first so many problems.")] = None
+    limit: Annotated[LargeCount | None, tyro.conf.arg(help="Only the first so many problems.")] = None
     seed: Annotated[
-        int, tyro.conf.arg(help="Seed of tiny models, generated problems, sampled completions and the bootstrap.")
+        Seed, tyro.conf.arg(help="Seed of tiny models, generated problems, sampled completions and the bootstrap.")
     ] = 0
     prompt: Annotated[str | None, tyro.conf.arg(help="JSON file with another prompt (system, example).")] = None
     drop_null_answers: Annotated[
@@ -115,6 +160,25 @@ def runs_folder(given: Path | None, scale: str = "tiny") -> Path:
 def of_scale(folder: Path, scale: str) -> Path:
     """The same cells at another scale are other runs."""
     return folder if scale == "tiny" else folder / scale
+
+
+def folder_to_write(path: Path) -> None:
+    """Make a folder. Raises InputError, before any work is done, if files cannot be written into it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
+    except FileExistsError as error:
+        raise InputError(f"{path} is a file where a folder is written; choose another --out") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; choose another --out") from error
+
+
+def file_to_write(path: Path) -> None:
+    """Make a file's folder. Raises InputError, before any work is done, if the file cannot be written there."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder where a file is written; choose another --out")
+    folder_to_write(path.parent)
 
 
 def load_plan(experiment: str, scale: str) -> "Experiment":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gainrl.cli.options import ExperimentName, RunsDir, Scale, app, load_plan, of_scale, runs_folder
+from gainrl.cli.options import Count, ExperimentName, RunsDir, Scale, command, load_plan, of_scale, runs_folder
 from gainrl.errors import InputError
 from gainrl.files import replace_folder, write_atomically, write_text
 
@@ -31,12 +31,12 @@ MEASURED = ("patterns", "gradients")
 SUMMARIES = (*(f"{kind}/summary.md" for kind in MEASURED), "scoring.*")
 
 
-@app.command
+@command
 def table(
     experiment: ExperimentName,
     source: Source = "runs",
     scale: Scale = "tiny",
-    running_mean: int = 1,
+    running_mean: Count = 1,
     runs_dir: RunsDir = None,
 ) -> None:
     """Write an experiment's table (Markdown, LaTeX and CSV) beside its runs, from the finished ones, and print it.
@@ -44,12 +44,10 @@ def table(
     Args:
         running_mean: A target counts as reached by the mean of so many evaluations.
     """
-    if running_mean < 1:
-        raise InputError(f"--running-mean is {running_mean}; at least 1 is needed")
     print(write_table(load_plan(experiment, scale), _root(source, runs_dir, scale), running_mean))
 
 
-@app.command
+@command
 def figure(
     experiment: ExperimentName, source: Source = "runs", scale: Scale = "tiny", runs_dir: RunsDir = None
 ) -> None:
@@ -58,7 +56,7 @@ def figure(
     print(write_figure(load_plan(experiment, scale), _root(source, runs_dir, scale), formats))
 
 
-@app.command
+@command
 def report(
     experiment: ExperimentName, source: Source = "runs", scale: Scale = "tiny", runs_dir: RunsDir = None
 ) -> None:
@@ -74,7 +72,7 @@ def report(
         print(write_report([load_plan(experiment, scale)], root, root / experiment / "report.html"))
 
 
-@app.command
+@command
 def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
     """Put an experiment's tables, figures, page and all of its finished runs but the models into results/, to be committed.
 
@@ -128,7 +126,7 @@ def _publish(plan: "Experiment", runs: "Runs", source: Path, results: Path, to: 
     write_figure(plan, to, ("png",))
 
 
-@app.command
+@command
 def restore(run: tyro.conf.Positional[str], scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
     """Make the folder of a published run again, where `gainrl train` and the others find it finished; without its models.
 

@@ -3,21 +3,36 @@
 from pathlib import Path
 from typing import Literal
 
-from gainrl.cli.options import DEVICE, PROBLEMS, DataName, Device, ModelName, Problems, RunsDir, SiteName, app
+from gainrl.cli.options import (
+    DEVICE,
+    PROBLEMS,
+    DataName,
+    Device,
+    LargeCount,
+    LargeCountOrZero,
+    Layer,
+    ModelName,
+    Problems,
+    RunsDir,
+    SiteName,
+    command,
+    file_to_write,
+    folder_to_write,
+)
 from gainrl.errors import InputError, unknown_name
 
 
-@app.command
+@command
 def score(
     model: ModelName,
     data: DataName,
     out: Path,
     definition: Literal["paper", "off-diagonal", "released"] = "paper",
     site: SiteName = "mlp_input",
-    layer: int = -1,
+    layer: Layer = -1,
     layers: str | None = None,
     options: Problems = PROBLEMS,
-    batch_tokens: int | None = None,
+    batch_tokens: LargeCount | None = None,
     device: Device = DEVICE,
     skip_too_long: bool = False,
     runs_dir: RunsDir = None,
@@ -35,13 +50,13 @@ def score(
         skip_too_long: Leave out problems whose prompt does not fit the model's context, and say how many.
     """
     chosen = _layers(layers)
-    out.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to fails now, not after the work
+    file_to_write(out)
+    replaced_model = _scored_model(out)
     problems = options.load(data)
     from gainrl.progress import bar
     from gainrl.runs.config import SignalConfig
     from gainrl.scoring import score_problems
 
-    replaced_model = _scored_model(out)
     with bar() as report:
         loaded = device.load_model(model, options.seed, runs_dir, report)
         if replaced_model not in (None, loaded.version):
@@ -76,13 +91,13 @@ def score(
     print("; ".join([f"{out}: {scored} problems, mean angle {scores.table['angle'].mean():.4f}", *notes]))
 
 
-@app.command
+@command
 def make_model(
     data: DataName,
     out: Path,
     shape: str = "small",
-    vocabulary: int = 4096,
-    steps: int = 0,
+    vocabulary: LargeCount = 4096,
+    steps: LargeCountOrZero = 0,
     options: Problems = PROBLEMS,
 ) -> None:
     """Make a small model from a problem file alone, to try the other commands without a hub.
@@ -102,6 +117,7 @@ def make_model(
         raise unknown_name("shape", shape, SHAPES)
     if out.exists():
         raise InputError(f"{out} already exists; choose another --out")
+    folder_to_write(out.parent)
     problems = options.load(data)
     from gainrl.models.text import text_model
     from gainrl.progress import bar

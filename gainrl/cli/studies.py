@@ -5,7 +5,24 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from gainrl.cli.options import DEVICE, PROBLEMS, DataName, Device, ModelName, Problems, RunsDir, SiteName, app
+from gainrl.cli.options import (
+    DEVICE,
+    PROBLEMS,
+    Count,
+    CountOrZero,
+    DataName,
+    Device,
+    LargeCount,
+    Layer,
+    ModelName,
+    Problems,
+    RunsDir,
+    SiteName,
+    Temperature,
+    command,
+    folder_to_write,
+)
+from gainrl.errors import InputError
 from gainrl.files import write_atomically, write_text
 
 if TYPE_CHECKING:
@@ -17,20 +34,20 @@ if TYPE_CHECKING:
     from gainrl.studies.angle_gradient import Measured, Settings
 
 
-@app.command
+@command
 def correlate(
     model: ModelName,
     data: DataName,
     out: Path,
     site: SiteName = "mlp_input",
-    layer: int = -1,
-    samples: int = 8,
-    temperature: float = 1.0,
-    max_completion_tokens: int = 256,
+    layer: Layer = -1,
+    samples: CountOrZero = 8,
+    temperature: Temperature = 1.0,
+    max_completion_tokens: LargeCount = 256,
     completions: Path | None = None,
     options: Problems = PROBLEMS,
-    resamples: int = 1000,
-    batch_tokens: int = 2048,
+    resamples: Count = 1000,
+    batch_tokens: LargeCount = 2048,
     device: Device = DEVICE,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -50,12 +67,17 @@ def correlate(
         resamples: Resamples of the bootstrap.
         batch_tokens: Most tokens in a batch, padding included.
     """
+    from analysis.angle_gradient.resampling import FEWEST
     from gainrl.progress import bar
     from gainrl.runs.config import SignalConfig
     from gainrl.studies.angle_gradient import Settings, measure_into, read_completions
 
-    out.mkdir(parents=True, exist_ok=True)
+    if samples == 1:
+        raise InputError("--samples is 1; a group of completions needs at least 2, and 0 leaves the GRPO loss out")
+    folder_to_write(out)
     problems, prompt = options.load(data), options.load_prompt()
+    if len(problems) < FEWEST:
+        raise InputError(f"{data} has {len(problems)} problems; correlations need at least {FEWEST}")
     given = None if completions is None else read_completions(completions)
     settings = Settings(
         SignalConfig(site=site, layer=layer), samples, temperature, max_completion_tokens, options.seed, batch_tokens
@@ -67,14 +89,14 @@ def correlate(
     print(f"{verdict}\n{out / 'report.md'}")
 
 
-@app.command
+@command
 def patterns(
     checkpoints: tyro.conf.Positional[Path],
     data: DataName,
     out: Path,
     site: SiteName = "mlp_input",
-    layer: int = -1,
-    max_completion_tokens: int = 256,
+    layer: Layer = -1,
+    max_completion_tokens: LargeCount = 256,
     options: Problems = PROBLEMS,
     device: Device = DEVICE,
 ) -> None:
@@ -94,7 +116,7 @@ def patterns(
     from gainrl.studies.patterns import trace
 
     folders = find_checkpoints(checkpoints)
-    out.mkdir(parents=True, exist_ok=True)
+    folder_to_write(out)
     problems, prompt = options.load(data), options.load_prompt()
     place, dtype = device.resolve()
     with bar() as report:

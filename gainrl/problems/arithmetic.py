@@ -40,6 +40,7 @@ class Arithmetic(Family):
     name = "arithmetic"
     texts = (*(wording((1,) * terms) for wording in WORDINGS for terms in (2, 3)), "+ =")
     largest_number = LARGEST_TOTAL
+    easiest = 90 * 9
 
     def stream(self, rng: np.random.Generator) -> Iterator[Problem]:
         while True:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gainrl.errors import InputError
+from gainrl.files import is_unicode
 from gainrl.grading.gold import Gold
 from gainrl.grading.lists import items, unwrapped
 from gainrl.grading.notation import clean
@@ -129,7 +130,8 @@ def from_rows(
         answer_after: take what follows the last occurrence of this text in the answer (GSM8K's ``####``).
 
     Raises:
-        InputError: a row without question or answer, an empty or null one, a repeated id.
+        InputError: a row without question or answer, an empty or null one, a repeated id, a number that is not finite,
+            a text that is not Unicode.
     """
     problems: list[Problem] = []
     seen: dict[str, str] = {}
@@ -144,8 +146,11 @@ def from_rows(
             dropped += 1
             continue
         gold = str(_gold(name, where, row, answer, answer_after))
-        problem_id = next((str(row[c]) for c in ID_COLUMNS if not _is_null(row.get(c))), None)
-        if problem_id is None:
+        id_column = next((column for column in ID_COLUMNS if not _is_null(row.get(column))), None)
+        if id_column is not None:
+            _text(name, where, row, id_column)
+            problem_id = str(row[id_column])
+        else:
             content = hashlib.sha256(f"{text}\0{gold}".encode()).hexdigest()[:16]
             copies[content] += 1
             problem_id = content if copies[content] == 1 else f"{content}-{copies[content]}"
@@ -153,7 +158,7 @@ def from_rows(
             raise InputError(f"{name}, {where}: problem_id {problem_id!r} stands in {seen[problem_id]} already")
         seen[problem_id] = where
         solution = row.get("solution")
-        solution = solution.strip() or None if isinstance(solution, str) else None
+        solution = _text(name, where, row, "solution") if isinstance(solution, str) and solution.strip() else None
         problems.append(Problem(problem_id, text, gold, _number(name, where, row, "difficulty"), solution))
     return ProblemSet(name, tuple(problems), {**source, "dropped_null_answers": dropped})
 
@@ -186,7 +191,10 @@ def _gold(name: str, where: str, row: Mapping[str, Any], column: str, answer_aft
     if "is_multiple_answer" not in row:
         return Gold(alternatives)
     tolerance = _number(name, where, row, "error") or 0.0
-    unit = None if _is_null(row.get("unit")) else str(row["unit"]).strip() or None
+    if tolerance < 0:
+        raise InputError(f"{name}, {where}: error is {tolerance:g}; a tolerance cannot be negative")
+    has_unit = not _is_null(row.get("unit")) and str(row["unit"]).strip()
+    unit = _text(name, where, row, "unit") if has_unit else None
     if str(row["is_multiple_answer"]).lower() not in ("true", "1"):
         return Gold(alternatives, "any", tolerance, unit)
     parts = tuple(part for text in texts for part in _parts(text))
@@ -207,14 +215,22 @@ def _text(name: str, where: str, row: Mapping[str, Any], column: str) -> str:
         raise InputError(f"{name}, {where}: no column {wanted}; there are: {', '.join(map(str, row)) or 'none'}")
     value = row[column]
     is_question = column in QUESTION_COLUMNS
-    hint = "" if is_question else "; null or empty answers can be dropped with --drop-null-answers"
+    hint = (
+        "" if is_question or column in ID_COLUMNS else "; null or empty answers can be dropped with --drop-null-answers"
+    )
     if _is_null(value):
         raise InputError(f"{name}, {where}: {column} is null{hint}")
     if not isinstance(value, (str, int, float)):
         raise InputError(f"{name}, {where}: {column} is a {type(value).__name__}; one text or number is needed")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{name}, {where}: {column} is {value}, or has too many digits; a finite number is needed")
     text = str(value).strip()
     if not text:
         raise InputError(f"{name}, {where}: {column} is empty{hint}")
+    if not is_unicode(text):
+        raise InputError(
+            f"{name}, {where}: {column} holds a lone surrogate, which is half of a character: {text[:60]!r}"
+        )
     return text
 
 
@@ -223,6 +239,9 @@ def _number(name: str, where: str, row: Mapping[str, Any], column: str) -> float
     if _is_null(value):
         return None
     try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}, {where}: {column} is {value!r}, not a number") from error
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name}, {where}: {column} is {str(value)[:50]!r}, not a number") from error
+    if not math.isfinite(number):
+        raise InputError(f"{name}, {where}: {column} is {number}; a finite number is needed")
+    return number

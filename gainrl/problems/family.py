@@ -14,6 +14,8 @@ from gainrl.rng import generator
 LEVELS = (1, 2, 3, 4)
 HELD_OUT = 600
 TRAINING = 1024
+LARGEST = 10_000
+"""Most training problems of any family; they are drawn one by one."""
 
 
 class Family(ABC):
@@ -28,6 +30,8 @@ class Family(ABC):
     texts: ClassVar[tuple[str, ...]]
     """Every word and sign of questions and solutions, but for the numbers."""
     largest_number: ClassVar[int]
+    easiest: ClassVar[int]
+    """How many different problems the first level has, which has the fewest."""
     compares: ClassVar[bool] = False
     """Whether problems ask which number is larger; a model learns it sooner when its digits begin with a size."""
 
@@ -47,8 +51,18 @@ class Family(ABC):
         """
 
     def training(self, seed: int, limit: int | None = None) -> ProblemSet:
-        """Problems to train on: 1,024 unless ``limit`` says otherwise; none of them is held out."""
-        problems = self._distinct(f"{self.name} training", seed, limit or TRAINING, self._held_out_contents(seed))
+        """Problems to train on: 1,024 unless ``limit`` says otherwise; none of them is held out.
+
+        Raises InputError: there are not so many.
+        """
+        size = TRAINING if limit is None else limit
+        largest = min(LARGEST, len(LEVELS) * self.easiest - HELD_OUT)
+        if not 1 <= size <= largest:
+            raise InputError(
+                f"problem set {self.name} has {TRAINING:,} problems by default and at most {largest:,}; "
+                f"{size:,} were asked for"
+            )
+        problems = self._distinct(f"{self.name} training", seed, size, self._held_out_contents(seed))
         return ProblemSet(self.name, problems, self._source(seed))
 
     def held_out(self, seed: int, limit: int | None = None) -> ProblemSet:

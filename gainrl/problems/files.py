@@ -1,14 +1,13 @@
 """Problem sets from JSON, JSONL and Parquet files with ``problem`` (or ``question``) and ``answer``."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pyarrow.parquet
 
-from gainrl.errors import InputError
+from gainrl.errors import InputError, one_line
+from gainrl.files import parse_json, read_text
 from gainrl.problems.base import ProblemSet, from_rows
 
 
@@ -19,39 +18,34 @@ def load_file(path: Path, drop_null_answers: bool = False) -> ProblemSet:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        rows = json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path.name}: not JSON: {error}") from error
+    rows = parse_json(_read(path), path.name)
     if not isinstance(rows, list):
         raise InputError(f"{path.name}: holds a {type(rows).__name__}; a list of objects is needed")
     yield from ((f"row {number}", row) for number, row in enumerate(rows, 1))
 
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(_read(path).splitlines(), 1):
+    for number, line in enumerate(_read(path).split("\n"), 1):
         if line.strip():
-            try:
-                yield f"line {number}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path.name}, line {number}: not JSON: {error}") from error
+            yield f"line {number}", parse_json(line, f"{path.name}, line {number}")
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        raise InputError(f"{path}: cannot be read as Parquet: {error}") from error
+    except Exception as error:  # a damaged file can fail anywhere in pyarrow
+        raise InputError(f"problem file {path}: cannot be read as Parquet: {one_line(error)}") from error
     yield from ((f"row {number}", row) for number, row in enumerate(rows, 1))
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"problem file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"problem file {path}: not UTF-8 text: {error}") from error
+        text = read_text(path)
+    except InputError as error:
+        raise InputError(f"problem file {error}") from error
+    if not text.strip():
+        raise InputError(f"problem file {path}: is empty")
+    return text
 
 
 READERS = {".json": _json_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}

@@ -57,8 +57,11 @@ def _draw_list(comparisons: int, rng: np.random.Generator, beside: int) -> Numbe
 
 
 def _near(number: int, used: Numbers, rng: np.random.Generator) -> int:
+    low = number // 10 * 10
     same = rng.random() < SAME_TENS
-    return int(rng.choice([n for n in range(10, 100) if (n // 10 == number // 10) == same and n not in used]))
+    numbers = range(low, low + 10) if same else (*range(10, low), *range(low + 10, 100))
+    near = [n for n in numbers if n not in used]
+    return near[int(rng.integers(len(near)))]  # as rng.choice draws, without making an array
 
 
 class Kind(NamedTuple):
@@ -119,6 +122,7 @@ class Lists(Family):
     name = "lists"
     texts = (*(wording((1, 1)) for kind in KINDS.values() for wording in kind.wordings), "( , ) :")
     largest_number = 99
+    easiest = len(KINDS) * 90 * 89
     compares = True
 
     def stream(self, rng: np.random.Generator) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
@@ -13,13 +13,17 @@ from gainrl.prompts import Prompt
 from gainrl.schedules import ORDERS, SCHEDULES, Schedule
 
 Definition = Literal["paper", "off-diagonal", "released"]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Site = Literal["mlp_input", "neurons", "residual", "final_norm"]
 
 
-class Frozen(BaseModel):
-    """Base of all configs: cannot be changed, and unknown fields are an error."""
+Share = Annotated[float, Field(ge=0, lt=1)]
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Frozen(BaseModel):
+    """Base of all configs: cannot be changed; unknown fields, NaN and infinity are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelConfig(Frozen):
@@ -81,7 +85,7 @@ class ScheduleConfig(Frozen):
 def complete_options(schedule: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options with the schedule's defaults filled in. Raises InputError for an unknown or ill-typed one."""
     fields = _option_fields(SCHEDULES[schedule])
-    checker = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
+    checker = create_model("Options", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
     try:
         return checker(**options).model_dump()
     except ValidationError as error:
@@ -116,7 +120,7 @@ class TrainingConfig(Frozen):
     learning_rate: float = Field(gt=0)
     lr_scheduler: str = "constant"
     optimizer: str = "adamw_torch"
-    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     algorithm: Literal["grpo", "rloo"] = "grpo"
@@ -191,7 +195,7 @@ class EvaluationConfig(Frozen):
 class RunConfig(Frozen):
     """One run. The seed varies warm-up, problems, schedule and training together."""
 
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     model: ModelConfig
     problems: ProblemsConfig
     prompt: Prompt = Prompt()

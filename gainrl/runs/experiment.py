@@ -1,5 +1,7 @@
 """An experiment: its cells, and how each is executed, which does not define a run."""
 
+from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -7,11 +9,13 @@ from pydantic import Field, model_validator
 from gainrl.errors import InputError, unknown_name
 from gainrl.runs.config import Frozen, RunConfig
 
+Tracker = Literal["trackio", "tensorboard", "wandb"]
+
 
 class Execution(Frozen):
     """Where and how a run is executed. None of it is part of the run's hash; results agree up to rounding."""
 
-    gpus: int = Field(0, ge=0)
+    gpus: int = Field(0, ge=0, le=1024)
     """One process each; 0 is one process, on whatever device there is."""
     completions_per_device: int | None = Field(None, gt=0)
     """Completions of one forward and backward pass; a step accumulates several. None is all of its process's."""
@@ -27,10 +31,17 @@ class Execution(Frozen):
     """Let vLLM's engine release its memory to training between generations."""
     checkpoint_every: int = Field(20, gt=0)
     """Steps between checkpoints; rounded up to the end of a generation."""
-    report_to: tuple[str, ...] = ()
-    """TRL's trackers: trackio, tensorboard, wandb."""
+    report_to: tuple[Tracker, ...] = ()
+    """TRL's trackers."""
     hours: float | None = Field(None, gt=0)
     """An estimate of a run's time, for Slurm's time limit; None leaves it to the command line."""
+
+
+def require_trackers(names: Iterable[str]) -> None:
+    """Raises InputError for a tracker whose package is not installed."""
+    for name in names:
+        if find_spec(name) is None:
+            raise InputError(f"tracker {name} is not installed; pip install {name}, or leave --report-to out")
 
 
 class SlurmOptions(Frozen):
@@ -40,15 +51,15 @@ class SlurmOptions(Frozen):
     """Partition; Slurm's default if left out."""
     account: str | None = None
     """Account that is charged."""
-    gpus: int | None = Field(None, ge=0)
+    gpus: int | None = Field(None, ge=0, le=1024)
     """GPUs of a run, all on one node; what the cell says if left out."""
-    hours: float | None = Field(None, gt=0)
+    hours: float | None = Field(None, gt=0, le=10_000)
     """Time limit. A run that needs longer is requeued and resumes; what the cell says, or 24, if left out."""
-    array_size: int = Field(100, gt=0)
+    array_size: int = Field(100, gt=0, le=100_000)
     """Jobs of the array that may run at once."""
-    cpus: int = Field(4, gt=0)
+    cpus: int = Field(4, gt=0, le=1024)
     """Cores of a run, or of each of its GPUs."""
-    memory_gb: int | None = Field(None, gt=0)
+    memory_gb: int | None = Field(None, gt=0, le=100_000)
     """Memory of a run."""
     extra: tuple[str, ...] = ()
     """More options of sbatch: qos=high constraint=a100 exclusive."""

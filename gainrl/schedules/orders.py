@@ -45,6 +45,8 @@ def sort_key(order: str, columns: Mapping[str, ArrayLike], *, size: int, seed: i
     key_N = np.asarray(columns[column], dtype=np.float64)
     if order == "released":  # NaN is a value of the release's, which its sort puts first
         return np.where(np.isnan(key_N), -np.inf, sign * key_N)
-    if missing := int(np.isnan(key_N).sum()):
-        raise InputError(f"order {order!r} needs {column!r} for every problem; {missing} of {size} are missing or NaN")
+    if missing := int((~np.isfinite(key_N)).sum()):
+        raise InputError(
+            f"order {order!r} needs {column!r} for every problem; {missing} of {size} are missing or not finite"
+        )
     return sign * key_N

@@ -4,7 +4,6 @@ Also the file that keeps what an interrupted pass has finished, and the order fi
 """
 
 import json
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from gainrl.schedules import Floats, sort_key
 
 SCORE_COLUMNS = ("problem_id", "c_intra", "c_inter", "angle", "question_tokens", "prefix_tokens")
 _METADATA_KEY = b"gainrl"
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,21 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path, expected: Mapping[str, str] | None = None) -> "Scores":
-        """Read a scores file. Raises InputError: it is not one, or its metadata differ from ``expected``."""
+        """Read a scores file. Raises InputError: it is not one, is damaged, or its metadata differ from ``expected``."""
         try:
             table = pyarrow.parquet.read_table(path)
             metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
-        except (OSError, pyarrow.ArrowInvalid, KeyError, ValueError) as error:
+            frame = table.to_pandas()
+        except Exception as error:  # a damaged file can fail anywhere in pyarrow
             raise InputError(f"{path} is not a scores file of this suite; gainrl score writes one") from error
-        if missing := sorted(set(SCORE_COLUMNS) - set(table.column_names)):
-            raise InputError(f"scores file {path} has no column {', '.join(missing)}")
+        if fault := _fault(frame, metadata):
+            raise InputError(f"scores file {path} {fault}; score again")
         for key, wanted in (expected or {}).items():
             if metadata.get(key) != wanted:
                 raise InputError(
                     f"scores file {path} was made for {key} {metadata.get(key)}, not for {wanted}; score again"
                 )
-        return cls(table.to_pandas(), metadata)
+        return cls(frame, metadata)
 
     def at_layer(self, layer: int) -> "Scores":
         """The scores of one of several layers (numbered from 0)."""
@@ -87,6 +88,23 @@ class Scores:
         if order == "angle" and definition == "released":
             order = "released"
         return sort_key(order, columns, size=len(self.table), seed=seed)
+
+
+def _fault(table: pd.DataFrame, metadata: object) -> str | None:
+    """What is wrong with the content of a scores file; None if nothing is."""
+    if not isinstance(metadata, dict) or not {"model", "definition", "layer"} <= metadata.keys():
+        return "does not say by which model and definition it was made"
+    if missing := sorted(set(SCORE_COLUMNS) - set(table)):
+        return f"has no column {', '.join(missing)}"
+    numbers = [name for name in (*SCORE_COLUMNS[1:], "layer") if name in table]
+    if wrong := [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]:
+        return f"holds no numbers in column {', '.join(wrong)}"
+    if infinite := [name for name in numbers if np.isinf(table[name].to_numpy(dtype=float)).any()]:
+        return f"holds infinite numbers in column {', '.join(infinite)}"
+    if not table.problem_id.map(lambda value: isinstance(value, str)).all():
+        return "has a row without a problem_id"
+    repeated = table.duplicated(["problem_id", "layer"] if "layer" in table else ["problem_id"])
+    return f"has {repeated.sum()} rows twice" if repeated.any() else None
 
 
 def signal_metadata(
@@ -123,8 +141,11 @@ class PartialScores:
             raise InputError(
                 f"{path} is an unfinished scoring with other settings; remove it, or write to another --out"
             )
-        for batch in batches:
-            self._keep(**batch)
+        try:
+            for batch in batches:
+                self._keep(**batch)
+        except (TypeError, ValueError, IndexError) as error:
+            raise InputError(f"{path} is damaged; remove it, and give the command again") from error
 
     @property
     def count(self) -> int:
@@ -159,10 +180,12 @@ def load_released_order(path: Path, size: int) -> Floats:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         rows = torch.as_tensor(content)
-    except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file can fail anywhere in torch
         reason = getattr(error, "strerror", None) or "not a tensor or list of row numbers saved by torch"
         raise InputError(f"order file {path}: {reason}") from error
-    if rows.ndim != 1 or rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool:
+    if rows.layout != torch.strided or rows.is_meta:
+        raise InputError(f"order file {path}: holds a tensor without plain values; a list of row numbers is needed")
+    if rows.ndim != 1 or rows.dtype not in INTEGERS:
         raise InputError(f"order file {path}: holds {rows.dtype} of shape {tuple(rows.shape)}; row numbers are needed")
     if len(rows) != size:
         raise InputError(

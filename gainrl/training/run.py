@@ -21,7 +21,7 @@ from gainrl.models.loading import LoadedModel, load_model
 from gainrl.problems import ProblemSet
 from gainrl.progress import Report
 from gainrl.runs.config import RunConfig
-from gainrl.runs.experiment import Execution
+from gainrl.runs.experiment import Execution, require_trackers
 from gainrl.runs.records import RunFolder
 from gainrl.training.arguments import trl_arguments
 from gainrl.training.checkpoints import newest, remove_all
@@ -61,6 +61,7 @@ def train_run(
             stack.enter_context(_recorded(folder, config, overwrite, command))
         if config.training.generation == "vllm":
             _require_vllm()
+        require_trackers(execution.report_to)
         loaded = load_model(
             config.model.name,
             cache=shared / "models",

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gainrl.errors import InputError
-from gainrl.files import claim_settings, write_atomically, write_text
+from gainrl.files import claim_settings, is_unicode, parse_json, read_text, write_atomically, write_text
 from gainrl.models.generation.rollouts import sample_completions
 from gainrl.models.loading import LoadedModel
 from gainrl.problems import ProblemSet
@@ -76,17 +76,18 @@ def measure_into(
 
 def read_completions(path: Path) -> dict[str, str]:
     """problem_id -> completion from a JSONL file with these columns. Raises InputError: no such file, or a bad line."""
-    completions = {}
-    try:
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            row = json.loads(line)
-            if not (isinstance(row, dict) and isinstance(row.get("completion"), str) and "problem_id" in row):
-                raise InputError(f"{path}, line {number}: needs problem_id and completion, a string")
-            completions[str(row["problem_id"])] = row["completion"]
-    except OSError as error:
-        raise InputError(f"completions file {path}: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {number}: not JSON: {error}") from error
+    completions: dict[str, str] = {}
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        row = parse_json(line, f"{path}, line {number}")
+        if not (isinstance(row, dict) and isinstance(row.get("completion"), str) and "problem_id" in row):
+            raise InputError(f"{path}, line {number}: needs problem_id and completion, a string")
+        if str(row["problem_id"]) in completions:
+            raise InputError(f"{path}, line {number}: problem_id {row['problem_id']!r} stands in an earlier line")
+        if not is_unicode(row["completion"]):
+            raise InputError(f"{path}, line {number}: completion holds a lone surrogate, which is half of a character")
+        completions[str(row["problem_id"])] = row["completion"]
     return completions
 
 
