@@ -16,7 +16,8 @@ import datasets
 import pandas as pd
 import pytest
 
-from gainrl.grading import Gold, Verdict, accuracy_reward, grade, last_boxed, worker
+from gainrl.errors import InputError
+from gainrl.grading import Gold, Verdict, accuracy_reward, grade, grade_batch, last_boxed, worker
 from gainrl.grading.notation import clean, number, quick_verdict
 from gainrl.problems import load_problems
 
@@ -284,8 +285,37 @@ def test_what_is_no_encoded_gold_is_a_plain_answer():
     for text in ("5", "{5}", '{"any": 5}', '{"any": ["5"], "more": 1}', '{"any": ["5"', '{"x": 1}', "\\{1,2\\}"):
         assert Gold.parse(text) == Gold((text,))
     assert str(Gold(("5",))) == "5"
-    with pytest.raises(ValueError, match="missing or empty"):
-        Gold(("5", ""))
+
+
+BAD_GOLDS = {
+    "no answers": ('{"any": []}', "missing or empty"),
+    "an empty answer": ('{"any": [""]}', "missing or empty"),
+    "a blank answer": ('{"all": ["1", " "]}', "missing or empty"),
+    "a list in the list": ('{"all": [["1"]]}', "texts and numbers"),
+    "an object in the list": ('{"any": [{"any": ["1"]}]}', "texts and numbers"),
+    "null": ('{"any": [null]}', "texts and numbers"),
+    "true": ('{"any": [true]}', "texts and numbers"),
+    "NaN": ('{"any": [NaN]}', "texts and numbers"),
+    "deep lists": ('{"any": ' + "[" * 10_000 + "]" * 10_000 + "}", "cannot be read"),
+    "5,000 digits": ('{"any": [' + "7" * 5_000 + "]}", "cannot be read"),
+    "a tolerance of NaN": ('{"any": ["1"], "tolerance": NaN}', "tolerance is nan"),
+    "a negative tolerance": ('{"any": ["1"], "tolerance": -0.1}', "tolerance is -0.1"),
+    "an infinite tolerance": ('{"any": ["1"], "tolerance": Infinity}', "tolerance is inf"),
+    "a text as tolerance": ('{"any": ["1"], "tolerance": "0.1"}', "tolerance is '0.1'"),
+    "no tolerance": ('{"any": ["1"], "tolerance": null}', "tolerance is None"),
+    "a number as unit": ('{"any": ["1"], "unit": 5}', "unit is 5"),
+}
+
+
+@pytest.mark.parametrize(("gold", "message"), BAD_GOLDS.values(), ids=BAD_GOLDS)
+def test_a_list_of_golds_that_is_none_is_refused_with_its_row_and_never_right(tmp_path, gold, message):
+    with pytest.raises(InputError, match=message):
+        Gold.parse(gold)
+    assert grade("\\boxed{1}", gold) == Verdict(False, "unparseable_gold")
+    problems = tmp_path / "a.json"
+    problems.write_text(json.dumps([{"problem": "1?", "answer": "1"}, {"problem": "2?", "answer": gold}]))
+    with pytest.raises(InputError, match=f"a.json, row 2: answer: .*{message}"):
+        load_problems(str(problems))
 
 
 def test_the_reward_reads_texts_and_conversations():
@@ -395,10 +425,64 @@ def test_what_would_hang_costs_at_most_its_time_limit(answer):
 
 
 @pytest.mark.parametrize(
-    "answer", ["\ud800", "\x00", "\u0663", "\\\\", "{}", "\n", "%", "_^", '{"any": ["1"]}', "\U0001d7d3"]
+    "answer",
+    [
+        "\ud800",
+        "\x00",
+        "\u0663",
+        "\\\\",
+        "{}",
+        "\n",
+        "%",
+        "_^",
+        '{"any": ["1"]}',
+        "\U0001d7d3",
+        "5\ud800",
+        "5\x00",
+        "\x00" * 4_000,
+        "7" * 4_999,
+        "-" * 4_999,
+        "{" * 2_400 + "}" * 2_400,
+        "(" * 4_999,
+        "=" * 4_999,
+        "5" + "," * 4_000,
+        "\\frac" * 900,
+        "5 " + "a" * 4_900 + "!",
+        "." * 4_999,
+        "5" + "'" * 4_900 + "!",
+        "1,111" * 900,
+    ],
 )
-def test_odd_characters_are_graded_like_any_other(answer):
-    assert grade(f"\\boxed{{{answer}}}", "\\sqrt{17}").reason in ("differs", "no_answer")
+@pytest.mark.parametrize("gold", ["\\sqrt{17}", "17", "(17, 2)", str(Gold(("1.7",), tolerance=0.1))])
+def test_odd_characters_are_graded_like_any_other(answer, gold):
+    assert grade(f"\\boxed{{{answer}}}", gold, time_limit=2).reason in ("differs", "no_answer", "timeout")
+
+
+def test_a_batch_has_its_own_time_limit(monkeypatch):
+    """Nasty answers cost a batch its seconds, then little each; a verdict in a hurry does not stand for later ones."""
+    monkeypatch.setattr("gainrl.grading.TIME_LIMIT_SECONDS", 1.0)
+    monkeypatch.setattr("gainrl.grading.BATCH_SECONDS", 2.0)
+    monkeypatch.setattr("gainrl.grading.HURRIED_SECONDS", 0.05)
+    nasty = [f"\\boxed{{{n}^{{9^{{9^9}}}}}}" for n in range(11, 31)]
+    assert algebra(next(fresh)) == MATCH
+    began = time.perf_counter()
+    assert grade_batch(nasty, ["\\sqrt{17}"] * 20) == [TIMEOUT] * 20
+    assert time.perf_counter() - began < 8
+    slow = ["\\boxed{(a+b+c)^{12}}", "(a+b+c)^{5} (a+b+c)^{7}"]
+    hurried = grade_batch([*nasty, slow[0]], ["\\sqrt{17}"] * 20 + [slow[1]])[-1]
+    assert hurried in (TIMEOUT, MATCH)
+    assert grade_batch(slow[:1], slow[1:]) == [grade(*slow, time_limit=UNHURRIED)]
+
+
+def test_an_ordinary_batch_is_graded_as_each_of_its_answers_is():
+    completions, golds = zip(
+        *((f"\\boxed{{{answer}}}", gold) for answer, gold in (EQUAL + DIFFERENT)[::3]), strict=True
+    )
+    assert grade_batch(completions, golds) == [grade(*pair) for pair in zip(completions, golds, strict=True)]
+    assert grade_batch(["18 +", "18 +"], ["22", "22"], [True, False]) == [
+        Verdict(False, "truncated"),
+        Verdict(False, "no_answer"),
+    ]
 
 
 def test_a_gold_that_hangs_is_a_timeout_too():

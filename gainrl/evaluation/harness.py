@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from gainrl.errors import InputError, one_line
 from gainrl.evaluation.benchmarks import PREFIX, TASKS
 from gainrl.files import append_json_line, claim_settings, exclusive, read_json_lines, write_atomically
-from gainrl.grading import grade
+from gainrl.grading import grade_batch
 from gainrl.models.generation import Backend, Completion
 from gainrl.problems import ProblemSet
 from gainrl.progress import Report
@@ -180,13 +180,20 @@ def _task(name: str, problems: ProblemSet, prompt: Prompt, sampling: Sampling, t
 def _chunk_rows(tasks: Any, lm: BackendLM) -> list[dict[str, Any]]:
     lm_evaluate(lm, tasks, apply_chat_template=True, fewshot_as_multiturn=True, bootstrap_iters=2, log_samples=False)
     (task,) = tasks["tasks"].values()
+    samples: list[tuple[Any, int, str, Completion]] = [
+        (request.doc, sample, text, completion)
+        for request in task.instances
+        for sample, (text, completion) in enumerate(request.completions)
+    ]
+    verdicts = grade_batch(
+        [text for _, _, text, _ in samples],
+        [document["answer"] for document, *_ in samples],
+        [completion.truncated for *_, completion in samples],
+    )
     rows = []
-    for request in task.instances:
-        completions: Sequence[tuple[str, Completion]] = request.completions
-        for sample, (text, completion) in enumerate(completions):
-            verdict = grade(text, request.doc["answer"], truncated=completion.truncated)
-            values = (request.doc["problem_id"], sample, text, verdict.correct, verdict.reason)
-            rows.append(dict(zip(SAMPLE_COLUMNS, (*values, len(completion.ids), completion.truncated), strict=True)))
+    for (document, sample, text, completion), verdict in zip(samples, verdicts, strict=True):
+        values = (document["problem_id"], sample, text, verdict.correct, verdict.reason)
+        rows.append(dict(zip(SAMPLE_COLUMNS, (*values, len(completion.ids), completion.truncated), strict=True)))
     return rows
 
 

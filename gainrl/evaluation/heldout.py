@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from gainrl.grading import grade
+from gainrl.grading import grade_batch
 from gainrl.models.generation import Backend
 from gainrl.problems import ProblemSet
 from gainrl.prompts import Prompt, encode_problems, require_fit
@@ -49,10 +49,7 @@ class HeldOut:
         """Greedy, so that no random state changes."""
         completions = backend(self.prompts, max_tokens=self.max_completion_tokens, temperature=0, seed=0)
         texts = self.tokenizer.batch_decode([completion.text_ids for completion in completions])
-        verdicts = [
-            grade(text, gold, truncated=completion.truncated)
-            for text, gold, completion in zip(texts, self.golds, completions, strict=True)
-        ]
+        verdicts = grade_batch(texts, self.golds, [completion.truncated for completion in completions])
         correct_N = np.array([verdict.correct for verdict in verdicts], dtype=float)
         return Accuracy(
             value=float(correct_N.mean()),

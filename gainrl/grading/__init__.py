@@ -9,15 +9,20 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+from gainrl.errors import InputError
 from gainrl.grading import worker
 from gainrl.grading.gold import Gold
 from gainrl.grading.notation import clean, quick_verdict
 
-__all__ = ["TIME_LIMIT_SECONDS", "Gold", "Reason", "Verdict", "accuracy_reward", "grade", "last_boxed"]
+__all__ = ["TIME_LIMIT_SECONDS", "Gold", "Reason", "Verdict", "accuracy_reward", "grade", "grade_batch", "last_boxed"]
 
 Reason = Literal["match", "differs", "no_answer", "unparseable_gold", "timeout", "truncated"]
 TIME_LIMIT_SECONDS = 5.0
 """Wall-clock time that one comparison may take, however many alternatives or parts its gold answer has."""
+BATCH_SECONDS = 30.0
+"""What the slow comparisons of one batch may take together, beyond `HURRIED_SECONDS` each."""
+HURRIED_SECONDS = 0.5
+"""Time limit of a comparison once its batch has used up its seconds; an ordinary one takes a tenth of it."""
 LONGEST_ANSWER = 5_000
 """Characters; ten times the longest gold answer of the benchmarks. Nothing longer is compared as mathematics."""
 BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -49,6 +54,30 @@ def grade(
     return _compare(answer, gold, time_limit)
 
 
+def grade_batch(
+    completions: Sequence[str], golds: Sequence[str], truncated: Sequence[bool] | None = None
+) -> list[Verdict]:
+    """`grade` every completion, in a time that a step of training can afford whatever a model writes.
+
+    What a comparison takes beyond `HURRIED_SECONDS` is charged to the batch. When `BATCH_SECONDS` are spent, the comparisons
+    that follow get no more than `HURRIED_SECONDS`, and are a ``timeout`` if that is not enough: 128 answers of 5 s each take
+    a minute and a half, not ten. A batch without slow comparisons is charged nothing, however large it is, so its verdicts are
+    those of `grade`, in every run; so are the verdicts of a batch with a few. Verdicts in a hurry are cached apart from others.
+
+    Args:
+        truncated: of each completion, as in `grade`; none is if left out.
+    """
+    left = BATCH_SECONDS
+    verdicts = []
+    for text, gold, cut in zip(completions, golds, truncated or [False] * len(completions), strict=True):
+        before = worker.seconds_spent
+        verdicts.append(
+            grade(text, gold, truncated=cut, time_limit=TIME_LIMIT_SECONDS if left > 0 else HURRIED_SECONDS)
+        )
+        left -= max(0.0, worker.seconds_spent - before - HURRIED_SECONDS)
+    return verdicts
+
+
 def last_boxed(text: str) -> str | None:
     """Content of the last ``\\boxed{...}``, braces balanced; None if there is no box, or it is empty or not closed."""
     start = text.rfind("\\boxed{")
@@ -68,7 +97,10 @@ def _compare(answer: str, gold: str, time_limit: float) -> Verdict:
         return Verdict(False, "unparseable_gold")
     if answer == gold:
         return Verdict(True, "match")
-    accepted = Gold.parse(gold)
+    try:
+        accepted = Gold.parse(gold)
+    except InputError:
+        return Verdict(False, "unparseable_gold")
     written = clean(answer)
     quick = [quick_verdict(written, clean(text)) for text in accepted.answers if accepted.need == "any"]
     if any(quick):
@@ -82,4 +114,4 @@ def _compare(answer: str, gold: str, time_limit: float) -> Verdict:
 def accuracy_reward(completions: Sequence[Any], answer: Sequence[str], **_: Any) -> list[float]:
     """TRL reward function: 1.0 where the completion's answer matches the dataset's ``answer`` column, else 0.0."""
     texts = [completion if isinstance(completion, str) else completion[-1]["content"] for completion in completions]
-    return [float(grade(text, gold).correct) for text, gold in zip(texts, answer, strict=True)]
+    return [float(verdict.correct) for verdict in grade_batch(texts, answer)]

@@ -1,8 +1,11 @@
 """`Gold`: which answers are right, as text that survives JSON, Parquet, a datasets column and TRL's reward call."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from gainrl.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,8 @@ class Gold:
     ``str(gold)`` is the answer itself if it `is_plain`, so that plain gold answers stay as they are, else a JSON object:
     ``{"any": ["0.01", "0.02"]}``, ``{"all": ["1", "3"], "unit": "km"}``. `Gold.parse` reads both. No LaTeX answer can be
     mistaken for such an object: it would have to be valid JSON with exactly these keys.
+
+    Raises InputError: no answer or an empty one, a tolerance that is not a finite number of 0 or more, a unit that is no text.
     """
 
     answers: tuple[str, ...]
@@ -23,8 +28,13 @@ class Gold:
     """The unit that the question asks for. An answer may carry it or leave it out; another unit is wrong."""
 
     def __post_init__(self) -> None:
-        if not self.answers or not all(self.answers):
-            raise ValueError("a gold answer is missing or empty")
+        if not self.answers or not all(isinstance(text, str) and text.strip() for text in self.answers):
+            raise InputError("a gold answer is missing or empty")
+        number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
+        if not number or not 0 <= self.tolerance < math.inf:
+            raise InputError(f"a gold answer's tolerance is {self.tolerance!r:.40}; a number of 0 or more is needed")
+        if self.unit is not None and not isinstance(self.unit, str):
+            raise InputError(f"a gold answer's unit is {self.unit!r:.40}; a text is needed")
 
     def __str__(self) -> str:
         if self.is_plain:
@@ -46,18 +56,29 @@ class Gold:
 
     @classmethod
     def parse(cls, text: str) -> "Gold":
-        """The inverse of ``str``. Any text that is not such a JSON object is one plain answer."""
+        """The inverse of ``str``. Any text that is not such a JSON object is one plain answer.
+
+        Raises InputError: it is such an object, but no gold answer (no answers, a list inside the list, a bad tolerance).
+        """
         content = _json_object(text)
         need: Literal["any", "all"] = "all" if "all" in content else "any"
         answers = content.get(need)
         if not isinstance(answers, list) or not set(content) <= {need, "tolerance", "unit"}:
             return cls((text,))
+        if any(not isinstance(answer, str | int | float) or str(answer) in _NO_NUMBERS for answer in answers):
+            raise InputError(f"a gold answer holds {json.dumps(answers)[:40]}; texts and numbers are needed")
         return cls(tuple(map(str, answers)), need, content.get("tolerance", 0.0), content.get("unit"))
+
+
+_NO_NUMBERS = ("True", "False", "nan", "inf", "-inf")
+"""What JSON's true and its non-finite numbers are in Python."""
 
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text) if text.startswith('{"') else {}
-    except ValueError:
+    except json.JSONDecodeError:
         return {}
+    except (RecursionError, ValueError) as error:  # lists within lists without end, an integer of 5,000 digits
+        raise InputError(f"a gold answer cannot be read: {str(error)[:80]}") from error
     return content if isinstance(content, dict) else {}

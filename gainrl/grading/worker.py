@@ -2,8 +2,9 @@
 
 Why not multiprocessing or a pool: they start no children from daemonic processes (the workers of a data loader), a spawned
 child runs the user's script again if it has no main guard, and a task that hangs cannot be taken from them. A plain
-subprocess has none of these faults. It reads one request per line, answers with one word, and is killed and replaced when
-it exceeds its time. It also sets an alarm on itself, so that no worker outlives a parent that was killed.
+subprocess has none of these faults. It imports sympy, and forks a child that reads one request per line and answers with one
+word. The child sets an alarm on itself that ends it when a comparison exceeds its time; the worker then says so and forks the
+next child, without the second or more that importing takes. The alarm is also why no child outlives a parent that was killed.
 """
 
 import atexit
@@ -15,12 +16,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 MEMORY_BYTES = 1 << 30
 """Address space of a worker; sympy and the parser take a tenth of it."""
+GRACE_SECONDS = 1.0
+"""A worker that says nothing so long after its time is killed with its child, and replaced."""
 START_SECONDS = 120
 """How long a new worker may take to import sympy, on a busy machine."""
+WARM_UP = (
+    ("(x+1)^2", "x^2+2x+1"), (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}"), (r"x \ge 2", r"[2,\infty)"), ("(1, y)", "(2, y)"),
+    (r"\begin{pmatrix} 1 \\ x \end{pmatrix}", r"\begin{pmatrix} 1 \\ y \end{pmatrix}"),
+)  # fmt: skip
+"""What a worker compares before it forks: much is imported and built at the first use, which no child should have to repeat."""
 COMPARISONS = 20_000
 """A worker is replaced after this many comparisons, before the parser's caches fill its memory."""
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gainrl.grading import worker; worker.serve()"
@@ -48,7 +57,7 @@ class _Worker:
         word = None
         try:
             self._send(json.dumps(request).encode() + b"\n")
-            word = self._receive(seconds)
+            word = self._receive(seconds + GRACE_SECONDS)
         finally:
             if word is None:
                 self.stop()
@@ -81,6 +90,8 @@ class _Worker:
             pipe.close()
 
 
+seconds_spent = 0.0
+"""By this process in waiting for comparisons, so far."""
 _worker: _Worker | None = None
 _one_at_a_time = threading.Lock()
 
@@ -92,17 +103,18 @@ def ask(answer: str, gold: str, seconds: float) -> Any:
         gold: what `Gold.parse` reads.
         seconds: wall-clock limit; starting a worker and waiting for other threads do not count.
     """
-    global _worker
+    global _worker, seconds_spent
     with _one_at_a_time:
         if _worker is not None and not _worker.usable():
             _worker.stop()
             _worker = None
         if _worker is None:
             _worker = _Worker()
-        word = None
+        word, began = None, time.perf_counter()
         try:
             word = _worker.ask({"answer": answer, "gold": gold, "seconds": seconds}, seconds)
         finally:
+            seconds_spent += time.perf_counter() - began
             if word is None:
                 _worker = None
     return word or "timeout"
@@ -130,7 +142,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def serve() -> None:
-    """The worker's side: a line of JSON in, a word out, until the input ends or a limit ends the process."""
+    """The worker's side: a child answers until the input ends; one that a limit ended is a ``timeout``, and is replaced."""
     _limit_resources()
     from gainrl.grading.compare import compare
     from gainrl.grading.gold import Gold
@@ -139,10 +151,28 @@ def serve() -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silence, stream)
+    for answer, gold in WARM_UP:
+        compare(answer, Gold((gold,)))
     os.write(answers, b"ready\n")
+    while True:
+        child = os.fork()
+        if child == 0:
+            _answer_requests(answers)
+            os._exit(0)
+        if os.waitpid(child, 0)[1] == 0:
+            return
+        os.write(answers, b"timeout\n")
+
+
+def _answer_requests(answers: int) -> None:
+    """The child's side: a line of JSON in, a word out, until the input ends or a limit ends the process."""
+    from gainrl.grading.compare import compare
+    from gainrl.grading.gold import Gold
+
+    _die_with_parent()
     for line in sys.stdin:
         request = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, request["seconds"] + 1)
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"])
         try:
             word = compare(request["answer"], Gold.parse(request["gold"]))
         except MemoryError:
@@ -151,6 +181,14 @@ def serve() -> None:
             word = "differs"
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.write(answers, word.encode() + b"\n")
+
+
+def _die_with_parent() -> None:
+    """Where the system can do it (Linux); elsewhere the alarm ends the child a little later."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _limit_resources() -> None:

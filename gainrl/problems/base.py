@@ -145,7 +145,7 @@ def from_rows(
         if drop_null_answers and _is_empty(row.get(answer)):
             dropped += 1
             continue
-        gold = str(_gold(name, where, row, answer, answer_after))
+        gold = _checked(name, where, row, answer, answer_after)
         id_column = next((column for column in ID_COLUMNS if not _is_null(row.get(column))), None)
         if id_column is not None:
             _text(name, where, row, id_column)
@@ -177,6 +177,17 @@ def _with_answer_of_solution(row: Mapping[str, Any], answer: str) -> Mapping[str
     if answer not in row or not _is_null(row[answer]) or not isinstance(solution, str) or "####" not in solution:
         return row
     return {**row, answer: solution.rpartition("####")[2]}
+
+
+def _checked(name: str, where: str, row: Mapping[str, Any], column: str, answer_after: str | None) -> str:
+    """The gold answer as text that the grader can read: also one that the file gives in `Gold`'s own form."""
+    try:
+        gold = str(_gold(name, where, row, column, answer_after))
+        Gold.parse(gold)
+    except InputError as error:
+        place = f"{name}, {where}: "
+        raise InputError(f"{place}{column}: {error}" if place not in str(error) else str(error)) from error
+    return gold
 
 
 def _gold(name: str, where: str, row: Mapping[str, Any], column: str, answer_after: str | None) -> Gold:

@@ -7,7 +7,7 @@ from typing import Any
 from datasets import Dataset
 
 from gainrl.evaluation.benchmarks import Benchmark
-from gainrl.grading import grade
+from gainrl.grading import grade_batch
 from gainrl.prompts import Prompt
 
 
@@ -43,7 +43,7 @@ def keep_all(responses: Sequence[Sequence[str]], _documents: Sequence[Any]) -> l
 def grade_samples(document: dict[str, Any], results: Sequence[Any]) -> dict[str, float]:
     """Shares of a problem's samples: correct, and without an answer."""
     samples = results[0] if isinstance(results[0], list) else results
-    verdicts = [grade(sample, document["answer"]) for sample in samples]
+    verdicts = grade_batch(samples, [document["answer"]] * len(samples))
     return {
         "accuracy": sum(verdict.correct for verdict in verdicts) / len(verdicts),
         "unparseable": sum(verdict.reason == "no_answer" for verdict in verdicts) / len(verdicts),

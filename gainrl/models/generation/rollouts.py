@@ -3,7 +3,7 @@
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from gainrl.grading import grade
+from gainrl.grading import grade_batch
 from gainrl.models.generation.hf import hf_backend
 from gainrl.problems import ProblemSet
 from gainrl.progress import Progress
@@ -49,10 +49,11 @@ def sample_completions(
             seed=torch_seed(seed, f"rollouts from {problems.ids[batch[0]]}"),
         )
         texts = tokenizer.batch_decode([completion.text_ids for completion in completions])
-        for index, (completion, text) in enumerate(zip(completions, texts, strict=True)):
+        golds = [problems.problems[row].answer for row in batch for _ in range(samples)]
+        verdicts = grade_batch(texts, golds, [completion.truncated for completion in completions])
+        for index, (completion, text, verdict) in enumerate(zip(completions, texts, verdicts, strict=True)):
             problem, sample = problems.problems[batch[index // samples]], index % samples
-            correct = grade(text, problem.answer, truncated=completion.truncated).correct
-            values = (problem.problem_id, sample, completion.ids, text, correct, completion.truncated)
+            values = (problem.problem_id, sample, completion.ids, text, verdict.correct, completion.truncated)
             rows.setdefault(batch[index // samples], []).append(dict(zip(ROLLOUT_COLUMNS, values, strict=True)))
         if progress is not None:
             progress(len(rows), len(problems))
