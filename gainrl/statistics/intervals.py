@@ -59,11 +59,12 @@ def summarize(values: Sequence[float], *, seed: int = 0, confidence: float = 0.9
 
 def mean_interval(sample_S: Floats, seed: int = 0, confidence: float = 0.95, rounding: float = 0.0) -> Ends:
     """Interval of the mean; none for fewer than three values, or for values that are all equal and exact."""
-    size, spread = len(sample_S), max(float(sample_S.std(ddof=min(1, len(sample_S) - 1))), rounding)
+    size, seen = len(sample_S), float(sample_S.std(ddof=min(1, len(sample_S) - 1)))
+    spread = max(seen, rounding)
     if size < FEWEST_SEEDS or spread <= 1e-12 * max(1.0, float(np.abs(sample_S).max())):
         return None, None
     error, tails = spread / size**0.5, np.array([(1 + confidence) / 2, (1 - confidence) / 2])
-    if size < STUDENTIZED_FROM:
+    if size < STUDENTIZED_FROM or seen <= rounding:
         high_t, low_t = t.ppf(tails, size - 1)
     else:
         drawn_RS = sample_S[resamples(size, seed)]
@@ -87,12 +88,12 @@ def summarize_accuracy(
         shared: whether the seeds are evaluated on the same problems.
     """
     over_seeds = summarize(accuracies, seed=seed, confidence=confidence)
-    if not shared or over_seeds.low is None or over_seeds.high is None:
-        return over_seeds
     over_problems = norm.ppf((1 + confidence) / 2) * float(np.nan_to_num(np.asarray(stderrs, dtype=float)).mean())
-    low = over_seeds.mean - math.hypot(over_seeds.mean - over_seeds.low, over_problems)
-    high = over_seeds.mean + math.hypot(over_seeds.high - over_seeds.mean, over_problems)
-    return replace(over_seeds, low=max(0.0, low), high=min(1.0, high))
+    low, high = (over_seeds.mean if end is None else end for end in (over_seeds.low, over_seeds.high))
+    if shared and over_seeds.seeds >= FEWEST_SEEDS:
+        low = over_seeds.mean - math.hypot(over_seeds.mean - low, over_problems)
+        high = over_seeds.mean + math.hypot(high - over_seeds.mean, over_problems)
+    return replace(over_seeds, low=max(0.0, low), high=min(1.0, high)) if low < high else over_seeds
 
 
 def interquartile_mean(scores_SK: ArrayLike, *, seed: int = 0) -> Summary:
