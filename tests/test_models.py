@@ -12,7 +12,8 @@ from gainrl.models.loading import load_model, load_tokenizer, weights_hash
 from gainrl.models.text import text_model
 from gainrl.models.tiny import make_tiny_model, random_tiny_model, tiny_tokenizer
 from gainrl.problems import FAMILIES, load_problems
-from gainrl.prompts import PLAIN_TEMPLATE, Prompt
+from gainrl.prompts import Prompt
+from gainrl.templates import PLAIN_TEMPLATE
 
 
 @pytest.mark.parametrize("family", FAMILIES)

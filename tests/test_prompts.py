@@ -3,7 +3,8 @@ import pytest
 from gainrl.errors import InputError
 from gainrl.models.text import bpe_tokenizer
 from gainrl.models.tiny import tiny_tokenizer
-from gainrl.prompts import PLAIN_TEMPLATE, Example, Prompt, encode_prompts, require_fit
+from gainrl.prompts import Example, Prompt, encode_prompts, require_fit
+from gainrl.templates import PLAIN_TEMPLATE
 
 QUESTIONS = ["What is 12 + 3?", "Start at 40, then add 5.", "7"]
 
