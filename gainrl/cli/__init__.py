@@ -3,44 +3,33 @@
 import os
 import sys
 import warnings
-from importlib.metadata import version
-
-from pydantic import ValidationError
-
-from gainrl.cli.evaluation import evaluate
-from gainrl.cli.experiments import list_names, reproduce, show, train
-from gainrl.cli.options import app
-from gainrl.cli.reporting import figure, publish, report, restore, table
-from gainrl.cli.scoring import make_model, score
-from gainrl.cli.studies import correlate, patterns
-from gainrl.errors import InputError
-
-__all__ = [
-    "correlate",
-    "evaluate",
-    "figure",
-    "list_names",
-    "main",
-    "make_model",
-    "patterns",
-    "publish",
-    "report",
-    "reproduce",
-    "restore",
-    "score",
-    "show",
-    "table",
-    "train",
-]
 
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
     if sys.argv[1:] == ["--version"]:
+        from importlib.metadata import version
+
         return print(f"gainrl {version('gainrl')}")
+    try:
+        _run()
+    except KeyboardInterrupt:
+        print("gainrl: interrupted; finished runs are kept, the same command resumes the others", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run() -> None:
+    """Run the command; all imports are here, so that Ctrl-C in the first moments is caught too."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # the suite draws its own progress bars
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+    from pydantic import ValidationError
+
+    from gainrl.cli import evaluation, experiments, reporting, scoring, studies  # noqa: F401 (they enter their commands)
+    from gainrl.cli.options import app
+    from gainrl.errors import InputError
+
     try:
         app.cli(prog="gainrl", description="Reproduction suite for GAIN-RL (arXiv 2506.02281).")
     except ValidationError as error:
@@ -53,9 +42,6 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         _fail(f"{error.filename or 'file system'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        print("gainrl: interrupted; finished runs are kept, the same command resumes the others", file=sys.stderr)
-        sys.exit(130)
 
 
 def _fail(message: str) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from gainrl.cli.options import DEVICE, PROBLEMS, DataName, Device, ModelName, Problems, RunsDir, SiteName, app
 from gainrl.errors import InputError, unknown_name
+from gainrl.files import whole_folder
 
 
 @app.command
@@ -115,10 +116,9 @@ def make_model(
             seed=options.seed,
             progress=lambda done, of: report("training", done, of),
         )
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(out)
+    with whole_folder(out) as unfinished:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
     print(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer):,} tokens")
 
 

@@ -197,6 +197,10 @@ class _Scorer:
         for layer, states_1PD in zip(layers, self.prefix_L1PD, strict=True):
             if not states_1PD.isfinite().all():
                 raise InputError(f"hidden states of the prompt's prefix are not finite at layer {layer}")
+            if not states_1PD.any():
+                raise InputError(
+                    f"hidden states of the prompt's prefix are all zero at layer {layer}; angles need others"
+                )
 
     def score(self, prompts: Sequence[EncodedPrompt], names: Sequence[str]) -> tuple[Floats, Floats]:
         """c_intra and c_inter, (B, L) each. Raises InputError where hidden states are not finite (problem, layer)."""
