@@ -167,6 +167,9 @@ def _encode_chunk(
     head: str,
     tail: str,
 ) -> Iterator[EncodedPrompt]:
+    for name, messages in zip(names, conversations, strict=True):
+        if any("\ud800" <= character <= "\udfff" for character in messages[-1]["content"]):
+            raise InputError(f"prompt of {name}: the question holds half of a surrogate pair, which is no character")
     texts = render(tokenizer, conversations)
     encoding = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     for name, messages, text, ids, offsets in zip(

@@ -106,6 +106,8 @@ def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch
         ) from error
     if context < 1:
         raise InputError(f"model {name}: its config gives it a context of {context} tokens; at least 1 is needed")
+    if (layers := model.config.get_text_config().num_hidden_layers) < 1:
+        raise InputError(f"model {name}: its config gives it {layers} layers; at least 1 is needed")
     if missing := sorted(info["missing_keys"]):
         raise InputError(
             f"model {name}: {source} holds no weights for {missing[0]} ({len(missing)} are missing); "

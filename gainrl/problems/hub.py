@@ -14,7 +14,7 @@ from typing import Any
 from gainrl.errors import InputError, one_line
 from gainrl.problems.base import ProblemSet, from_rows
 
-HUB_TIMEOUT = 30
+HUB_TIMEOUT = 20
 """Seconds that the hub has to say which commit a name is; without a limit, one that accepts and never answers is waited for."""
 
 
