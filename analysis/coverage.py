@@ -50,18 +50,21 @@ def coverage(seeds: int, simulated: int = SIMULATED) -> pd.DataFrame:
     rows = []
     for name, draw in CASES.items():
         samples, truth = draw(generator(0, f"coverage, {name}, {seeds}"), (simulated, seeds))
-        ours = [mean_interval(sample) for sample in samples]
-        held = np.mean([low <= truth <= high for low, high in ours if low is not None and high is not None])
-        rows.append({"case": name, "seeds": seeds, "ours": held, **_scipys(samples, truth)})
+        ours = [_holds(truth, *mean_interval(sample)) for sample in samples]
+        rows.append({"case": name, "seeds": seeds, "ours": np.mean(ours), **_scipys(samples, truth)})
     for name, every, interpolated in (("every 5 steps", 5, False), ("every 2 steps, interpolated", 2, True)):
         rng, held = generator(0, f"coverage, {name}, {seeds}"), []
         for _ in range(simulated):
             sides = [_runs(rng, cost, seeds, every, interpolated) for cost in (30.0, 36.0)]
             ratio = speed_up(*sides)
             assert ratio is not None
-            held.append(ratio.low is not None and ratio.high is not None and ratio.low <= 30 / 36 <= ratio.high)
+            held.append(_holds(30 / 36, ratio.low, ratio.high))
         rows.append({"case": name, "seeds": seeds, "ours": np.mean(held)})
     return pd.DataFrame(rows)
+
+
+def _holds(truth: float, low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and low <= truth <= high
 
 
 def _runs(rng: np.random.Generator, cost: float, seeds: int, every: int, interpolated: bool) -> list[Reached]:
@@ -86,9 +89,11 @@ def _scipys(samples: Floats, truth: float) -> dict[str, float]:
 
 def table(coverages: pd.DataFrame) -> str:
     """Markdown: a row a case, ours and the bootstraps by number of seeds."""
-    wide = coverages.pivot(index="case", columns="seeds", values=["ours", "percentile", "BCa"])
-    wide = wide.loc[coverages.case.unique()].map(lambda share: MISSING if np.isnan(share) else f"{share:.2f}")
-    wide.columns = pd.Index(f"{method}, {seeds} seeds" for method, seeds in wide.columns)
+    columns = {}
+    for method in ("ours", "percentile", "BCa"):
+        for seeds, of in coverages.groupby("seeds"):
+            columns[f"{method}, {seeds} seeds"] = of.set_index("case")[method]
+    wide = pd.DataFrame(columns).map(lambda share: MISSING if np.isnan(share) else f"{share:.2f}")
     return f"{wide.to_markdown(disable_numparse=True, colalign=['left'] + ['right'] * wide.shape[1])}\n"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gainrl.errors import InputError
+from gainrl.errors import InputError, one_line
 
 MANIFEST = "manifest.json"
 
@@ -120,6 +120,25 @@ def replace_folder(place: Path, new: Path) -> None:
             old.rename(place)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(place: Path) -> Iterator[Path]:
+    """A folder beside ``place`` to fill, which becomes ``place`` when it is full, instead of what is there.
+
+    Raises InputError: it could not be filled, by whatever a library's writer raises on a full disk; nothing of it is left.
+    """
+    unfinished = place.with_name(f".{place.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield unfinished
+        replace_folder(place, unfinished)
+    except Exception as error:
+        free = shutil.disk_usage(place.parent).free // 2**20
+        raise InputError(f"{place} cannot be written; its disk has {free:,} MiB free: {one_line(error)}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager

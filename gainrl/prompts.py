@@ -15,23 +15,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gainrl.errors import InputError
 from gainrl.files import read_text
+from gainrl.templates import Message, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Message = dict[str, str]
 Ids = NDArray[np.int32]
 _STAND_IN = "QUESTION"
 _CHUNK = 256
 """Prompts rendered and tokenized at a time; the tokenizer's output is much larger than the ids that are kept."""
-
-PLAIN_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ {'system': '', 'user': 'Question:\\n', 'assistant': 'Answer:\\n'}[message.role] }}{{ message.content }}\n\n"
-    "{% endfor %}{% if add_generation_prompt %}Answer:\n{% endif %}"
-)
-"""For a tokenizer without a chat template, such as a base model's. The question follows a line break, because a space
-could merge with its first word into one token."""
 
 
 class Example(BaseModel):
@@ -118,8 +110,9 @@ def encode_prompts(
         names: what to call each conversation in an error (problem ids).
 
     Raises:
-        InputError: the tokenizer has no chat template or is a slow one; or (naming the prompt) the template rewrites
-            the question, the question has no token of its own, or the prefix's tokens differ from the first prompt's.
+        InputError: the tokenizer has no chat template, one that fails, or is a slow one; or (naming the prompt) the
+            template rewrites the question, the question has no token of its own or contains a control token, or the
+            prefix's tokens differ from the first prompt's.
     """
     if not tokenizer.chat_template:
         raise InputError(f"the tokenizer of {tokenizer.name_or_path!r} has no chat template")
@@ -128,8 +121,11 @@ def encode_prompts(
             f"the tokenizer of {tokenizer.name_or_path!r} is a slow one, which gives no token positions; a fast one is needed"
         )
     stand_in = [*conversations[0][:-1], {"role": "user", "content": _STAND_IN}]
-    frame = tokenizer.apply_chat_template(stand_in, tokenize=False, add_generation_prompt=True)
+    (frame,) = render(tokenizer, [stand_in])
     head, _, tail = frame.rpartition(_STAND_IN)
+    control_tokens = _control_tokens(tokenizer)
+    for message in conversations[0][:-1]:
+        _require_text(tokenizer, message["content"], f"the prompt's {message['role']} message", control_tokens)
 
     prompts: list[EncodedPrompt] = []
     for first in range(0, len(conversations), _CHUNK):
@@ -139,8 +135,28 @@ def encode_prompts(
                 raise InputError(
                     f"prompt of {names[len(prompts)]}: the tokens of its prefix differ from those of {names[0]}"
                 )
+            if found := control_tokens.keys() & prompt.ids[prompt.prefix_tokens : prompt.question_end].tolist():
+                raise _control_token(f"prompt of {names[len(prompts)]}: the question", control_tokens[min(found)])
             prompts.append(prompt)
     return prompts
+
+
+def _control_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[int, str]:
+    """Token id -> token of those that open and close turns, or pad; not the one that stands for unknown words."""
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special |= set(tokenizer.all_special_ids)
+    return {number: tokenizer.convert_ids_to_tokens(number) for number in special - {tokenizer.unk_token_id}}
+
+
+def _require_text(tokenizer: "PreTrainedTokenizerBase", text: str, what: str, control_tokens: dict[int, str]) -> None:
+    if found := control_tokens.keys() & set(tokenizer(text, add_special_tokens=False)["input_ids"]):
+        raise _control_token(what, control_tokens[min(found)])
+
+
+def _control_token(what: str, token: str) -> InputError:
+    return InputError(
+        f"{what} contains the model's control token {token!r}, which would not be read as text; reword it or leave it out"
+    )
 
 
 def _encode_chunk(
@@ -150,7 +166,10 @@ def _encode_chunk(
     head: str,
     tail: str,
 ) -> Iterator[EncodedPrompt]:
-    texts = tokenizer.apply_chat_template(list(conversations), tokenize=False, add_generation_prompt=True)
+    for name, messages in zip(names, conversations, strict=True):
+        if any("\ud800" <= character <= "\udfff" for character in messages[-1]["content"]):
+            raise InputError(f"prompt of {name}: the question holds half of a surrogate pair, which is no character")
+    texts = render(tokenizer, conversations)
     encoding = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     for name, messages, text, ids, offsets in zip(
         names, conversations, texts, encoding["input_ids"], encoding["offset_mapping"], strict=True
@@ -196,7 +215,7 @@ def segments(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) 
 
     The text that the template adds around them belongs to no segment.
     """
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    (text,) = render(tokenizer, [messages])
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     names = {"system": "system", "user": "example", "assistant": "answer"}
     labelled = [(names[message["role"]], message["content"]) for message in messages[:-1]]

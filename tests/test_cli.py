@@ -3,6 +3,8 @@ import inspect
 import json
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -391,3 +393,53 @@ def test_a_damaged_config_is_one_line(folder, monkeypatch, capsys, content):
     code, _, err = gainrl(monkeypatch, capsys, "score", "model", "arithmetic", "--limit", "4", "--out", "s.parquet")
     assert code == 2
     assert err.splitlines()[-1].startswith("gainrl: model model: model cannot be loaded as a causal language model: ")
+
+
+@pytest.mark.parametrize("command", ["score", "correlate"])
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--device", "gpu"), "--device is 'gpu'; torch sees no such device; valid here: auto, cpu"),
+        (("--device", "cuda:99"), "--device is 'cuda:99'; torch sees no such device; valid here: auto, cpu"),
+        (("--device", "meta"), "--device is 'meta'; torch sees no such device; valid here: auto, cpu"),
+        (("--layer", "99"), "layer 99 is out of range; valid: -2 to 1"),
+        (("--layer", "-3"), "layer -3 is out of range; valid: -2 to 1"),
+    ],
+)
+def test_a_device_or_a_layer_that_is_not_there(folder, monkeypatch, capsys, command, option, message):
+    arguments = (command, "model", "problems.json", "--drop-null-answers", "--out", "out", *option)
+    code, out, err = gainrl(monkeypatch, capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.strip().startswith(f"gainrl: {message}")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_ctrl_c_in_the_first_moments_is_one_line(folder, seconds):
+    program = "print(flush=True); from gainrl.cli import main; main()"  # it prints when Python itself has started
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "score", "model", "problems.json", "--out", "x.parquet", "--drop-null-answers"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "gainrl: interrupted; finished runs are kept, the same command resumes the others"
+
+
+def test_a_model_that_the_disk_has_no_room_for_leaves_nothing(folder, monkeypatch, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        arguments = ("make-model", "problems.json", "--out", "made", "--vocabulary", "300", "--drop-null-answers")
+        code, _, err = gainrl(monkeypatch, capsys, *arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert code == 2
+    assert re.match(r"gainrl: made cannot be written; its disk has [\d,]+ MiB free: .*$", err.strip())
+    assert not [*folder.glob("made*"), *folder.glob(".made*")]

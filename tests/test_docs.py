@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import gainrl
-from gainrl.cli import main
+from gainrl.cli import evaluation, experiments, main, reporting, scoring, studies  # noqa: F401 (commands enter themselves)
 from gainrl.cli.options import app, load_plan
 from gainrl.evaluation.benchmarks import BENCHMARKS
 from gainrl.schedules import SCHEDULES

@@ -1,18 +1,26 @@
 import itertools
+import json
+import pickle
+import socketserver
+import threading
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, BertModel
+from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertLMHeadModel, BertModel, PreTrainedModel
 
+from gainrl.angle import angle_concentration
 from gainrl.errors import InputError
 from gainrl.models import SHAPES, TINY_RECIPES, TinyRecipe
 from gainrl.models.generation.hf import hf_backend
-from gainrl.models.loading import load_model, load_tokenizer, weights_hash
+from gainrl.models.loading import NO_LIMIT, load_model, load_tokenizer, weights_hash
 from gainrl.models.text import text_model
 from gainrl.models.tiny import make_tiny_model, random_tiny_model, tiny_tokenizer
 from gainrl.problems import FAMILIES, load_problems
-from gainrl.prompts import PLAIN_TEMPLATE, Prompt
+from gainrl.prompts import Prompt, encode_problems, encode_prompts, segments
+from gainrl.runs.config import SignalConfig
+from gainrl.scoring import capture, score_problems, span_masks
+from gainrl.templates import PLAIN_TEMPLATE
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -194,3 +202,198 @@ def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
     assert 0.2 <= accuracy(held_out) <= 0.45
     assert all(easier > harder for easier, harder in itertools.pairwise(by_level))
     assert by_level[0] < 1.0
+
+
+DAMAGES = {
+    "config.json": ["", '{"model', "[]", "null", "[" * 100_000, '{"model_type": "nonsense"}', '{"model_type": 5}'],
+    "model.safetensors": ["", "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n", "x" * 1000],
+    "tokenizer.json": ["", '{"a', "[]", "5", "version https://git-lfs.github.com/spec/v1\n"],
+    "tokenizer_config.json": ["", "[]", "5"],
+    "generation_config.json": ["[]"],
+}
+
+
+@pytest.mark.parametrize(("file", "content"), [(file, text) for file, texts in DAMAGES.items() for text in texts])
+def test_a_damaged_file_is_one_line(folder, file, content):
+    (folder / "model" / file).write_text(content)
+    with pytest.raises(InputError, match="model model: .*cannot be loaded as a causal language model") as error:
+        load_model("model", cache=folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_size": "wide"}, "expected int, got str"),
+        ({"num_attention_heads": 0}, "cannot be loaded"),
+        ({"num_key_value_heads": -1}, "cannot be loaded"),
+        ({"num_hidden_layers": 0, "layer_types": []}, "its config gives it 0 layers; at least 1 is needed"),
+        ({"vocab_size": 5}, "cannot be loaded"),
+        ({"hidden_act": "banana"}, "banana"),
+        ({"max_position_embeddings": -5}, "its config gives it a context of -5 tokens; at least 1 is needed"),
+        ({"rms_norm_eps": -100.0}, "its weights are finite, but its output for two tokens is nan"),
+    ],
+)
+def test_a_config_that_makes_no_model_is_one_line(folder, changes, message):
+    path = folder / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(InputError, match=message):
+        load_model("model", cache=folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("weights", ["model.norm.weight", "model.layers.1.mlp.up_proj.weight"])
+def test_weights_that_are_not_finite_are_named(folder, weights, value):
+    path = folder / "model" / "model.safetensors"
+    tensors = load_file(path)
+    tensors[weights].view(-1)[3] = value
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"its weights are not finite: {weights} holds NaN or infinite values"):
+        load_model("model", cache=folder)
+
+
+class _Harmful:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_a_pickle_runs_no_code(folder, capsys):
+    (folder / "model" / "model.safetensors").unlink()
+    (folder / "model" / "pytorch_model.bin").write_bytes(pickle.dumps(_Harmful()))
+    with pytest.raises(InputError, match="cannot be loaded as a causal language model"):
+        load_model("model", cache=folder)
+    assert not capsys.readouterr().out
+
+
+CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
+ENDLESS = (
+    "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for %}", "fails: TemplateSyntaxError"),
+        ("{{ raise_exception('no way') }}", "fails: TemplateError: no way"),
+        ("{{ messages.foo.bar }}", "fails: UndefinedError"),
+        ("{{ 1 / 0 }}", "fails: ZeroDivisionError"),
+        ("{{ ''.__class__.__mro__ }}", "fails: SecurityError"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails: RecursionError"),
+        ("{# nothing #}", "leaves the question out; it gives ''"),
+        ("hello", "leaves the question out; it gives 'hello'"),
+        (ENDLESS + CHAT, "did not come to an end within 1 seconds"),
+        ("{{ 9 ** (9 ** 9) }}" + CHAT, "did not come to an end within 1 seconds"),
+        (
+            "{% set x = namespace(y='aaaaaaaa') %}{% for a in range(60) %}{% set x.y = x.y + x.y %}{% endfor %}" + CHAT,
+            "fails: MemoryError|did not come to an end",
+        ),
+    ],
+)
+def test_a_chat_template_that_cannot_be_used_is_one_line(folder, monkeypatch, template, message):
+    monkeypatch.setattr("gainrl.templates.SECONDS", 1.0)
+    (folder / "model" / "chat_template.jinja").write_text(template)
+    with pytest.raises(InputError, match=message) as error:
+        load_tokenizer(folder / "model")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}{% endfor %}" + CHAT,
+        CHAT.replace("in messages", "in messages if m.role != 'system'"),
+    ],
+    ids=["refuses", "leaves out"],
+)
+@pytest.mark.parametrize("prompt", [Prompt(), Prompt(example=None)], ids=["example", "no example"])
+def test_a_template_without_a_system_message_puts_it_before_the_first_question(folder, capsys, template, prompt):
+    (folder / "model" / "chat_template.jinja").write_text(template)
+    tokenizer = load_tokenizer(folder / "model")
+    assert "has no place for a system message; its text goes before the first question" in capsys.readouterr().err
+    messages = prompt.messages("What is 12 + 3?")
+    (encoded,) = encode_prompts(tokenizer, [messages], ["p"])
+    prefix = tokenizer.decode(encoded.ids[: encoded.prefix_tokens])
+    assert prefix.startswith("<|user|> Reason step by step")
+    assert "<|system|>" not in prefix
+    trainers = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert encoded.ids.tolist() == trainers
+    assert next(name for name, *_ in segments(tokenizer, messages)) == "system"
+    tokenizer.save_pretrained(folder / "again")  # as a trained model is saved: its template is whole
+    assert load_tokenizer(folder / "again").chat_template == tokenizer.chat_template
+    assert "no place" not in capsys.readouterr().err
+
+
+def _family(family: str, vocabulary: int) -> PreTrainedModel:
+    own = {"mamba": {"state_size": 4}, "bloom": {"n_head": 2}, "gemma3": {}}[family]
+    text = {"vocab_size": vocabulary, "hidden_size": 32, "num_hidden_layers": 2, **own}
+    if family == "gemma3":
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "intermediate_size": 64}
+        vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+        text = {"text_config": text | heads, "vision_config": vision | {"image_size": 28, "patch_size": 14}}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **text)).eval()
+
+
+@pytest.mark.parametrize("family", ["mamba", "bloom", "gemma3"])
+def test_families_without_a_context_and_of_several_parts_are_scored_and_write(tiny, problems, tmp_path, family):
+    _family(family, len(tiny.tokenizer)).save_pretrained(tmp_path / family)
+    tiny.tokenizer.save_pretrained(tmp_path / family)
+    loaded = load_model(str(tmp_path / family), cache=tmp_path)
+    assert loaded.context == (NO_LIMIT if family != "gemma3" else 131_072)
+    if family == "mamba":
+        with pytest.raises(InputError, match="MambaForCausalLM has no site mlp_input: .*; try residual"):
+            score_problems(loaded.model, loaded.tokenizer, problems)
+    signal = SignalConfig(site="residual")
+    scores = score_problems(loaded.model, loaded.tokenizer, problems, signal=signal)
+    encoded = encode_problems(loaded.tokenizer, problems.problems, Prompt())
+    for prompt, angle in zip(encoded, scores.table["angle"], strict=True):
+        with torch.no_grad(), capture(loaded.model, signal) as states:
+            loaded.model(torch.tensor(prompt.ids[None], dtype=torch.long))
+        whole = angle_concentration(states[0], *span_masks([prompt], states[0]))
+        assert angle == pytest.approx(whole.angle.item(), abs=1e-5)
+    generate = hf_backend(loaded.model, loaded.tokenizer)
+    ids = [prompt.ids.tolist() for prompt in encoded[:5]]
+    together = generate(ids, max_tokens=6, temperature=0, seed=0)
+    assert together == [generate([prompt], max_tokens=6, temperature=0, seed=0)[0] for prompt in ids]
+
+
+def test_a_model_without_an_end_token_writes_nothing(tiny):
+    tiny.tokenizer.eos_token = tiny.model.config.eos_token_id = tiny.model.generation_config.eos_token_id = None
+    with pytest.raises(InputError, match=r"the end tokens of .* are \[\]; one number at least is needed"):
+        hf_backend(tiny.model, tiny.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(None, "ReadTimeout"), (b"banana\r\n\r\n", "RemoteProtocolError"), (b"HTTP/1.1 200 OK\r\n\r\n", "JSON")],
+    ids=["silence", "nonsense", "no JSON"],
+)
+def test_a_hub_that_does_not_answer_is_one_line(tmp_path, monkeypatch, answer, reason):
+    monkeypatch.setattr("gainrl.models.loading.HUB_TIMEOUT", 0.5)
+    monkeypatch.setattr("gainrl.problems.hub.HUB_TIMEOUT", 0.5)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _hub(answer)) as server:
+        server.daemon_threads = True
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(InputError, match=f"some/model: no such folder, and the hub cannot provide it: .*{reason}"):
+            load_model("some/model", cache=tmp_path)
+        with pytest.raises(InputError, match=f"openai/gsm8k cannot be read from the hub: .*{reason}"):
+            load_problems("gsm8k")
+        server.shutdown()
+
+
+def _hub(answer: bytes | None) -> type[socketserver.BaseRequestHandler]:
+    class Hub(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            if answer is None:
+                self.request.recv(1)  # until the other side gives up
+            else:
+                self.request.sendall(answer)
+
+    return Hub

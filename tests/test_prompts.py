@@ -1,9 +1,12 @@
+import re
+
 import pytest
 
 from gainrl.errors import InputError
 from gainrl.models.text import bpe_tokenizer
 from gainrl.models.tiny import tiny_tokenizer
-from gainrl.prompts import PLAIN_TEMPLATE, Example, Prompt, encode_prompts, require_fit
+from gainrl.prompts import Example, Prompt, encode_prompts, require_fit
+from gainrl.templates import PLAIN_TEMPLATE
 
 QUESTIONS = ["What is 12 + 3?", "Start at 40, then add 5.", "7"]
 
@@ -141,3 +144,37 @@ def test_prompts_of_several_chunks_are_as_one_by_one(tiny, monkeypatch):
     for one, other in zip(whole, encode_prompts(tiny.tokenizer, conversations, names), strict=True):
         assert one.ids.tolist() == other.ids.tolist()
         assert (one.prefix_tokens, one.question_tokens) == (other.prefix_tokens, other.question_tokens)
+
+
+@pytest.mark.parametrize("token", ["<|end|>", "<|user|>", "<|pad|>"])
+def test_a_control_token_in_a_question_or_in_the_prompt_is_an_error(token):
+    with pytest.raises(
+        InputError, match=f"prompt of p1: the question contains the model's control token '{re.escape(token)}'"
+    ):
+        encode(["1", f"What is 2?{token} 5"])
+    for prompt in (Prompt(system=f"Reason {token}"), Prompt(example=Example(question=f"1 {token}", answer="2"))):
+        with pytest.raises(InputError, match=r"the prompt's (system|user) message contains the model's control token"):
+            encode(prompt=prompt)
+
+
+def test_a_question_that_only_looks_like_a_control_token_is_text():
+    tokenizer = bpe_tokenizer(["What is 2 + 2?", Prompt().system, "4 \\boxed{4}"] * 3, 300)
+    questions = ["<|im_end", "< |im_end|>", "|im_start|", "unknown words"]
+    encoded = encode(questions, tokenizer=tokenizer)
+    for question, prompt in zip(questions, encoded, strict=True):
+        assert tokenizer.decode(prompt.ids[prompt.prefix_tokens : prompt.question_end].tolist()) == question
+    with pytest.raises(InputError, match=r"control token '<\|im_end\|>'"):
+        encode(["a<|im_end|>"], tokenizer=tokenizer)
+
+
+def test_half_of_a_surrogate_pair_is_an_error():
+    with pytest.raises(InputError, match="prompt of p0: the question holds half of a surrogate pair"):
+        encode(["What is \ud800 1?"])
+
+
+def test_a_template_that_fails_on_a_prompt_is_an_error():
+    tokenizer = tiny_tokenizer()
+    fails_on_7 = "{% if '7' in messages[-1].content %}{{ raise_exception('no') }}{% endif %}"
+    tokenizer.chat_template = fails_on_7 + tokenizer.chat_template
+    with pytest.raises(InputError, match="the chat template of .* fails: TemplateError: no"):
+        encode(["1", "7"], tokenizer=tokenizer)

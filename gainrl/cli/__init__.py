@@ -3,49 +3,43 @@
 import os
 import sys
 import warnings
-from importlib.metadata import version
 from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-from tyro._errors import InstantiationFailure, InvalidChoice, ParseErrorEvent, on_parse_error
-
-from gainrl.cli.evaluation import evaluate
-from gainrl.cli.experiments import list_names, reproduce, show, train
-from gainrl.cli.options import app
-from gainrl.cli.reporting import figure, publish, report, restore, table
-from gainrl.cli.scoring import make_model, score
-from gainrl.cli.studies import correlate, patterns
-from gainrl.errors import InputError
-
-__all__ = [
-    "correlate",
-    "evaluate",
-    "figure",
-    "list_names",
-    "main",
-    "make_model",
-    "patterns",
-    "publish",
-    "report",
-    "reproduce",
-    "restore",
-    "score",
-    "show",
-    "table",
-    "train",
-]
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from tyro._errors import ParseErrorEvent
 
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
     if sys.argv[1:] == ["--version"]:
+        from importlib.metadata import version
+
         return print(f"gainrl {version('gainrl')}")
+    try:
+        _run()
+    except KeyboardInterrupt:
+        print("gainrl: interrupted; finished runs are kept, the same command resumes the others", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run() -> None:
+    """Run the command; all imports are here, so that Ctrl-C in the first moments is caught too."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # the suite draws its own progress bars
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character shows its number
+
+    from pydantic import ValidationError
+    from tyro._errors import on_parse_error
+
+    from gainrl.cli import evaluation, experiments, reporting, scoring, studies  # noqa: F401 (they enter their commands)
+    from gainrl.cli.options import app
+    from gainrl.errors import InputError
+
     try:
         with on_parse_error(_refuse):
             app.cli(prog="gainrl", description="Reproduction suite for GAIN-RL (arXiv 2506.02281).")
@@ -58,13 +52,15 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         _fail(f"{error.filename or 'file system'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        print("gainrl: interrupted; finished runs are kept, the same command resumes the others", file=sys.stderr)
-        sys.exit(130)
 
 
-def _refuse(event: ParseErrorEvent) -> None:
+def _refuse(event: "ParseErrorEvent") -> None:
     """Tell a value that tyro cannot read as every other mistake, in one line; what else it refuses, it tells itself."""
+    from pydantic import ValidationError
+    from tyro._errors import InstantiationFailure, InvalidChoice
+
+    from gainrl.errors import InputError
+
     if isinstance(event, InvalidChoice):
         name = event.argument.display_name()
         raise InputError(f"{name} is {event.value!r}; valid: {', '.join(event.choices)}")
@@ -76,7 +72,7 @@ def _refuse(event: ParseErrorEvent) -> None:
         raise InputError(name + event.message.partition("\n")[0])
 
 
-def _of_validation(error: ValidationError) -> str:
+def _of_validation(error: "ValidationError") -> str:
     """The first mistake as one line; an option is named as it was written on the command line."""
     first = error.errors()[0]
     field = str(first["loc"][-1]) if first["loc"] else ""

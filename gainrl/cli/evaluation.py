@@ -106,7 +106,9 @@ def _backend(
     """The model, and what writes its completions; vLLM loads it itself, so that ours then stays on the CPU."""
     from gainrl.models.generation.hf import hf_backend
 
-    _, dtype = device.resolve() if name == "hf" else DeviceOptions("auto", device.dtype).resolve()
+    _, dtype = device.resolve()
+    if name == "vllm":
+        _, dtype = DeviceOptions("auto", device.dtype).resolve()
     place = device.device if name == "hf" else "cpu"
     dtype_name = str(dtype).removeprefix("torch.")
     loaded = DeviceOptions(place, dtype_name).load_model(model, seed, runs_dir, report)  # type: ignore[arg-type]

@@ -121,12 +121,14 @@ class DeviceOptions:
     ] = "auto"
 
     def resolve(self) -> tuple[str, "torch.dtype"]:
-        """Device and type, auto resolved. Raises InputError for a GPU that is not there."""
+        """Device and type, auto resolved. Raises InputError for a device that is not there."""
         import torch
 
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(f"--device is {self.device}, but torch sees no CUDA device; valid here: cpu")
+        gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        valid = ["auto", "cpu", *(["cuda"] if gpus else []), *gpus, *(["mps"] if torch.mps.is_available() else [])]
+        if self.device not in valid:
+            raise InputError(f"--device is {self.device!r}; torch sees no such device; valid here: {', '.join(valid)}")
+        device = ("cuda" if gpus else "cpu") if self.device == "auto" else self.device
         dtype = ("bfloat16" if device.startswith("cuda") else "float32") if self.dtype == "auto" else self.dtype
         return device, getattr(torch, dtype)
 

@@ -20,6 +20,7 @@ from gainrl.cli.options import (
     folder_to_write,
 )
 from gainrl.errors import InputError, unknown_name
+from gainrl.files import whole_folder
 
 
 @command
@@ -131,10 +132,9 @@ def make_model(
             seed=options.seed,
             progress=lambda done, of: report("training", done, of),
         )
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(out)
+    with whole_folder(out) as unfinished:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
     print(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer):,} tokens")
 
 

@@ -145,11 +145,11 @@ def write_correlation(
 ) -> str:
     """Tables, figures and report.md of a measurement of angle against gradient; report.md last. Returns the verdict."""
     from analysis import angle_gradient, gradient_parts
-    from gainrl.scoring.hooks import layer_count
+    from gainrl.scoring.hooks import layer_number
     from gainrl.studies.angle_gradient import cosine_matrices
     from paper_figures import angle_scatter, cosine_layers, layer_profile, rank_matrix, style
 
-    layer = settings.signal.layer % layer_count(loaded.model)
+    layer = layer_number(loaded.model, settings.signal.layer)
     table = angle_gradient.correlations(measured.table, probed_layer=layer, seed=settings.seed, resamples=resamples)
     shares = gradient_parts.shares(measured.parts, seed=settings.seed, resamples=resamples)
     size = f"{sum(p.numel() for p in loaded.model.parameters()):,} parameters"

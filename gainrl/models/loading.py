@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -20,11 +20,14 @@ from transformers import (
 from gainrl.errors import InputError, one_line, unknown_name
 from gainrl.models import HUB_MODELS, MODELS, TINY_RECIPES
 from gainrl.models.tiny import make_tiny_model
+from gainrl.problems.hub import HUB_TIMEOUT
 from gainrl.progress import Progress
-from gainrl.prompts import PLAIN_TEMPLATE
+from gainrl.templates import complete_template
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
+NO_LIMIT = 2**31 - 1
+"""Context of a family that has no longest sequence, such as Mamba (a state) or BLOOM (distances between tokens)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class LoadedModel:
     @property
     def context(self) -> int:
         """Longest sequence in tokens."""
-        return int(self.model.config.max_position_embeddings)
+        return context_length(self.model.config)
 
 
 def load_model(
@@ -72,40 +75,66 @@ def load_model(
     if "/" not in source or Path(source).is_absolute():
         raise unknown_name("model", name, MODELS, "a hub id (owner/name), or a folder")
     try:
-        commit = HfApi().model_info(source, revision=revision).sha
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        commit = HfApi().model_info(source, revision=revision, timeout=HUB_TIMEOUT).sha
+    except Exception as error:  # a hub that answers nonsense raises many things
+        reason = one_line(error, 200)
         raise InputError(f"model {name}: no such folder, and the hub cannot provide it: {reason}") from error
     return _from_folder(name, source, commit, dtype)
 
 
+def context_length(config: PreTrainedConfig) -> int:
+    """Longest sequence in tokens that a model of this config can read; `NO_LIMIT` where its family has none."""
+    text = config.get_text_config()
+    lengths = (getattr(text, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+    return next((length for length in lengths if length is not None), NO_LIMIT)
+
+
 def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch.dtype) -> LoadedModel:
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            source, revision=commit or "main", dtype=dtype, output_loading_info=True, trust_remote_code=False
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of files that then cannot be loaded
+            model, info = AutoModelForCausalLM.from_pretrained(
+                source, revision=commit or "main", dtype=dtype, output_loading_info=True, trust_remote_code=False
+            )
         tokenizer = load_tokenizer(source, commit)
+        context = context_length(model.config)
     except InputError:
         raise
     except Exception as error:  # a damaged config, tokenizer or weights file raises many things, deep inside libraries
         raise InputError(
             f"model {name}: {source} cannot be loaded as a causal language model: {one_line(error)}"
         ) from error
+    if context < 1:
+        raise InputError(f"model {name}: its config gives it a context of {context} tokens; at least 1 is needed")
+    if (layers := model.config.get_text_config().num_hidden_layers) < 1:
+        raise InputError(f"model {name}: its config gives it {layers} layers; at least 1 is needed")
     if missing := sorted(info["missing_keys"]):
         raise InputError(
             f"model {name}: {source} holds no weights for {missing[0]} ({len(missing)} are missing); "
             "is it a causal language model, saved whole?"
         )
+    _require_finite(name, model)
     _require_causal(name, model)
     return LoadedModel(name, commit or weights_hash(model), model, tokenizer, source)
 
 
+def _require_finite(name: str, model: PreTrainedModel) -> None:
+    for parameter, tensor in model.named_parameters():
+        if tensor.is_floating_point() and tensor.numel() and not torch.stack(torch.aminmax(tensor)).isfinite().all():
+            raise InputError(f"model {name}: its weights are not finite: {parameter} holds NaN or infinite values")
+
+
 def _require_causal(name: str, model: PreTrainedModel) -> None:
     """An encoder loads as a causal model too, but the output at its first token depends on the second."""
-    states = model.get_input_embeddings()(torch.tensor([[1, 2]], device=model.device)).detach().requires_grad_()
-    first = model.eval()(inputs_embeds=states).logits[0, 0].float().logsumexp(-1)
-    (gradient_1TD,) = torch.autograd.grad(first, states)
-    if gradient_1TD[0, 1].any():
+    try:
+        states = model.get_input_embeddings()(torch.tensor([[1, 2]], device=model.device)).detach().requires_grad_()
+        first = model.eval()(inputs_embeds=states).logits[0, 0].float().logsumexp(-1)
+        (gradient_1TD,) = torch.autograd.grad(first, states)
+    except Exception as error:  # sizes that load and do not fit each other, or a family whose layers have no gradient
+        raise InputError(f"model {name}: two tokens cannot be run through it: {one_line(error)}") from error
+    if not first.isfinite():
+        raise InputError(f"model {name}: its weights are finite, but its output for two tokens is {first.item()}")
+    if gradient_1TD[0, 1].nan_to_num().any():
         raise InputError(
             f"model {name}: {type(model).__name__} lets a token see the tokens after it; a decoder is needed"
         )
@@ -116,7 +145,10 @@ def load_tokenizer(source: Path | str, revision: str | None = None) -> PreTraine
 
     AutoTokenizer picks the class by the model's type, which breaks a custom tokenizer in the folder of, say, a Qwen2
     model; so a folder that names a generic class gets that class. A tokenizer without a chat template gets a plain one,
-    with a note on stderr. Raises InputError for a folder without a tokenizer.
+    with a note on stderr; one whose template has no place for a system message, as Gemma's, is given one: the message
+    stands before the first question, in the same turn.
+
+    Raises InputError: the folder has no tokenizer, or its chat template fails or does not come to an end.
     """
     config = Path(source) / "tokenizer_config.json"
     generic = config.is_file() and json.loads(config.read_text()).get("tokenizer_class") in _GENERIC_TOKENIZERS
@@ -127,9 +159,7 @@ def load_tokenizer(source: Path | str, revision: str | None = None) -> PreTraine
         )
     loader = PreTrainedTokenizerFast if generic else AutoTokenizer
     tokenizer = loader.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
-    if not tokenizer.chat_template:
-        print(f"gainrl: the tokenizer of {source} has no chat template; a plain format is used", file=sys.stderr)
-        tokenizer.chat_template = PLAIN_TEMPLATE
+    complete_template(tokenizer)
     return tokenizer
 
 

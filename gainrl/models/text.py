@@ -13,8 +13,9 @@ from gainrl.models import Shape
 from gainrl.models.supervised import supervise
 from gainrl.problems import Problem, ProblemSet
 from gainrl.progress import Progress
-from gainrl.prompts import Message, Prompt
+from gainrl.prompts import Prompt
 from gainrl.rng import generator, torch_seed
+from gainrl.templates import Message
 
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 _CHAT_TEMPLATE = (

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gainrl.errors import InputError
+from gainrl.errors import InputError, one_line
 from gainrl.problems.base import ProblemSet, from_rows
+
+HUB_TIMEOUT = 20
+"""Seconds that the hub has to say which commit a name is; without a limit, one that accepts and never answers is waited for."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,13 @@ def load_hub(name: str, hub_set: HubSet, revision: str | None, drop_null_answers
     """
     import datasets  # slow to import, and most commands need no hub
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        commit = None if Path(hub_set.path).is_dir() else HfApi().dataset_info(hub_set.path, revision=revision).sha
+        is_folder = Path(hub_set.path).is_dir()
+        commit = None if is_folder else HfApi().dataset_info(hub_set.path, revision=revision, timeout=HUB_TIMEOUT).sha
         table = datasets.load_dataset(hub_set.path, hub_set.config, split=hub_set.split, revision=commit)
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # a hub that answers nonsense raises many things, deep inside libraries
+        reason = one_line(error, 200)
         raise InputError(f"problem set {name}: {hub_set.path} cannot be read from the hub: {reason}") from error
     return from_rows(
         name,

@@ -30,7 +30,7 @@ def hidden_states(model: PreTrainedModel, site: Site, layers: Sequence[int], **i
     No layer after the last of them is run, nor, at ``mlp_input``, that layer's MLP, nor the LM head.
     """
     modules = [probed_module(model, SignalConfig(site=site, layer=layer)) for layer in layers]
-    last = max(layer % layer_count(model) for layer in layers)
+    last = max(layer_number(model, layer) for layer in layers)
     with ExitStack() as stack:
         stand_ins = stack.enter_context(_cut_off(model, site, last))
         captured = [stack.enter_context(_captured(stand_ins.get(module, module), at)) for module, at in modules]
@@ -90,13 +90,17 @@ def _captured(module: nn.Module, is_input: bool) -> Iterator[list[Tensor]]:
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The decoder's layers. Raises InputError if the model has none that this suite knows how to probe."""
     for module in cast(nn.Module, model.get_decoder()).children():
-        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.get_text_config().num_hidden_layers:
             return module
     raise InputError(f"{type(model).__name__} has no decoder layers that this suite can probe")
 
 
-def layer_count(model: PreTrainedModel) -> int:
-    return len(decoder_layers(model))
+def layer_number(model: PreTrainedModel, layer: int) -> int:
+    """A layer counted from 0, where negative ones count from the last. Raises InputError: the model has no such layer."""
+    count = len(decoder_layers(model))
+    if not -count <= layer < count:
+        raise InputError(f"layer {layer} is out of range; valid: {-count} to {count - 1}")
+    return layer % count
 
 
 def probed_module(model: PreTrainedModel, signal: SignalConfig) -> tuple[nn.Module, bool]:
@@ -104,14 +108,12 @@ def probed_module(model: PreTrainedModel, signal: SignalConfig) -> tuple[nn.Modu
 
     Raises InputError: the layer is out of range, or the model has no such site.
     """
-    layers = decoder_layers(model)
-    if not -len(layers) <= signal.layer < len(layers):
-        raise InputError(f"layer {signal.layer} is out of range; valid: {-len(layers)} to {len(layers) - 1}")
-    layer = layers[signal.layer]
+    layers, number = decoder_layers(model), layer_number(model, signal.layer)
+    layer = layers[number]
     mlp = _child(layer, _MLPS)
     if signal.site == "residual":
         return layer, False
-    if signal.site == "final_norm" and signal.layer not in (-1, len(layers) - 1):
+    if signal.site == "final_norm" and number != len(layers) - 1:
         raise InputError(f"site final_norm lies after the last layer; layer is {signal.layer}, valid: -1")
     parent, names = {
         "mlp_input": (layer, _MLPS),

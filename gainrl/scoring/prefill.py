@@ -16,13 +16,13 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from gainrl.angle import concentration, released_concentration, unit_mean
 from gainrl.errors import InputError
-from gainrl.models.loading import weights_hash
+from gainrl.models.loading import context_length, weights_hash
 from gainrl.problems import ProblemSet
 from gainrl.progress import Progress
 from gainrl.prompts import EncodedPrompt, Ids, Prompt, encode_problems, length_batches, require_fit, too_long
 from gainrl.runs.config import SignalConfig
 from gainrl.schedules import Floats
-from gainrl.scoring.hooks import hidden_states, layer_count
+from gainrl.scoring.hooks import decoder_layers, hidden_states, layer_number, probed_module
 from gainrl.scoring.scores import PartialScores, Scores, signal_metadata
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
@@ -60,14 +60,16 @@ def score_problems(
     """
     prompt, signal = prompt or Prompt(), signal or SignalConfig()
     encoded = encode_problems(tokenizer, problems.problems, prompt)
-    context = int(model.config.max_position_embeddings)
+    context = context_length(model.config)
     if skip_too_long and (skipped := set(too_long(encoded, context))):
         problems = problems.without(skipped)
         encoded = [encoding for row, encoding in enumerate(encoded) if row not in skipped]
     require_fit(encoded, problems.ids, context)
     _require_scorable(model, encoded, problems, signal)
 
-    chosen = [signal.layer] if layers is None else _distinct(layers, layer_count(model))
+    chosen = [signal.layer] if layers is None else _distinct(layers, model)
+    for layer in chosen:
+        probed_module(model, signal.model_copy(update={"layer": layer}))
     metadata = signal_metadata(model_version or weights_hash(model), str(model.dtype), problems, prompt, signal)
     metadata |= {"layer": ", ".join(map(str, chosen))}
     scored = PartialScores(unfinished, metadata, (len(problems), len(chosen)))
@@ -134,9 +136,9 @@ def _halves(batch: list[int]) -> list[list[int]]:
     return [half for half in (batch[:middle], batch[middle:]) if half]
 
 
-def _distinct(layers: Sequence[int] | Literal["all"], count: int) -> list[int]:
-    """Layers as numbers from 0; those out of range are kept for the probe to reject."""
-    return list(range(count)) if layers == "all" else sorted({n % count if -count <= n < count else n for n in layers})
+def _distinct(layers: Sequence[int] | Literal["all"], model: PreTrainedModel) -> list[int]:
+    """Layers as numbers from 0, each once."""
+    return sorted({layer_number(model, n) for n in (range(len(decoder_layers(model))) if layers == "all" else layers)})
 
 
 def _require_scorable(
@@ -179,31 +181,39 @@ def _table(
 
 
 class _Scorer:
-    """Holds what all prompts share: the prefix's keys and values in every layer, and its unit vectors at each site."""
+    """Holds what all prompts share: the prefix's keys and values in every layer, and its unit vectors at each site.
+
+    Models that carry a state instead of keys and values (Mamba) run the prefix again with every question.
+    """
 
     def __init__(
         self, model: PreTrainedModel, signal: SignalConfig, layers: Sequence[int], first: EncodedPrompt
     ) -> None:
         self.model, self.signal, self.layers = model, signal, layers
         self.prefix_tokens = first.prefix_tokens
-        self.cache = DynamicCache(config=model.config)
+        self.cache = None if model._is_stateful else DynamicCache(config=model.config)
         ids_1P = torch.as_tensor(first.ids[None, : first.prefix_tokens], dtype=torch.long, device=model.device)
         self.prefix_L1PD = self._hidden_states(ids_1P, self.cache)
         for layer, states_1PD in zip(layers, self.prefix_L1PD, strict=True):
             if not states_1PD.isfinite().all():
                 raise InputError(f"hidden states of the prompt's prefix are not finite at layer {layer}")
+            if not states_1PD.any():
+                raise InputError(
+                    f"hidden states of the prompt's prefix are all zero at layer {layer}; angles need others"
+                )
 
     def score(self, prompts: Sequence[EncodedPrompt], names: Sequence[str]) -> tuple[Floats, Floats]:
         """c_intra and c_inter, (B, L) each. Raises InputError where hidden states are not finite (problem, layer)."""
         to_end = self.signal.definition == "released"
-        questions = [
-            encoding.ids[self.prefix_tokens : None if to_end else encoding.question_end] for encoding in prompts
+        again = self.prefix_tokens if self.cache is None else 0
+        tokens = [
+            encoding.ids[self.prefix_tokens - again : None if to_end else encoding.question_end] for encoding in prompts
         ]
-        ids_BQ, length_B = pad(questions, self.model.device)
-        hidden_LBQD = self._hidden_states(ids_BQ, self._cache_of(len(prompts)))
+        ids_BT, length_B = pad(tokens, self.model.device)
+        hidden_LBTD = self._hidden_states(ids_BT, self._cache_of(len(prompts)))
         by_layer = []
-        for prefix_1PD, hidden_BQD in zip(self.prefix_L1PD, hidden_LBQD, strict=True):
-            by_layer.append(self._signal(prefix_1PD, hidden_BQD, length_B))
+        for prefix_1PD, hidden_BTD in zip(self.prefix_L1PD, hidden_LBTD, strict=True):
+            by_layer.append(self._signal(prefix_1PD, hidden_BTD[:, again:], length_B - again))
         c_intra_BL, c_inter_BL, finite_BL = torch.stack(by_layer, dim=-1).cpu().numpy()
         if not finite_BL.all():
             row, layer = np.argwhere(finite_BL == 0)[0]
@@ -222,13 +232,16 @@ class _Scorer:
         finite_B = (hidden_BQD.isfinite().all(-1) | ~mask_BQ).all(1)
         return torch.stack([result.c_intra, result.c_inter, finite_B]).double()
 
-    def _hidden_states(self, ids_BT: Tensor, cache: DynamicCache) -> list[Tensor]:
+    def _hidden_states(self, ids_BT: Tensor, cache: DynamicCache | None) -> list[Tensor]:
+        reuse = {} if cache is None else {"past_key_values": cache}
         return hidden_states(
-            self.model, self.signal.site, self.layers, input_ids=ids_BT, past_key_values=cache, use_cache=True
+            self.model, self.signal.site, self.layers, input_ids=ids_BT, use_cache=cache is not None, **reuse
         )
 
-    def _cache_of(self, size: int) -> DynamicCache:
+    def _cache_of(self, size: int) -> DynamicCache | None:
         """The prefix's keys and values for a batch: views, since attention joins them to the questions' own anyway."""
+        if self.cache is None:
+            return None
         cache = copy.deepcopy(self.cache)
         for layer in cache.layers:
             if layer.get_seq_length():

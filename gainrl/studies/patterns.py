@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from gainrl.errors import InputError
 from gainrl.files import write_atomically
 from gainrl.models.generation.rollouts import sample_completions
-from gainrl.models.loading import LoadedModel, load_model
+from gainrl.models.loading import LoadedModel, context_length, load_model
 from gainrl.problems import ProblemSet
 from gainrl.progress import Report
 from gainrl.prompts import Prompt, encode_problems, length_batches, require_fit
@@ -117,7 +117,7 @@ def neuron_directions(
     """
     prompt = prompt or Prompt()
     encoded = encode_problems(tokenizer, problems.problems, prompt)
-    require_fit(encoded, problems.ids, int(model.config.max_position_embeddings))
+    require_fit(encoded, problems.ids, context_length(model.config))
     directions: dict[int, Tensor] = {}
     with evaluating(model):
         for rows in length_batches([len(encoding.ids) for encoding in encoded], batch_tokens_of(model)):

@@ -1,7 +1,7 @@
 """Writes a run's metrics, draws and evaluations during training, and decides when to take a checkpoint."""
 
-import shutil
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pandas as pd
@@ -9,6 +9,7 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from gainrl.evaluation.heldout import HeldOut
+from gainrl.files import whole_folder
 from gainrl.models.generation.trl import trainer_backend
 from gainrl.progress import Report
 from gainrl.runs.config import RunConfig
@@ -133,14 +134,12 @@ class Recorder(TrainerCallback):
 
 
 def save_model(trainer: Scheduled, folder: RunFolder, step: int) -> None:
-    """Save the current model in checkpoints/step-N, whole or not at all."""
+    """Save the current model in checkpoints/step-N, whole or not at all. Raises InputError: it cannot be written."""
     place = folder.checkpoints / f"step-{step}"
-    unfinished = place.with_name(f".{place.name}")
-    trainer.save_model(str(unfinished))
-    if trainer.accelerator.is_main_process:
-        if place.exists():
-            shutil.rmtree(place)
-        unfinished.rename(place)
+    first = trainer.accelerator.is_main_process  # the others take part in the saving, and write nothing
+    shared = place.with_name(f".{place.name}.unfinished")
+    with whole_folder(place) if first else nullcontext(shared) as unfinished:
+        trainer.save_model(str(unfinished))
     trainer.accelerator.wait_for_everyone()
 
 

@@ -21,6 +21,7 @@ from gainrl.prompts import EncodedPrompt, Prompt, encode_prompts
 from gainrl.runs.config import SignalConfig
 from gainrl.schedules import Ints, Schedule
 from gainrl.scoring import capture, span_masks
+from gainrl.scoring.hooks import probed_module
 from gainrl.training.checkpoints import keep
 from gainrl.training.epoch import Epoch, EpochTally
 
@@ -93,6 +94,8 @@ class Scheduled(Trainer):
                 "definition 'released' orders problems only; during training use 'paper' or 'off-diagonal' "
                 "(order='released' uses it for the order alone)"
             )
+        if schedule.wants_angle:
+            probed_module(self.model, self.signal)
         self.accuracy_column = self.reward_func_names.index(accuracy)
         self.spans: list[EncodedPrompt] | None = self._encode_train_prompts() if schedule.wants_angle else None
         self.train_dataset = self.train_dataset.add_column(ROW, np.arange(len(self.train_dataset)))

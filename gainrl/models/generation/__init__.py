@@ -6,6 +6,8 @@ Every backend gets exactly the tokens that the probe and the trainer see.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+from gainrl.errors import InputError
+
 
 class Completion(NamedTuple):
     """``ids`` end with the end token unless the completion was cut at its token limit."""
@@ -31,9 +33,18 @@ class Backend(Protocol):
 
 
 def end_tokens(model_config: Any, generation_config: Any, tokenizer: Any) -> list[int]:
-    """Every token that ends a completion: the tokenizer's, the model's and its generation settings'."""
+    """Every token that ends a completion: the tokenizer's, the model's and its generation settings'.
+
+    Raises InputError: there is none, or one is no token's number.
+    """
     named = [tokenizer.eos_token_id]
     for config in (model_config, generation_config):
         value = getattr(config, "eos_token_id", None)
         named += value if isinstance(value, list) else [value]
-    return list(dict.fromkeys(token for token in named if token is not None))
+    found = list(dict.fromkeys(token for token in named if token is not None))
+    if not found or not all(isinstance(token, int) for token in found):
+        raise InputError(
+            f"the end tokens of tokenizer, model and generation settings are {found}; one number at least is needed "
+            "(eos_token in tokenizer_config.json, or eos_token_id in generation_config.json)"
+        )
+    return found

@@ -10,6 +10,7 @@ import torch
 from transformers import DynamicCache, GenerationConfig, PreTrainedModel
 
 from gainrl.models.generation import Completion, end_tokens
+from gainrl.models.loading import context_length
 from gainrl.prompts import length_batches
 
 
@@ -24,7 +25,7 @@ class HfBackend:
     def __init__(self, model: PreTrainedModel, end_tokens: Sequence[int], pad_token: int, batch_tokens: int = 16_384):
         self.model, self.end_tokens, self.pad_token = model, list(end_tokens), pad_token
         self.batch_tokens = batch_tokens
-        self.context = int(model.config.max_position_embeddings)
+        self.context = context_length(model.config)
 
     def __call__(
         self, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float, seed: int
@@ -75,10 +76,16 @@ class HfBackend:
     def _shared(self, prompts: Sequence[Sequence[int]]) -> int:
         """How many tokens all prompts begin with, short of a whole prompt.
 
-        0 where attention has a window: the padding that follows the shared tokens would take up places in it.
+        0 where attention has a window: the padding that follows the shared tokens would take up places in it; and where
+        a model carries a state instead of keys and values: the padding would change it.
         """
         windowed = any(kind != "full_attention" for kind in getattr(self.model.config, "layer_types", None) or [])
-        if windowed or getattr(self.model.config, "sliding_window", None) or len(prompts) == 1:
+        if (
+            windowed
+            or getattr(self.model.config, "sliding_window", None)
+            or self.model._is_stateful
+            or len(prompts) == 1
+        ):
             return 0
         common = os.path.commonprefix([list(prompt) for prompt in prompts])  # noqa: RUF071 (it takes any lists)
         return min(len(common), min(map(len, prompts)) - 1)

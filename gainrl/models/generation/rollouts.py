@@ -5,6 +5,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gainrl.grading import grade_batch
 from gainrl.models.generation.hf import hf_backend
+from gainrl.models.loading import context_length
 from gainrl.problems import ProblemSet
 from gainrl.progress import Progress
 from gainrl.prompts import Prompt, encode_problems, length_batches, require_fit
@@ -37,7 +38,7 @@ def sample_completions(
     """
     prompt = prompt or Prompt()
     encoded = encode_problems(tokenizer, problems.problems, prompt)
-    require_fit(encoded, problems.ids, int(model.config.max_position_embeddings), max_completion_tokens)
+    require_fit(encoded, problems.ids, context_length(model.config), max_completion_tokens)
     generate = hf_backend(model, tokenizer, batch_tokens)
     lengths = [len(encoding.ids) + max_completion_tokens for encoding in encoded]
     rows: dict[int, list[dict[str, object]]] = {}

@@ -11,6 +11,7 @@ from trl.models import unwrap_model_for_generation
 
 from gainrl.models.generation import Backend, Completion, end_tokens
 from gainrl.models.generation.hf import hf_backend
+from gainrl.models.loading import context_length
 
 
 @contextmanager
@@ -34,7 +35,7 @@ class _TrainersVllm:
     def __init__(self, trainer: Any) -> None:
         self.trainer, self.vllm = trainer, trainer.vllm_generation
         config = trainer.accelerator.unwrap_model(trainer.model).config
-        self.context = int(config.max_position_embeddings)
+        self.context = context_length(config)
         self.end_tokens = end_tokens(config, None, trainer.processing_class)
 
     def __call__(

@@ -11,6 +11,7 @@ import torch
 
 from gainrl.errors import InputError, one_line
 from gainrl.models.generation import Completion
+from gainrl.models.loading import NO_LIMIT
 
 
 class VllmBackend:
@@ -25,7 +26,7 @@ class VllmBackend:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # starting logs some twenty lines of warnings
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is the table's
         settings: dict[str, Any] = {
-            "max_model_len": context,
+            "max_model_len": None if context == NO_LIMIT else context,
             "skip_tokenizer_init": True,
             "generation_config": "vllm",  # none of the model's own top_p and penalties
             "use_tqdm_on_load": False,
@@ -33,7 +34,8 @@ class VllmBackend:
         if not torch.cuda.is_available():
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")  # GiB; by default it takes 92 % of the memory
             # A prompt in two chunks rewinds its request's generator; a CPU generator cannot do that, and vLLM's engine dies.
-            whole_prompts = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, context)}
+            longest = 4096 if context == NO_LIMIT else max(4096, context)
+            whole_prompts = {"enable_chunked_prefill": False, "max_num_batched_tokens": longest}
             settings |= {"enforce_eager": True, **whole_prompts}
         try:
             from vllm import LLM

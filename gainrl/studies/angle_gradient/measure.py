@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gainrl.errors import InputError
+from gainrl.models.loading import context_length
 from gainrl.problems import Problem, ProblemSet
 from gainrl.progress import Progress
 from gainrl.prompts import EncodedPrompt, Prompt, encode_problems, encode_prompts, length_batches, require_fit, segments
 from gainrl.runs.config import SignalConfig
 from gainrl.scoring import Scores
-from gainrl.scoring.hooks import capture, decoder_layers, reading_modules
+from gainrl.scoring.hooks import capture, decoder_layers, layer_number, reading_modules
 from gainrl.studies.angle_gradient.losses import Row, grpo_rows, supervised_rows, tensors
 from gainrl.studies.gradients import Gram, decompose, gram, product_square, squared_gradient_norms
 
@@ -76,7 +77,7 @@ def measure(
     if rollouts is not None:
         groups["grpo"] = grpo_rows(problems, rollouts)
     longest = max(len(ids) for rows in groups.values() for group in rows for ids, _ in group)
-    require_fit(encoded, problems.ids, int(model.config.max_position_embeddings), longest)
+    require_fit(encoded, problems.ids, context_length(model.config), longest)
 
     layers = _Layers(model, signal)
     tables: list[pd.DataFrame] = []
@@ -128,7 +129,7 @@ class _Layers:
             if signal.site == "mlp_input"
         }
         self.of_reader = {name: number for number, names in self.readers.items() for name in names}
-        self.decomposed = {self.count // 2, signal.layer % self.count}
+        self.decomposed = {self.count // 2, layer_number(model, signal.layer)}
 
 
 class _GradientNorms:

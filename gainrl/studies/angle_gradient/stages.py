@@ -19,6 +19,7 @@ from gainrl.prompts import Prompt
 from gainrl.runs.config import SignalConfig
 from gainrl.runs.records import environment
 from gainrl.scoring import Scores, score_problems, signal_metadata
+from gainrl.scoring.hooks import probed_module
 from gainrl.studies.angle_gradient.measure import Measured, measure
 
 
@@ -45,8 +46,10 @@ def measure_into(
 ) -> Measured:
     """`measure`, with every stage kept in ``folder``; a stage that is finished is read from there.
 
-    Raises InputError: the folder holds a measurement with other settings (the error says which differ).
+    Raises InputError: the model has no such site or layer, or the folder holds a measurement with other settings (the
+    error says which differ).
     """
+    probed_module(loaded.model, settings.signal)
     claims = _describe(loaded, problems, prompt, settings, completions)
     claim_settings(folder / "settings.json", claims, "a measurement")
     if not (folder / "environment.json").exists():
