@@ -17,7 +17,15 @@ FLOORS = [
     {"gainrl.training", "gainrl.evaluation", "gainrl.scoring"},
     {"gainrl.runs"},
     {"gainrl.models", "gainrl.problems", "gainrl.grading", "gainrl.schedules", "gainrl.statistics"},
-    {"gainrl.angle", "gainrl.prompts", "gainrl.progress", "gainrl.files", "gainrl.rng", "gainrl.errors"},
+    {
+        "gainrl.angle",
+        "gainrl.prompts",
+        "gainrl.progress",
+        "gainrl.files",
+        "gainrl.columns",
+        "gainrl.rng",
+        "gainrl.errors",
+    },
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGES = ("gainrl", "experiments", "paper_figures", "analysis")

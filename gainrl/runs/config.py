@@ -190,6 +190,10 @@ class RunConfig(Frozen):
         """12 hex digits that identify the run."""
         return hash_of(self.model_dump(mode="json"))
 
+    def is_evaluated(self, step: int) -> bool:
+        """Whether the model is evaluated after so many steps."""
+        return step % self.evaluation.every == 0 or step == self.training.steps
+
     def with_seed(self, seed: int) -> "RunConfig":
         return RunConfig.model_validate({**self.model_dump(), "seed": seed})
 

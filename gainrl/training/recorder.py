@@ -108,7 +108,7 @@ class Recorder(TrainerCallback):
             save_model(self.trainer, self.folder, step)
 
     def _is_due(self, state: Any) -> bool:
-        return bool(state.global_step % self.config.evaluation.every == 0 or state.global_step == state.max_steps)
+        return self.config.is_evaluated(state.global_step)
 
     def _evaluate(self, step: int) -> None:
         for name, held_out in self.held_out.items():
