@@ -49,13 +49,13 @@ def draws_of(config, **columns):
 
 
 def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart"):
-    """Runs whose accuracy is the curve plus a hundredth of the seed (a benchmark named second has half of it)."""
+    """Whole runs of `short_experiment` whose accuracy is the curve, continued at its last value, plus a hundredth of the seed (a benchmark named second has half of it)."""
     experiment = short_experiment(name, benchmarks=benchmarks)
     for cell, accuracy in curves.items():
         for seed in range(seeds):
             folder = RunFolder(root / name / cell / f"seed-{seed}")
-            folder.start(experiment.cells[cell].with_seed(seed))
-            for number, value in enumerate(accuracy):
+            folder.start(experiment.cells[cell].with_seed(seed), overwrite=True)
+            for number, value in enumerate([*accuracy, *accuracy[-1:] * (4 - len(accuracy))]):
                 for place, benchmark in enumerate(benchmarks):
                     folder.append_eval({"step": 10 * number, "benchmark": benchmark, "metric": "accuracy", "stderr": 0.02,
                                         "value": (value + seed / 100) / 2**place, "n": 600})  # fmt: skip

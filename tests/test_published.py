@@ -9,17 +9,17 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from analysis.runs import finished_runs
-from experiments import load_experiment
+from gainrl.files import write_json_lines
 from gainrl.launch.estimate import step_seconds
 from gainrl.runs.plan import plan_runs
 from gainrl.runs.published import TEXTS, add_measurements, published_runs, stored_runs, write_published
 from gainrl.runs.records import RunFolder
 from tests.helpers import gainrl
-from tests.test_comparison import CURVES, write_runs
+from tests.test_comparison import CURVES, draws_of, short_experiment, write_runs
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch):
+def work(tmp_path, monkeypatch, short_experiments):
     """A working directory; runs work in its runs/. What tests of the command and the page draw is not drawn here."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gainrl.cli.reporting.write_report", lambda *arguments: None)
@@ -32,7 +32,7 @@ def files_of(folder) -> dict[str, bytes]:
 
 
 def publish(runs_dir, results, name):
-    write_published(finished_runs(load_experiment(name), runs_dir), name, results, results / name)
+    write_published(finished_runs(short_experiment(name), runs_dir), name, results, results / name)
 
 
 def share(work, experiment, cell, seed=0):
@@ -45,15 +45,11 @@ def share(work, experiment, cell, seed=0):
 def test_a_published_run_comes_back_in_full(work):
     experiment = write_runs(work / "runs", 2)
     folder = RunFolder(work / "runs" / "quickstart" / "gainrl" / "seed-1")
-    folder.append_metrics({"step": 31, "seconds": 0.1 + 0.2, "solved": True, "why": "é", "late": 3})
-    draws = {
-        "epoch": [0, 1],
-        "problem_id": ["a", "b"],
-        "rank": pd.array([3, None], dtype="Int64"),
-        "angle": [0.1, None],
-    }
-    folder.write_draws(pd.DataFrame(draws))
-    (work / "runs" / "quickstart" / "grpo" / "seed-0" / "draws.parquet").unlink()
+    rows = folder.metrics().to_dict("records")
+    write_json_lines(folder.path / "metrics.jsonl", [*rows[:-1], rows[-1] | {"seconds": 0.1 + 0.2, "why": "é", "late": 3}])
+    draws = draws_of(folder.config(), angle=None)
+    draws.loc[0, ["rank", "angle"]] = [3, 0.1]
+    folder.write_draws(draws.astype({"angle": float}))
     publish(work / "runs", work / "results", "quickstart")
     before, after = finished_runs(experiment, work / "runs"), finished_runs(experiment, work / "results")
     assert {cell: list(by_seed) for cell, by_seed in before.items()} == {cell: [0, 1] for cell in after}
@@ -77,7 +73,7 @@ def test_runs_are_keyed_by_the_hash_of_their_config_as_it_stands(work):
     path.write_text(json.dumps({**json.loads(path.read_text()), "field_of_old": 1}))
     publish(work / "runs", work / "results", "quickstart")
     run = published_runs(work / "results", "quickstart")["grpo"][0]
-    assert run.hash != load_experiment("quickstart").cells["grpo"].hash
+    assert run.hash != short_experiment("quickstart").cells["grpo"].hash
     assert run.hash in stored_runs(work / "results")
 
 
@@ -89,16 +85,16 @@ def test_a_shared_run_is_stored_once_and_survives_the_other_being_published_anew
     shared = RunFolder(work / "runs" / "quickstart" / "grpo" / "seed-0")
     assert len(pq.read_table("results/ablate_schedule/runs/runs.parquet")) == 0
     assert pq.read_table("results/quickstart/runs/metrics.parquet")["hash"].to_pylist().count(shared.hash) == 30
-    (run,) = finished_runs(load_experiment("ablate_schedule"), work / "results")["uniform"].values()
+    (run,) = finished_runs(short_experiment("ablate_schedule"), work / "results")["uniform"].values()
     assert_frame_equal(run.metrics(), shared.metrics())
 
-    runs = finished_runs(load_experiment("quickstart"), work / "runs")
+    runs = finished_runs(short_experiment("quickstart"), work / "runs")
     write_published({"gainrl": runs["gainrl"]}, "quickstart", work / "results", work / "new")
     shutil.rmtree("results/quickstart")
     (work / "new").rename("results/quickstart")
     assert list(published_runs(work / "results", "quickstart")) == ["gainrl"]
     assert len(stored_runs(work / "results")) == 2
-    (run,) = finished_runs(load_experiment("ablate_schedule"), work / "results")["uniform"].values()
+    (run,) = finished_runs(short_experiment("ablate_schedule"), work / "results")["uniform"].values()
     assert_frame_equal(run.evals(), shared.evals())
 
 
@@ -111,7 +107,7 @@ def test_each_file_is_opened_once_whatever_the_number_of_runs(work, monkeypatch)
         runs = finished_runs(experiment, work / "results")
         assert len(runs.training) == 20 * 30
         assert len(runs.evaluations) == 20 * 4
-        assert len(runs.draws) == 20
+        assert len(runs.draws) == 20 * len(draws_of(experiment.cells["grpo"]))
     assert sorted(opened) == ["draws.parquet", "evaluations.parquet", "metrics.parquet", "runs.parquet"]
 
 
@@ -122,7 +118,7 @@ def test_a_restored_run_is_found_finished(work, monkeypatch, capsys):
     share(work, "ablate_schedule", "uniform")
     assert gainrl(monkeypatch, capsys, "publish", "quickstart")[0] == 0
     shutil.rmtree(work / "runs")
-    (run,) = plan_runs(load_experiment("quickstart"), cells=["gainrl"], seeds=[0], runs_dir=work / "runs")
+    (run,) = plan_runs(short_experiment("quickstart"), cells=["gainrl"], seeds=[0], runs_dir=work / "runs")
     assert not run.is_finished()  # nothing in results/ counts
     code, out, _ = gainrl(monkeypatch, capsys, "restore", "quickstart/gainrl/seed-0")
     assert (code, out.strip()) == (0, str(folder))

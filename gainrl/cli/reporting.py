@@ -82,18 +82,19 @@ def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir
     Runs go into a few Parquet files; `gainrl restore` makes a run's folder of them again. What is published already
     stays until all of it is written.
     """
-    from analysis.runs import common_seeds
+    from analysis.runs import common_seeds, finished_runs, unfinished_runs
 
     plan = load_plan(experiment, scale)
     source, results = runs_folder(runs_dir, scale), of_scale(Path("results"), scale)
     if source.resolve() == results.resolve():
         raise InputError(f"{source} is where runs are published; give the folder in which they work as --runs-dir")
-    runs = _finished(plan, source)
+    runs = finished_runs(plan, source)
     if runs.left_out:
         raise InputError(
-            f"runs of {plan.name} are damaged ({len(runs.left_out)}, named above); nothing is published: train them again "
-            "with --overwrite, or move them away"
+            f"{len(runs.left_out)} runs of {plan.name} are damaged, nothing is published; train them again with --overwrite, "
+            f"or move them away: {runs.left_out[0]}"
         )
+    _warn(plan, (), runs.notes, unfinished_runs(plan, source))
     if missing := [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]:
         raise InputError(
             f"every cell must have the same seeds to be published; gainrl reproduce first: {', '.join(missing)}"

@@ -181,11 +181,11 @@ class RunFolder(RunRecord):
 
         Raises InputError: a file is damaged, or lacks rows of steps or epochs until then; nothing is changed.
         """
-        if len(self.metrics().query("step <= @step")) < step:
-            raise InputError(f"{self.where('metrics.jsonl')} lacks some of the {step} steps until now; {_WAYS_OUT}")
-        self.evals()
+        self.metrics(), self.evals()
         names = ("metrics.jsonl", "evals.jsonl")
         kept = {name: [row for row in self._json_rows(name) if row["step"] <= step] for name in names}
+        if len(kept["metrics.jsonl"]) < step:
+            raise InputError(f"{self.where('metrics.jsonl')} lacks some of the {step} steps until now; {_WAYS_OUT}")
         draws = self.draws()
         if epochs and (draws.empty or draws.epoch.nunique() < epochs):
             raise InputError(f"{self.where('draws.parquet')} lacks draws of the first {epochs} epochs; {_WAYS_OUT}")
