@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from gainrl.errors import InputError, one_line
 
 
+_TYPES: dict[str, Any] = {"text": str, "truth value": (bool, np.bool_), "list": (list, np.ndarray)}
+
+
 @dataclass(frozen=True)
 class Column:
     """A kind of value within bounds. Numbers are finite; a missing value (null, NaN) is one only where ``nullable``."""
 
-    kind: Literal["number", "whole number", "text", "truth value"] = "number"
+    kind: Literal["number", "whole number", "text", "truth value", "list"] = "number"
     low: float = -np.inf
     high: float = np.inf
     optional: bool = False
@@ -34,8 +37,8 @@ class Column:
         missing = values.isna().to_numpy(dtype=bool)
         bad = missing & (not self.nullable)
         numbers = np.zeros(0)
-        if self.kind in ("text", "truth value"):
-            kind: Any = str if self.kind == "text" else (bool, np.bool_)
+        if self.kind in _TYPES:
+            kind = _TYPES[self.kind]
             bad |= ~missing & ~np.array([isinstance(value, kind) for value in values], dtype=bool)
         else:
             numbers = _numbers(values)

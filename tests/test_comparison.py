@@ -49,7 +49,10 @@ def draws_of(config, **columns):
 
 
 def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart"):
-    """Whole runs of `short_experiment` whose accuracy is the curve, continued at its last value, plus a hundredth of the seed (a benchmark named second has half of it)."""
+    """Whole runs of `short_experiment`: accuracy is the curve, continued at its last value, plus a hundredth of the seed.
+
+    A benchmark named second has half of it.
+    """
     experiment = short_experiment(name, benchmarks=benchmarks)
     for cell, accuracy in curves.items():
         for seed in range(seeds):

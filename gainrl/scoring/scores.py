@@ -123,8 +123,13 @@ class PartialScores:
             raise InputError(
                 f"{path} is an unfinished scoring with other settings; remove it, or write to another --out"
             )
-        for batch in batches:
-            self._keep(**batch)
+        for number, batch in enumerate(batches, 2):
+            try:
+                self._keep(**batch)
+            except (TypeError, ValueError, IndexError) as error:
+                raise InputError(
+                    f"{path}, row {number}: is no batch of scores; remove the file, and score again"
+                ) from error
 
     @property
     def count(self) -> int:
