@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from gainrl.errors import InputError, one_line
 
-
 _TYPES: dict[str, Any] = {"text": str, "truth value": (bool, np.bool_), "list": (list, np.ndarray)}
 
 

@@ -349,10 +349,8 @@ def test_an_extra_key_is_no_damage(copied):
     assert finished_runs(short_experiment("quickstart"), copied).left_out == ()
 
 
-@pytest.mark.parametrize(
-    "file", ["runs.csv", *(f"runs/{name}.parquet" for name in ("runs", "metrics", "evaluations", "draws"))]
-)
-@pytest.mark.parametrize("harm", [name for name in HARM if name != "nested"])
+@pytest.mark.parametrize("file", ["runs.csv", *(f"runs/{name}.parquet" for name in ("runs", *ROWS))])
+@pytest.mark.parametrize("harm", ["missing", "empty", "NUL", "not UTF-8", "wrong type", "folder", "loop"])
 def test_damaged_published_files_are_one_line(copied, work, monkeypatch, capsys, harm, file):
     publish(copied, work / "results", "quickstart")
     HARM[harm](work / "results" / "quickstart" / file)

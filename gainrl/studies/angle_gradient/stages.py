@@ -38,7 +38,8 @@ ROLLOUTS = Rows(
     {
         "problem_id": _TEXT,
         "sample": Column("whole number", low=0),
-        "completion": _TEXT,
+        "ids": Column("list"),
+        "text": _TEXT,
         "correct": Column("truth value"),
     },
     unique=("problem_id", "sample"),
