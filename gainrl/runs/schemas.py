@@ -18,7 +18,9 @@ METRICS = Rows(
         "seconds": Column(low=0),
         "problems_seen": _COUNT,
         "completion_tokens": _COUNT,
-        "accuracy": _SHARE,
+        "accuracy": Column(
+            low=0, high=1, optional=True, nullable=True
+        ),  # a row of several that share a generation has it
         "angle": Column(optional=True, nullable=True),
         "mu": Column(low=0, optional=True, nullable=True),
         "target": Column(optional=True, nullable=True),
@@ -43,7 +45,7 @@ DRAWS = Rows(
         "epoch": _COUNT,
         "problem_id": Column("text"),
         "rank": Column("whole number", low=0, nullable=True),
-        "pass_rate": Column(low=0, high=1, optional=True),
+        "pass_rate": Column(low=0, high=1, optional=True, nullable=True),  # drawn, but not trained: the run had ended
         "angle": Column(optional=True, nullable=True),
     }
 )
