@@ -1,5 +1,6 @@
 """From runs, in their folders or published, to data frames."""
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
@@ -8,17 +9,26 @@ import pandas as pd
 
 from gainrl.errors import InputError
 from gainrl.runs.experiment import Experiment
+from gainrl.runs.plan import seed_paths
 from gainrl.runs.published import published_runs
-from gainrl.runs.records import RunFolder, RunRecord
+from gainrl.runs.records import RunFolder, RunRecord, differences
+from gainrl.runs.whole import require_whole
 
 RUN = ["cell", "seed"]
 MEAN = "mean of the benchmarks"
 """Stands for a benchmark where there are several."""
+MEASURING = ("evaluation.", "problems.heldout", "training.generation")
+"""Keys of a config that say how a run is measured and sampled, not what is trained."""
 SPENT = ["problems_seen", "completion_tokens", "training_seconds"]
 
 
 class Runs(dict[str, dict[int, RunRecord]]):
     """cell -> seed -> finished run. Finished runs do not change: what is read of all of them is read once."""
+
+    left_out: tuple[str, ...] = ()
+    """Finished runs that are damaged, or of another config than their cell's, and why."""
+    notes: tuple[str, ...] = ()
+    """What else a reader of the runs must know."""
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
@@ -70,38 +80,65 @@ class Runs(dict[str, dict[int, RunRecord]]):
 def finished_runs(experiment: Experiment, root: Path) -> Runs:
     """The finished runs of an experiment under ``root`` (runs or results), cells in the experiment's order.
 
-    Raises InputError if there is none.
+    A run that is damaged, or that its cell does not describe, is left out; `Runs.left_out` says why.
+
+    Raises InputError if there is none, or the index of published runs is damaged.
     """
     found = published_runs(root, experiment.name) or _run_folders(root, experiment.name)
-    runs = Runs()
+    runs, left_out, differing = Runs({cell: {} for cell in experiment.cells}), [], Counter[str]()
     for cell in experiment.cells:
-        by_seed = sorted(found.get(cell, {}).items())
-        runs[cell] = {seed: run for seed, run in by_seed if run.status()[0] == "finished"}
+        for seed, run in sorted(found.get(cell, {}).items()):
+            try:
+                if run.read_json("status.json")["state"] == "finished":
+                    differing.update(_require_cell(experiment, cell, seed, run))
+                    runs[cell][seed] = run
+            except InputError as error:
+                left_out.append(f"{cell} seed {seed}: {error}")
+    runs.left_out = tuple(left_out)
+    runs.notes = tuple(
+        f"{count} runs of {experiment.name} under {root} differ from their cells in {key}; they are counted"
+        for key, count in differing.items()
+    )
     if not any(runs.values()):
+        if left_out:
+            raise InputError(
+                f"no finished run of {experiment.name} can be used, {len(left_out)} are left out: {left_out[0]}"
+            )
         raise InputError(
             f"no finished run of {experiment.name} under {root}; gainrl reproduce {experiment.name} makes them"
         )
     return runs
 
 
+def _require_cell(experiment: Experiment, cell: str, seed: int, run: RunRecord) -> list[str]:
+    """The keys of `MEASURING` in which a run differs from its cell. Raises InputError: it is damaged, or differs in others."""
+    config, expected = require_whole(run), experiment.cells[cell].with_seed(seed)
+    if config == expected:
+        return []
+    keys = sorted(differences(config.model_dump(mode="json"), expected.model_dump(mode="json")))
+    if others := [key for key in keys if not key.startswith(MEASURING)]:
+        raise InputError(
+            f"{run.where('config.json')} is not the config of this cell and seed: {', '.join(others)} differ"
+        )
+    return keys
+
+
 def _run_folders(root: Path, experiment: str) -> dict[str, dict[int, RunRecord]]:
-    """cell -> seed -> run, whatever its state."""
+    """cell -> seed -> run, whatever its state; not where a link leads nowhere, which a run does that has not begun."""
     found: dict[str, dict[int, RunRecord]] = {}
-    for path in (root / experiment).glob("*/seed-*"):
-        found.setdefault(path.parent.name, {})[int(path.name.removeprefix("seed-"))] = RunFolder(path)
+    for (cell, seed), path in seed_paths(root, experiment).items():
+        if path.is_dir():
+            found.setdefault(cell, {})[seed] = RunFolder(path)
     return found
 
 
 def unfinished_runs(experiment: Experiment, root: Path) -> list[str]:
-    """Runs that have begun and are not finished, in words."""
+    """Runs that are not finished, in words."""
     lines = []
-    for cell in experiment.cells:
-        for path in sorted((root / experiment.name / cell).glob("seed-*")):
-            state, why = RunFolder(path).status()
-            if state != "finished":
-                lines.append(
-                    f"{cell} {path.name.replace('-', ' ')} ({state or 'no status'}{f': {why}' if why else ''})"
-                )
+    for (cell, seed), path in seed_paths(root, experiment.name).items():
+        state, why = RunFolder(path).status() if path.is_dir() else ("not begun: its link leads nowhere", None)
+        if cell in experiment.cells and state not in ("finished", None):
+            lines.append(f"{cell} seed {seed} ({state}{f': {why}' if why else ''})")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +40,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text: {error}") from error
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def parse_json(text: str, where: str) -> Any:
@@ -85,19 +86,21 @@ def append_json_line(path: Path, row: Any, *, allow_nan: bool = False) -> None:
 def read_json_lines(path: Path, *, mend: bool = False) -> list[Any]:
     """The rows of a file of JSON lines, [] where there is no file; a last line that was cut off is left out.
 
-    Raises InputError, naming the line, if another one is not JSON.
-
     Args:
         mend: remove the cut-off line from the file too, so that lines can be appended.
+
+    Raises:
+        InputError: another line is not JSON (which), or the file is not UTF-8.
     """
     if not path.exists():
         return []
     *lines, last = read_text(path).split("\n")  # not splitlines(), which also splits at U+2028 inside a string
     if last and _is_json(last):  # only its line break is missing
         lines.append(last)
+    rows = [parse_json(line, f"{path}, row {number}") for number, line in enumerate(lines, 1)]
     if last and mend:
         write_text(path, "".join(f"{line}\n" for line in lines))
-    return [parse_json(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+    return rows
 
 
 def _is_json(text: str) -> bool:
@@ -106,6 +109,30 @@ def _is_json(text: str) -> bool:
     except InputError:
         return False
     return True
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """`parse_json_object` of a file. Raises InputError: it is missing or cannot be read."""
+    return parse_json_object(read_text(path), path)
+
+
+def parse_json_object(text: str, where: object) -> dict[str, Any]:
+    """Raises InputError, which says where: no JSON object, a number that is not finite, text that is no Unicode."""
+    try:
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is not JSON: {str(error)[:120] or 'it is empty'}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{where} holds {str(value)[:40]!r}; a JSON object is needed")
+    return value
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return float(text)
 
 
 def replace_folder(place: Path, new: Path) -> None:
@@ -166,13 +193,11 @@ def claim_settings(path: Path, settings: Mapping[str, Any], content: str) -> Non
         content: what the folder holds, for the error.
 
     Raises:
-        InputError: the file names other settings (which).
+        InputError: the file names other settings (which), or cannot be read.
     """
     if not path.exists():
         return write_text(path, json.dumps(settings, indent=1) + "\n")
-    existing = parse_json(read_text(path), str(path))
-    if not isinstance(existing, dict):
-        raise InputError(f"{path} holds no settings; remove {path.parent}, or write to another --out")
+    existing = read_json_object(path)
     if differing := sorted(key for key in {*existing, *settings} if existing.get(key) != settings.get(key)):
         raise InputError(
             f"{path.parent} holds {content} with other settings ({', '.join(differing)} differ); "
@@ -188,8 +213,8 @@ def write_manifest(folder: Path) -> None:
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder that has a manifest; None if all its files are as they were written."""
     try:
-        expected = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        expected = read_json_object(folder / MANIFEST)
+    except InputError:
         return "its manifest cannot be read"
     found = _checksums(folder)
     return next((f"{name} is not as it was written" for name in expected if found.get(name) != expected[name]), None)

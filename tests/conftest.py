@@ -61,3 +61,11 @@ def folder(tiny, tmp_path, monkeypatch):
     (tmp_path / "problems.json").write_text(json.dumps(rows))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def short_experiments(monkeypatch):
+    """Commands find experiments of 30 steps, as `write_runs` writes their runs."""
+    from tests.test_comparison import short_experiment
+
+    monkeypatch.setattr("experiments.load_experiment", short_experiment)

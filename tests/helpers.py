@@ -14,6 +14,17 @@ from gainrl.runs.experiment import Experiment
 from gainrl.runs.plan import plan_runs
 
 
+def metrics_row(step: int, **values: float) -> dict[str, float]:
+    """A row of metrics.jsonl."""
+    row = {"step": step, "epoch": 0, "seconds": 0.5, "problems_seen": step, "completion_tokens": step, "accuracy": 0.5}
+    return row | values
+
+
+def evals_row(step: int, value: float = 0.5, benchmark: str = "a") -> dict[str, object]:
+    """A row of evals.jsonl."""
+    return {"step": step, "benchmark": benchmark, "metric": "accuracy", "value": value, "stderr": 0.02, "n": 600}
+
+
 def small_experiment(
     tiny: LoadedModel, folder: Path, *, steps: int = 4, cells: tuple[str, ...] = ("grpo", "gainrl")
 ) -> Experiment:

@@ -153,7 +153,7 @@ def test_ctrl_c_says_what_is_kept(folder, monkeypatch, capsys):
     assert "finished runs are kept" in err
 
 
-def test_reproduce_prints_the_table_and_skips_what_is_finished(folder, monkeypatch, capsys):
+def test_reproduce_prints_the_table_and_skips_what_is_finished(folder, short_experiments, monkeypatch, capsys):
     write_runs(folder / "runs", 1)
     code, out, err = gainrl(monkeypatch, capsys, "reproduce", "quickstart")
     assert code == 0
@@ -165,7 +165,7 @@ def test_reproduce_prints_the_table_and_skips_what_is_finished(folder, monkeypat
     assert files == tables | {f"{name}.{suffix}" for name in figures for suffix in ("png", "svg", "pdf")}
 
 
-def test_what_is_published_gives_the_table_and_the_figures_again(folder, monkeypatch, capsys):
+def test_what_is_published_gives_the_table_and_the_figures_again(folder, short_experiments, monkeypatch, capsys):
     write_runs(folder / "runs", 2)
     (folder / "runs" / "quickstart" / "grpo" / "seed-0" / "checkpoints").mkdir()
     assert gainrl(monkeypatch, capsys, "publish", "quickstart")[0] == 0
@@ -184,7 +184,7 @@ def test_what_is_published_gives_the_table_and_the_figures_again(folder, monkeyp
     assert {path.name: path.read_bytes() for path in published.glob("learning_curves.*")} == figures
 
 
-def test_report_writes_one_page_about_one_experiment_or_all(folder, monkeypatch, capsys):
+def test_report_writes_one_page_about_one_experiment_or_all(folder, short_experiments, monkeypatch, capsys):
     write_runs(folder / "runs", 1)
     code, out, _ = gainrl(monkeypatch, capsys, "report", "quickstart")
     assert (code, out.strip()) == (0, f"{folder}/runs/quickstart/report.html")
@@ -212,7 +212,7 @@ def test_a_vllm_server_is_for_one_run_that_samples_with_vllm(folder, monkeypatch
     assert changes.arguments() == ["--generation", "vllm", *server]
 
 
-def test_targets_can_be_reached_by_a_running_mean(folder, monkeypatch, capsys):
+def test_targets_can_be_reached_by_a_running_mean(folder, short_experiments, monkeypatch, capsys):
     write_runs(folder / "runs", 1)
     code, out, _ = gainrl(monkeypatch, capsys, "table", "quickstart", "--running-mean", "2")
     assert (code, out.split("GRPO (uniform)")[2].split("|")[1].strip()) == (0, "30")
@@ -220,7 +220,7 @@ def test_targets_can_be_reached_by_a_running_mean(folder, monkeypatch, capsys):
     assert (code, err) == (2, "gainrl: --running-mean is 0; it should be greater than or equal to 1\n")
 
 
-def test_publish_wants_the_same_seeds_everywhere(folder, monkeypatch, capsys):
+def test_publish_wants_the_same_seeds_everywhere(folder, short_experiments, monkeypatch, capsys):
     write_runs(folder / "runs", 1)
     write_runs(folder / "runs", 2, {"grpo": [0.3, 0.5]})
     code, _, err = gainrl(monkeypatch, capsys, "publish", "quickstart")

@@ -23,14 +23,42 @@ CURVES = {
 }
 
 
+def short_experiment(name, scale="tiny", benchmarks=("b",)):
+    """The experiment with 30 steps, four evaluations and a benchmark that is asked whatever the curves say; it asks about its cells itself."""
+    experiment = load_experiment(name, scale)
+    changes = {
+        "problems": {"heldout": benchmarks, "heldout_size": 600},
+        "training": {"steps": 30},
+        "evaluation": {"every": 10, "near_targets": None},
+    }
+    cells = {}
+    for cell, config in experiment.cells.items():
+        whole = config.model_dump()
+        cells[cell] = type(config).model_validate(
+            {**whole, **{part: {**whole[part], **values} for part, values in changes.items()}}
+        )
+    return experiment.model_copy(update={"cells": cells, "asked_in": {}})
+
+
+def draws_of(config, **columns):
+    """Draws of every epoch, of any problem."""
+    training = config.training
+    epochs = -(-training.steps * training.prompts_per_step // training.prompts_per_epoch)
+    draws = pd.DataFrame({"epoch": [epoch for epoch in range(epochs) for _ in range(training.prompts_per_epoch)]})
+    return draws.assign(**{"problem_id": "a", "rank": pd.array([None] * len(draws), dtype="Int64"), **columns})
+
+
 def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart"):
-    """Runs whose accuracy is the curve plus a hundredth of the seed (a benchmark named second has half of it)."""
-    experiment = load_experiment(name)
+    """Whole runs of `short_experiment`: accuracy is the curve, continued at its last value, plus a hundredth of the seed.
+
+    A benchmark named second has half of it.
+    """
+    experiment = short_experiment(name, benchmarks=benchmarks)
     for cell, accuracy in curves.items():
         for seed in range(seeds):
             folder = RunFolder(root / name / cell / f"seed-{seed}")
-            folder.start(experiment.cells[cell].with_seed(seed))
-            for number, value in enumerate(accuracy):
+            folder.start(experiment.cells[cell].with_seed(seed), overwrite=True)
+            for number, value in enumerate([*accuracy, *accuracy[-1:] * (4 - len(accuracy))]):
                 for place, benchmark in enumerate(benchmarks):
                     folder.append_eval({"step": 10 * number, "benchmark": benchmark, "metric": "accuracy", "stderr": 0.02,
                                         "value": (value + seed / 100) / 2**place, "n": 600})  # fmt: skip
@@ -38,9 +66,7 @@ def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart")
                 row = {"step": step, "epoch": step // 4, "seconds": 0.5, "problems_seen": 16 * step,
                        "completion_tokens": 1000 * step, "accuracy": 0.5}  # fmt: skip
                 folder.append_metrics(row | ({"mu": float(step)} if cell in ("gainrl", "control") else {}))
-            folder.write_draws(
-                pd.DataFrame({"epoch": [0], "problem_id": ["a"], "rank": pd.array([None], dtype="Int64")})
-            )
+            folder.write_draws(draws_of(experiment.cells[cell]))
             folder.finish()
     return experiment
 

@@ -145,6 +145,13 @@ def test_the_next_evaluation_is_ahead_and_not_far(accuracies, step, near):
     assert step < following <= step + (20 if near else 5)
 
 
+def test_all_steps_of_a_run_follow_from_what_it_found():
+    accuracies = {0: 0.5, 5: 0.56, 6: 0.58, 8: 0.63, 10: 0.66, 12: 0.71, 20: 0.8, 30: 0.8}
+    assert evaluation(NEAR).steps(accuracies, 30) == [0, 5, 6, 8, 10, 12, 20, 30]
+    assert evaluation().steps(dict.fromkeys(range(13), 0.1), 12) == [0, 5, 10, 12]
+    assert evaluation().steps({0: 0.1, 10: 0.2}, 12) == [0, 5], "the one at 5 is missing"
+
+
 def test_a_config_without_targets_keeps_its_hash():
     assert "near_targets" not in evaluation().model_dump()
     assert evaluation(NEAR).model_dump()["near_targets"]["margin"] == 0.05

@@ -91,7 +91,7 @@ CHEAP = ("list", "show", "make-model", "score", "publish quickstart", "table qui
 """Beginnings of the commands that are really run, in this order: a model is made before it is scored."""
 
 
-def test_cheap_commands_run(small_recipe, tmp_path, monkeypatch, capsys):
+def test_cheap_commands_run(small_recipe, short_experiments, tmp_path, monkeypatch, capsys):
     rows = [{"question": f"What is {n} + {n}?", "answer": 2 * n} for n in range(40)]
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "problems.json", tmp_path / "folder" / "gsm8k.json"):

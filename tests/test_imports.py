@@ -23,6 +23,7 @@ FLOORS = [
         "gainrl.templates",
         "gainrl.progress",
         "gainrl.files",
+        "gainrl.columns",
         "gainrl.rng",
         "gainrl.errors",
     },

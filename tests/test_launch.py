@@ -22,7 +22,7 @@ from gainrl.runs.experiment import Execution
 from gainrl.runs.plan import plan_runs, unfinished
 from gainrl.runs.records import RunFolder
 from gainrl.runs.state import ProgressFile, RunState, read_state
-from tests.helpers import gainrl, small_experiment
+from tests.helpers import evals_row, gainrl, metrics_row, small_experiment
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def pretend_finished(run, *, seconds_each=None) -> RunFolder:
     """A finished run folder without any training."""
     folder = RunFolder(run.home)
     folder.start(run.config)
-    folder.append_metrics({"step": 1, "seconds": 0.5})
+    folder.append_metrics(metrics_row(1))
     if seconds_each is not None:
         doing = {"what": "training", "done": 4, "of": 4, "seconds_each": seconds_each}
         (run.home / "progress.json").write_text(json.dumps(doing))
@@ -205,10 +205,10 @@ def test_progress_is_read_from_files_that_are_being_written(experiment, tmp_path
     write("training", 1, 4)
     time.sleep(0.01)
     write("training", 4, 4)
-    folder.append_eval({"step": 0, "benchmark": "a", "metric": "accuracy", "value": 0.9})
-    folder.append_eval({"step": 3, "benchmark": "a", "metric": "accuracy", "value": 0.5})
-    folder.append_eval({"step": 3, "benchmark": "b", "metric": "accuracy", "value": 0.25})
-    folder.append_metrics({"step": 3, "mu": 7.0})
+    folder.append_eval(evals_row(0, 0.9, "a"))
+    folder.append_eval(evals_row(3, 0.5, "a"))
+    folder.append_eval(evals_row(3, 0.25, "b"))
+    folder.append_metrics(metrics_row(3, mu=7.0))
     with (run.home / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "m')
     now = read_state(run.home)

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -10,7 +11,6 @@ from analysis.control import against_control
 from analysis.orders import order_correlations
 from analysis.runs import finished_runs
 from gainrl.problems import load_problems
-from gainrl.runs.records import RunFolder
 from gainrl.schedules import ORDERS
 from gainrl.scoring import Scores
 from gainrl.scoring.scores import SCORE_COLUMNS
@@ -23,13 +23,10 @@ def labels_of(figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def give_ranks(root, cell, seed, ranks_by_epoch):
-    rows = [
-        {"epoch": epoch, "problem_id": f"p{rank}", "rank": rank}
-        for epoch, ranks in enumerate(ranks_by_epoch)
-        for rank in ranks
-    ]
-    RunFolder(root / "quickstart" / cell / f"seed-{seed}").write_draws(pd.DataFrame(rows).astype({"rank": "Int64"}))
+def ranks_of(cell, seed, ranks_by_epoch):
+    """Draws of a run."""
+    rows = [(cell, seed, epoch, rank) for epoch, ranks in enumerate(ranks_by_epoch) for rank in ranks]
+    return pd.DataFrame(rows, columns=["cell", "seed", "epoch", "rank"]).astype({"rank": "Int64"})
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -94,9 +91,10 @@ def test_a_bar_is_hatched_where_a_seed_never_reached_the_target(tmp_path):
 def test_the_ribbons_are_quantiles_of_the_drawn_ranks(tmp_path):
     experiment = write_runs(tmp_path, 2)
     assert drawn_ranks.data(experiment, finished_runs(experiment, tmp_path)).empty  # no draws with ranks
-    give_ranks(tmp_path, "gainrl", 0, [range(0, 50), range(50, 100)])
-    give_ranks(tmp_path, "gainrl", 1, [range(50, 101), range(100, 150)])
-    frame = drawn_ranks.data(experiment, finished_runs(experiment, tmp_path))
+    runs = finished_runs(experiment, tmp_path)
+    first = ranks_of("gainrl", 0, [range(0, 50), range(50, 100)])
+    runs.draws = pd.concat([first, ranks_of("gainrl", 1, [range(50, 101), range(100, 150)])])
+    frame = drawn_ranks.data(experiment, runs)
     first = frame[frame.epoch == 0].set_index("quantile")["rank"]
     assert first[0.5] == 50
     assert first.iloc[0] == pytest.approx(5)
@@ -180,6 +178,9 @@ def test_every_control_has_a_figure_of_its_own(tmp_path):
     both = one.model_copy(update={"cells": one.cells | cells, "labels": {name: name for name in [*one.cells, *cells]}})
     for name in cells:
         shutil.copytree(tmp_path / one.name / name.removeprefix("other-"), tmp_path / one.name / name)
+        for path in (tmp_path / one.name / name).glob("*/config.json"):
+            config = json.loads(path.read_text())
+            path.write_text(json.dumps(config | {"model": config["model"] | {"name": "other"}}))
     runs = finished_runs(both, tmp_path)
     figures = of_experiment.figures(both, runs, compare(both, runs), against_control(both, runs), pd.DataFrame())
     assert {"order_adds-control", "order_adds-other-control"} <= set(figures)

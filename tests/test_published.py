@@ -9,17 +9,17 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from analysis.runs import finished_runs
-from experiments import load_experiment
+from gainrl.files import write_json_lines
 from gainrl.launch.estimate import step_seconds
 from gainrl.runs.plan import plan_runs
-from gainrl.runs.published import TEXTS, add_measurements, published_runs, stored_runs, write_published
+from gainrl.runs.published import ROWS, TEXTS, add_measurements, published_runs, stored_runs, write_published
 from gainrl.runs.records import RunFolder
 from tests.helpers import gainrl
-from tests.test_comparison import CURVES, write_runs
+from tests.test_comparison import CURVES, draws_of, short_experiment, write_runs
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch):
+def work(tmp_path, monkeypatch, short_experiments):
     """A working directory; runs work in its runs/. What tests of the command and the page draw is not drawn here."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gainrl.cli.reporting.write_report", lambda *arguments: None)
@@ -32,7 +32,7 @@ def files_of(folder) -> dict[str, bytes]:
 
 
 def publish(runs_dir, results, name):
-    write_published(finished_runs(load_experiment(name), runs_dir), name, results, results / name)
+    write_published(finished_runs(short_experiment(name), runs_dir), name, results, results / name)
 
 
 def share(work, experiment, cell, seed=0):
@@ -45,15 +45,13 @@ def share(work, experiment, cell, seed=0):
 def test_a_published_run_comes_back_in_full(work):
     experiment = write_runs(work / "runs", 2)
     folder = RunFolder(work / "runs" / "quickstart" / "gainrl" / "seed-1")
-    folder.append_metrics({"step": 31, "seconds": 0.1 + 0.2, "solved": True, "why": "é", "late": 3})
-    draws = {
-        "epoch": [0, 1],
-        "problem_id": ["a", "b"],
-        "rank": pd.array([3, None], dtype="Int64"),
-        "angle": [0.1, None],
-    }
-    folder.write_draws(pd.DataFrame(draws))
-    (work / "runs" / "quickstart" / "grpo" / "seed-0" / "draws.parquet").unlink()
+    rows = folder.metrics().to_dict("records")
+    write_json_lines(
+        folder.path / "metrics.jsonl", [*rows[:-1], rows[-1] | {"seconds": 0.1 + 0.2, "why": "é", "late": 3}]
+    )
+    draws = draws_of(folder.config(), angle=None)
+    draws.loc[0, ["rank", "angle"]] = [3, 0.1]
+    folder.write_draws(draws.astype({"angle": float}))
     publish(work / "runs", work / "results", "quickstart")
     before, after = finished_runs(experiment, work / "runs"), finished_runs(experiment, work / "results")
     assert {cell: list(by_seed) for cell, by_seed in before.items()} == {cell: [0, 1] for cell in after}
@@ -77,7 +75,7 @@ def test_runs_are_keyed_by_the_hash_of_their_config_as_it_stands(work):
     path.write_text(json.dumps({**json.loads(path.read_text()), "field_of_old": 1}))
     publish(work / "runs", work / "results", "quickstart")
     run = published_runs(work / "results", "quickstart")["grpo"][0]
-    assert run.hash != load_experiment("quickstart").cells["grpo"].hash
+    assert run.hash != short_experiment("quickstart").cells["grpo"].hash
     assert run.hash in stored_runs(work / "results")
 
 
@@ -89,16 +87,16 @@ def test_a_shared_run_is_stored_once_and_survives_the_other_being_published_anew
     shared = RunFolder(work / "runs" / "quickstart" / "grpo" / "seed-0")
     assert len(pq.read_table("results/ablate_schedule/runs/runs.parquet")) == 0
     assert pq.read_table("results/quickstart/runs/metrics.parquet")["hash"].to_pylist().count(shared.hash) == 30
-    (run,) = finished_runs(load_experiment("ablate_schedule"), work / "results")["uniform"].values()
+    (run,) = finished_runs(short_experiment("ablate_schedule"), work / "results")["uniform"].values()
     assert_frame_equal(run.metrics(), shared.metrics())
 
-    runs = finished_runs(load_experiment("quickstart"), work / "runs")
+    runs = finished_runs(short_experiment("quickstart"), work / "runs")
     write_published({"gainrl": runs["gainrl"]}, "quickstart", work / "results", work / "new")
     shutil.rmtree("results/quickstart")
     (work / "new").rename("results/quickstart")
     assert list(published_runs(work / "results", "quickstart")) == ["gainrl"]
     assert len(stored_runs(work / "results")) == 2
-    (run,) = finished_runs(load_experiment("ablate_schedule"), work / "results")["uniform"].values()
+    (run,) = finished_runs(short_experiment("ablate_schedule"), work / "results")["uniform"].values()
     assert_frame_equal(run.evals(), shared.evals())
 
 
@@ -111,7 +109,7 @@ def test_each_file_is_opened_once_whatever_the_number_of_runs(work, monkeypatch)
         runs = finished_runs(experiment, work / "results")
         assert len(runs.training) == 20 * 30
         assert len(runs.evaluations) == 20 * 4
-        assert len(runs.draws) == 20
+        assert len(runs.draws) == 20 * len(draws_of(experiment.cells["grpo"]))
     assert sorted(opened) == ["draws.parquet", "evaluations.parquet", "metrics.parquet", "runs.parquet"]
 
 
@@ -122,7 +120,7 @@ def test_a_restored_run_is_found_finished(work, monkeypatch, capsys):
     share(work, "ablate_schedule", "uniform")
     assert gainrl(monkeypatch, capsys, "publish", "quickstart")[0] == 0
     shutil.rmtree(work / "runs")
-    (run,) = plan_runs(load_experiment("quickstart"), cells=["gainrl"], seeds=[0], runs_dir=work / "runs")
+    (run,) = plan_runs(short_experiment("quickstart"), cells=["gainrl"], seeds=[0], runs_dir=work / "runs")
     assert not run.is_finished()  # nothing in results/ counts
     code, out, _ = gainrl(monkeypatch, capsys, "restore", "quickstart/gainrl/seed-0")
     assert (code, out.strip()) == (0, str(folder))
@@ -210,3 +208,164 @@ def test_measurements_are_published_with_their_tables_together(work, monkeypatch
     add_measurements([measured / "grpo-seed-0"], results)
     assert (results / "summary.csv").read_text() == text.replace("0.1000", "0.3")
     assert pd.read_parquet(results / "patterns.parquet").angle.tolist()[::2] == [0.2, 0.1]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] + (b"\n" if path.suffix == ".jsonl" else b""))
+
+
+def change_rows(path, change):
+    """What ``change`` makes of the rows of a file."""
+    if path.suffix == ".parquet":
+        return change(pd.read_parquet(path)).to_parquet(path, index=False)
+    rows = change(pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()]))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows.to_dict("records")))
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def a_loop(path):
+    path.unlink()
+    path.symlink_to(path)
+
+
+HARM = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": cut,
+    "NUL": lambda path: path.write_bytes(bytes(100) + b"\n"),
+    "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe{}\n"),
+    "wrong type": lambda path: path.write_text("[1]\n"),
+    "nested": lambda path: path.write_text("[" * 100_000 + "\n"),
+    "folder": a_folder,
+    "loop": a_loop,
+}
+FILES = (*TEXTS, "metrics.jsonl", "evals.jsonl", "draws.parquet")
+WRONG_ROWS = {
+    "no column": lambda rows: rows.drop(columns=["step" if "step" in rows else "epoch"]),
+    "text": lambda rows: rows.assign(**{"step" if "step" in rows else "epoch": "three"}),
+    "duplicated": lambda rows: pd.concat([rows, rows.tail(1)]),
+    "out of order": lambda rows: rows[::-1],
+    "too few": lambda rows: rows.head(1),
+}
+WRONG_VALUES = [
+    *(("evals.jsonl", "value", value) for value in (17.0, -0.1, float("nan"), float("inf"), None, "high", True)),
+    ("evals.jsonl", "step", 7),
+    ("evals.jsonl", "benchmark", "another"),
+    ("evals.jsonl", "n", 601),
+    ("metrics.jsonl", "completion_tokens", -1),
+    ("metrics.jsonl", "accuracy", 1.5),
+    ("metrics.jsonl", "seconds", float("inf")),
+    ("draws.parquet", "rank", 10**6),
+]
+
+
+@pytest.fixture(scope="module")
+def whole_runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("whole")
+    write_runs(root, 2)
+    return root
+
+
+def left_out(experiment, root):
+    runs = finished_runs(experiment, root)
+    assert sum(map(len, runs.values())) == 7
+    (line,) = runs.left_out
+    return line
+
+
+@pytest.fixture
+def copied(whole_runs, tmp_path):
+    shutil.copytree(whole_runs, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("harm", HARM)
+def test_a_run_with_a_damaged_file_is_left_out_and_the_file_is_named(copied, harm, file):
+    HARM[harm](copied / "quickstart" / "adarft" / "seed-1" / file)
+    line = left_out(short_experiment("quickstart"), copied)
+    assert line.startswith("adarft seed 1: ")
+    assert f"seed-1/{file}" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("file", FILES[3:])
+@pytest.mark.parametrize("harm", WRONG_ROWS)
+def test_a_run_with_wrong_rows_is_left_out(copied, harm, file):
+    change_rows(copied / "quickstart" / "adarft" / "seed-1" / file, WRONG_ROWS[harm])
+    assert f"seed-1/{file}" in left_out(short_experiment("quickstart"), copied)
+
+
+@pytest.mark.parametrize(("file", "column", "value"), WRONG_VALUES)
+def test_a_run_with_a_value_that_cannot_be_is_left_out(copied, file, column, value):
+    def change(rows):
+        values = rows[column].astype(object).tolist()
+        return rows.assign(**{column: [*values[:-1], value]})
+
+    change_rows(copied / "quickstart" / "adarft" / "seed-1" / file, change)
+    line = left_out(short_experiment("quickstart"), copied)
+    assert f"seed-1/{file}" in line
+
+
+@pytest.mark.parametrize("config", ["{}", "another cell's", "another seed's"])
+def test_a_run_with_the_config_of_another_is_left_out(copied, config):
+    path = copied / "quickstart" / "adarft" / "seed-1" / "config.json"
+    other = {"another cell's": "grpo/seed-1", "another seed's": "adarft/seed-0"}.get(config)
+    path.write_text("{}" if other is None else (copied / "quickstart" / other / "config.json").read_text())
+    assert "seed-1/config.json" in left_out(short_experiment("quickstart"), copied)
+
+
+def test_runs_that_are_measured_otherwise_are_told_and_counted(copied):
+    experiment = short_experiment("quickstart")
+    cells = {
+        name: cell.model_copy(update={"evaluation": cell.evaluation.model_copy(update={"every": 5})})
+        for name, cell in experiment.cells.items()
+    }
+    runs = finished_runs(experiment.model_copy(update={"cells": cells}), copied)
+    assert (sum(map(len, runs.values())), runs.left_out) == (8, ())
+    assert "8 runs of quickstart" in runs.notes[0]
+    assert "evaluation.every" in runs.notes[0]
+
+
+def test_only_folders_named_after_a_seed_are_runs(copied):
+    folder = copied / "quickstart" / "grpo"
+    for name in ("seed-0.bak", "seed-x", "seed-01", "seed--1", ".seed-2"):
+        shutil.copytree(folder / "seed-0", folder / name)
+    (folder / "seed-7").write_text("a file")
+    (folder / "seed-8").symlink_to("nowhere")
+    runs = finished_runs(short_experiment("quickstart"), copied)
+    assert (list(runs["grpo"]), runs.left_out) == ([0, 1], ())
+
+
+def test_an_extra_key_is_no_damage(copied):
+    path = copied / "quickstart" / "grpo" / "seed-0"
+    change_rows(path / "metrics.jsonl", lambda rows: rows.assign(more=1))
+    for name in TEXTS:
+        (path / name).write_text(json.dumps({**json.loads((path / name).read_text()), "more": 1}))
+    assert finished_runs(short_experiment("quickstart"), copied).left_out == ()
+
+
+@pytest.mark.parametrize("file", ["runs.csv", *(f"runs/{name}.parquet" for name in ("runs", *ROWS))])
+@pytest.mark.parametrize("harm", ["missing", "empty", "NUL", "not UTF-8", "wrong type", "folder", "loop"])
+def test_damaged_published_files_are_one_line(copied, work, monkeypatch, capsys, harm, file):
+    publish(copied, work / "results", "quickstart")
+    HARM[harm](work / "results" / "quickstart" / file)
+    for command in (("table", "quickstart", "--from", "results"), ("restore", "quickstart/grpo/seed-0")):
+        code, _, err = gainrl(monkeypatch, capsys, *command, "--runs-dir", str(work / "again"))
+        assert (code, err.count("\n")) == (2, 1)
+    assert not (work / "again").exists()
+
+
+def test_a_damaged_run_is_named_and_not_published(copied, work, monkeypatch, capsys):
+    cut(copied / "quickstart" / "adarft" / "seed-1" / "evals.jsonl")
+    code, _, err = gainrl(monkeypatch, capsys, "table", "quickstart")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "left out: adarft seed 1: " in err
+    code, _, err = gainrl(monkeypatch, capsys, "publish", "quickstart")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "1 runs of quickstart are damaged, nothing is published" in err
+    assert not (work / "results").exists()

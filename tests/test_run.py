@@ -180,8 +180,9 @@ def test_an_order_of_the_release_and_its_definition_can_be_trained_on(experiment
     for order in (str(tmp_path / "order.pt"), "released", "off-diagonal"):
         schedule = {"name": "gaussian", "order": order, "options": {"sigma": 0.01}}
         one = RunConfig.model_validate({**config.model_dump(), "schedule": schedule})
-        train_run(one, tmp_path / "run", tmp_path / "shared", silent)
-        draws = RunFolder(tmp_path / "run").draws()
+        place = tmp_path / f"run-{Path(order).stem}"
+        train_run(one, place, tmp_path / "shared", silent)
+        draws = RunFolder(place).draws()
         if order.endswith(".pt"):
             ids = load_problems("arithmetic", limit=12).ids
             assert draws[draws.epoch == 0].problem_id.tolist() == [ids[row] for row in rows[:4]]

@@ -1,6 +1,5 @@
 """Measurements side by side: a line a folder that `gainrl correlate` wrote, in summary.md beside the folders."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +7,18 @@ import pandas as pd
 
 from analysis.angle_gradient.correlations import FEATURES, LABELS, LOSSES, best_partial, find
 from analysis.comparison import MISSING
+from gainrl.columns import Column, Rows, read_rows
 from gainrl.errors import InputError
-from gainrl.files import write_atomically
+from gainrl.files import read_json_object, write_atomically
+
+CORRELATIONS = Rows(
+    {
+        **dict.fromkeys(("loss", "subset", "weights", "feature", "statistic"), Column("text")),
+        "layer": Column("whole number"),
+        **dict.fromkeys(("value", "low", "high"), Column(nullable=True)),
+        "n": Column("whole number", low=0),
+    }
+)
 
 
 def side_by_side(folders: Sequence[Path]) -> str:
@@ -30,8 +39,10 @@ def row(folder: Path, loss: str) -> dict[str, str] | None:
     path = folder / "correlations.parquet"
     if not path.exists():
         raise InputError(f"{folder} holds no correlations.parquet; gainrl correlate writes one")
-    table = pd.read_parquet(path)
-    settings = json.loads((folder / "settings.json").read_text())
+    table = read_rows(path, CORRELATIONS)
+    settings = read_json_object(folder / "settings.json")
+    if not {"problems", "problem_set_name"} <= settings.keys():
+        raise InputError(f"{folder / 'settings.json'} lacks problems and problem_set_name")
     layer = int(table[table.statistic == "pearson"].layer.iloc[0])
     plain = find(table, loss, layer)
     if plain is None:

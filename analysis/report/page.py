@@ -46,6 +46,9 @@ class Section:
     grids: list[Grid]
     details: dict[str, Any]
     unfinished: list[str]
+    left_out: tuple[str, ...]
+    """Runs that are damaged, and why."""
+    notes: tuple[str, ...]
 
 
 def section(
@@ -65,6 +68,8 @@ def section(
         grids(experiment, comparison, controls, runs),
         run_details(experiment, runs),
         unfinished,
+        runs.left_out,
+        runs.notes,
     )
 
 

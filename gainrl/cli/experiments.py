@@ -169,6 +169,8 @@ def train(
     from gainrl.launch.job import train as train_here
     from gainrl.launch.watch import Watch
     from gainrl.runs.plan import claim, plan_runs
+    from gainrl.runs.records import RunFolder
+    from gainrl.runs.whole import require_whole
 
     arguments = ["--scale", scale, *changes.arguments()]
     (run,) = plan_runs(plan, cells=[cell], seeds=[seed], runs_dir=root, arguments=arguments)
@@ -176,6 +178,10 @@ def train(
         train_here(run)
     elif run.is_finished() and not overwrite:
         claim(run)
+        try:
+            require_whole(RunFolder(run.path))
+        except InputError as error:
+            print(f"gainrl: the run is finished, but damaged; --overwrite trains it again: {error}", file=sys.stderr)
     else:
         claim(run, overwrite)
         with Watch(run.experiment, [run]) as watch:

@@ -17,6 +17,8 @@ from analysis.patterns import over_seeds
 from analysis.runs import finished_runs
 from experiments import angle_gradient, patterns, scoring_cost
 from gainrl.cli.studies import write_correlation, write_patterns
+from gainrl.columns import Column, Rows
+from gainrl.errors import InputError, one_line
 from gainrl.files import write_atomically, write_text
 from gainrl.models.loading import LoadedModel, load_model
 from gainrl.problems import ProblemSet
@@ -79,7 +81,7 @@ def measure_scoring_cost(plan: Experiment, runs_dir: Path, report: Report) -> st
     """A row a finished run in <experiment>/scoring.csv and .md: scoring on this machine beside the run's own steps."""
     folder = runs_dir / plan.name
     path = folder / "scoring.csv"
-    finished = {row["run"]: row for row in pd.read_csv(path).to_dict("records")} if path.exists() else {}
+    finished = _kept_timings(path) if path.exists() else {}
     rows: list[dict[Any, Any]] = []
     for name, run, config in _each_run(plan, runs_dir):
         if name not in finished:
@@ -102,6 +104,17 @@ def measure_scoring_cost(plan: Experiment, runs_dir: Path, report: Report) -> st
     write_atomically(path, lambda file: table.to_csv(file, index=False))
     write_text(folder / "scoring.md", text)
     return f"{text}\n{folder / 'scoring.md'}"
+
+
+def _kept_timings(path: Path) -> dict[str, dict[Any, Any]]:
+    """Run -> its row of scoring.csv. Raises InputError: the file is damaged."""
+    numbers = ("scoring (s)", "median step (s)", "scoring in steps", "share of all steps (%)")
+    columns = {"run": Column("text"), "problems": Column("whole number", low=1)} | dict.fromkeys(numbers, Column(low=0))
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {one_line(error, 120)}") from error
+    return {row["run"]: row for row in Rows(columns, unique=("run",)).check(table, path).to_dict("records")}
 
 
 FOLLOW_UPS: dict[str, Callable[[Experiment, Path, Report], str]] = {

@@ -2,9 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -79,13 +80,19 @@ def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir
     Runs go into a few Parquet files; `gainrl restore` makes a run's folder of them again. What is published already
     stays until all of it is written.
     """
-    from analysis.runs import common_seeds, finished_runs
+    from analysis.runs import common_seeds, finished_runs, unfinished_runs
 
     plan = load_plan(experiment, scale)
     source, results = runs_folder(runs_dir, scale), of_scale(Path("results"), scale)
     if source.resolve() == results.resolve():
         raise InputError(f"{source} is where runs are published; give the folder in which they work as --runs-dir")
     runs = finished_runs(plan, source)
+    if runs.left_out:
+        raise InputError(
+            f"{len(runs.left_out)} runs of {plan.name} are damaged, nothing is published; train them again with --overwrite, "
+            f"or move them away: {runs.left_out[0]}"
+        )
+    _warn(plan, (), runs.notes, unfinished_runs(plan, source))
     if missing := [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]:
         raise InputError(
             f"every cell must have the same seeds to be published; gainrl reproduce first: {', '.join(missing)}"
@@ -135,6 +142,7 @@ def restore(run: tyro.conf.Positional[str], scale: Scale = "tiny", runs_dir: Run
     """
     from gainrl.runs.plan import home_of, link, run_path
     from gainrl.runs.published import indices, stored_runs, write_folder
+    from gainrl.runs.whole import require_whole
 
     results, root = of_scale(Path("results"), scale), runs_folder(runs_dir, scale)
     entries = [(experiment, *entry) for experiment, known in indices(results).items() for entry in known]
@@ -148,7 +156,10 @@ def restore(run: tyro.conf.Positional[str], scale: Scale = "tiny", runs_dir: Run
     path, home = run_path(root, *entry[:3]), home_of(root, entry[-1])
     if existing := [place for place in (path, home) if place.exists()]:
         raise InputError(f"{existing[0]} already exists; remove it first")
-    write_folder(stored_runs(results)[entry[-1]], home)
+    if (published := stored_runs(results).get(entry[-1])) is None:
+        raise InputError(f"run {entry[-1]} is in an index, but no {results}/*/runs/runs.parquet holds it")
+    require_whole(published)
+    write_folder(published, home)
     link(path, home)
     print(path)
 
@@ -157,16 +168,40 @@ def _root(source: str, runs_dir: Path | None, scale: str) -> Path:
     return runs_folder(runs_dir, scale) if source == "runs" else of_scale(Path("results"), scale)
 
 
+def _finished(plan: "Experiment", root: Path) -> "Runs":
+    """The finished runs; those left out, and those that are not finished, are named on stderr."""
+    from analysis.runs import finished_runs, unfinished_runs
+
+    runs = finished_runs(plan, root)
+    _warn(plan, runs.left_out, runs.notes, unfinished_runs(plan, root))
+    return runs
+
+
+def _warn(plan: "Experiment", left_out: Iterable[str], notes: Iterable[str], unfinished: Sequence[str]) -> None:
+    for line in left_out:
+        _say(f"{plan.name}: left out: {line}")
+    for line in notes:
+        _say(line)
+    if unfinished:
+        more = ", ..." if len(unfinished) > 3 else ""
+        _say(f"{plan.name}: not finished and not counted ({len(unfinished)}): {', '.join(unfinished[:3])}{more}")
+
+
+@cache
+def _say(line: str) -> None:
+    """On stderr, once a command."""
+    print(f"gainrl: {' '.join(line.split())}", file=sys.stderr)
+
+
 def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
     """table.md, table.tex and table.csv beside the runs; returns the first's text."""
     from analysis.comparison import compare
     from analysis.control import against_control
     from analysis.paper import against_paper
     from analysis.rendering import latex, markdown
-    from analysis.runs import finished_runs
     from analysis.tables import grids
 
-    runs = finished_runs(plan, root)
+    runs = _finished(plan, root)
     comparison = compare(plan, runs, window=window)
     tables = grids(plan, comparison, against_control(plan, runs), runs)
     text, folder = markdown(plan, comparison, tables), root / plan.name
@@ -181,10 +216,9 @@ def write_figure(plan: "Experiment", root: Path, formats: Sequence[str] = ("svg"
     """Every figure that there are data for, beside the runs; returns the first's PNG."""
     from analysis.comparison import compare
     from analysis.control import against_control
-    from analysis.runs import finished_runs
     from paper_figures import of_experiment, style
 
-    runs = finished_runs(plan, root)
+    runs = _finished(plan, root)
     correlations = kept_correlations(plan, runs, root)
     figures = of_experiment.figures(plan, runs, compare(plan, runs), against_control(plan, runs), correlations)
     paths = [style.save_all(figure, root / plan.name / name, formats) for name, figure in figures.items()]
@@ -195,26 +229,47 @@ def kept_correlations(plan: "Experiment", runs: "Runs", root: Path) -> "pd.DataF
     """How alike the orders are: read from what the runs share, and kept beside them for where that is not at hand."""
     import pandas as pd
 
-    from analysis.orders import order_correlations
+    from analysis.orders import COLUMNS, order_correlations, read_correlations
 
     kept = root / plan.name / "order_correlations.csv"
-    if len(correlations := order_correlations(runs, root / "shared")):
+    try:
+        correlations = order_correlations(runs, root / "shared")
+    except InputError as error:
+        _say(f"{plan.name}: how alike the orders are is not worked out anew: {error}")
+        correlations = pd.DataFrame(columns=COLUMNS)
+    if len(correlations):
         write_atomically(kept, lambda path: correlations.to_csv(path, index=False))
-    return pd.read_csv(kept) if kept.exists() else correlations
+    return read_correlations(kept) if os.path.lexists(kept) else correlations
 
 
 def write_report(plans: "list[Experiment]", root: Path, path: Path) -> Path:
     """The page about the experiments, from their finished runs under ``root``; each section in a process of its own."""
-    from analysis.report import page
+    from analysis.report import Section, page
 
     if len(plans) > 1:  # spawned, since a copy of a process with threads may hang
         with ProcessPoolExecutor(min(len(plans), os.cpu_count() or 1), get_context("spawn")) as pool:
-            sections = list(pool.map(partial(_section, root=root), plans))
+            found = list(pool.map(partial(_section_or_reason, root=root), plans))
     else:
-        sections = [_section(plan, root) for plan in plans]
+        found = [_section(plan, root) for plan in plans]
+    for plan, section in zip(plans, found, strict=True):
+        if isinstance(section, Section):
+            _warn(plan, section.left_out, section.notes, section.unfinished)
+        else:
+            _say(f"{plan.name}: left out: {section}")
+    sections = [section for section in found if isinstance(section, Section)]
+    if not sections:
+        raise InputError(f"no experiment has a finished run under {root} that can be used; gainrl reproduce makes them")
     text = page(sections)
     write_text(path, text)
     return path
+
+
+def _section_or_reason(plan: "Experiment", root: Path) -> "Section | str":
+    """The section, or why there can be none."""
+    try:
+        return _section(plan, root)
+    except InputError as error:
+        return str(error)
 
 
 def _section(plan: "Experiment", root: Path) -> "Section":
@@ -231,16 +286,13 @@ def _section(plan: "Experiment", root: Path) -> "Section":
 
 
 def _all_with_runs(scale: str, root: Path) -> "list[Experiment]":
-    from analysis.runs import finished_runs
-    from experiments import experiment_names
+    """The experiments of which a run has begun or is published."""
+    from experiments import experiment_names, scales
+    from gainrl.runs.plan import seed_paths
+    from gainrl.runs.published import INDEX
 
-    plans = []
-    for name in experiment_names():
-        try:
-            plans.append(load_plan(name, scale))
-            finished_runs(plans[-1], root)
-        except InputError:  # no such scale, or nothing finished
-            plans = [plan for plan in plans if plan.name != name]
-    if not plans:
+    names = [name for name in experiment_names() if scale in scales(name)]
+    begun = [name for name in names if os.path.lexists(root / name / INDEX) or seed_paths(root, name)]
+    if not begun:
         raise InputError(f"no experiment has a finished run under {root}; gainrl reproduce makes them")
-    return plans
+    return [load_plan(name, scale) for name in begun]

@@ -15,6 +15,7 @@ from lm_eval.evaluator import evaluate as lm_evaluate
 from lm_eval.tasks import TaskManager
 from transformers import PreTrainedTokenizerBase
 
+from gainrl.columns import Column, Rows, read_rows
 from gainrl.errors import InputError, one_line
 from gainrl.evaluation.benchmarks import PREFIX, TASKS
 from gainrl.files import append_json_line, claim_settings, exclusive, read_json_lines, write_atomically
@@ -31,7 +32,20 @@ CHUNK = 64
 """Problems that are answered at a time; an interrupted evaluation loses no more than these."""
 LONGEST = 8192
 """Most completion tokens by default: the largest limit that the authors train with."""
-SAMPLE_COLUMNS = ("problem_id", "sample", "completion", "correct", "reason", "tokens", "truncated")
+
+SAMPLE_ROWS = Rows(
+    {
+        "problem_id": Column("text"),
+        "sample": Column("whole number", low=0),
+        "completion": Column("text"),
+        "correct": Column("truth value"),
+        "reason": Column("text"),
+        "tokens": Column("whole number", low=0),
+        "truncated": Column("truth value"),
+    },
+    unique=("problem_id", "sample"),
+)
+SAMPLE_COLUMNS = tuple(SAMPLE_ROWS.columns)
 
 
 @dataclass(frozen=True)
@@ -206,11 +220,18 @@ class SampleFile:
         claim_settings(out / f"{name}.json", settings, name)
 
     def finished(self) -> pd.DataFrame | None:
-        return pd.read_parquet(self.path) if self.path.exists() else None
+        return read_rows(self.path, SAMPLE_ROWS) if self.path.exists() else None
 
     def rows(self) -> list[dict[str, Any]]:
         """Those of finished chunks, without a chunk that was cut off while it was being written."""
-        return [row for chunk in read_json_lines(self.unfinished, mend=True) for row in chunk]
+        chunks = read_json_lines(self.unfinished, mend=True)
+        for number, chunk in enumerate(chunks, 1):
+            if not (isinstance(chunk, list) and all(isinstance(row, dict) for row in chunk)):
+                raise InputError(
+                    f"{self.unfinished}, row {number}: is no list of samples; remove it, or choose another --out"
+                )
+            SAMPLE_ROWS.check(pd.DataFrame(chunk), f"{self.unfinished}, row {number}")
+        return [row for chunk in chunks for row in chunk]
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         append_json_line(self.unfinished, rows)

@@ -7,6 +7,7 @@ from statistics import median
 
 import pandas as pd
 
+from gainrl.errors import InputError
 from gainrl.launch.launchers import Launcher
 from gainrl.launch.watch import duration
 from gainrl.runs.config import RunConfig
@@ -26,9 +27,8 @@ def step_seconds(runs: Iterable[RunRecord]) -> dict[Kind, float]:
         if run.status()[0] != "finished":
             continue
         try:
-            config = run.read_json("config.json")
-            kind = config["model"]["name"], config["training"].get("generation", "transformers")
-        except (OSError, ValueError, KeyError):
+            kind = kind_of(run.config())
+        except InputError:
             continue
         if (seconds := seconds_each(run)) is not None:
             found[kind].append(seconds)
@@ -43,7 +43,7 @@ def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published
     """The plan in words: a row a run, then what is finished, what will run, how long and where."""
     runs_dir = runs[0].runs_dir
     here = map(RunFolder, (runs_dir / "shared" / "runs").glob("*"))
-    known = step_seconds(stored_runs(published).values()) | step_seconds(here)
+    known = step_seconds(stored_runs(published, damaged=[]).values()) | step_seconds(here)
     todo = {run.hash: run for run in unfinished(runs, overwrite)}
     links = sharers(runs_dir)
     rows, costs = [], []

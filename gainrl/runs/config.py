@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -190,6 +190,14 @@ class EvaluationConfig(Frozen):
             elif accuracies[-1] >= min(ahead) - near.margin:
                 every = near.every
         return (step // every + 1) * every
+
+    def steps(self, accuracies: Mapping[int, float], last: int) -> list[int]:
+        """All steps at which a run of ``last`` steps is evaluated, given what it found; up to the first that is missing."""
+        steps = [0]
+        while steps[-1] in accuracies and steps[-1] < last:
+            seen = [accuracies[step] for step in steps]
+            steps.append(min(self.next_step(steps[-1], seen), last))
+        return steps
 
 
 class RunConfig(Frozen):

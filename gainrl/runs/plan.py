@@ -4,6 +4,7 @@ A run is stored in ``shared/runs/<hash>``; ``<experiment>/<cell>/seed-<k>`` is a
 """
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterable, Sequence
@@ -16,10 +17,20 @@ from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution, Experiment
 from gainrl.runs.records import RunFolder, find_run
 
+SEED = re.compile("0|[1-9][0-9]{0,8}")
+"""A seed in a folder's name or an index."""
+
 
 def run_path(runs_dir: Path, experiment: str, cell: str, seed: int) -> Path:
     """The link to a run."""
     return runs_dir / experiment / cell / f"seed-{seed}"
+
+
+def seed_paths(runs_dir: Path, experiment: str) -> dict[tuple[str, int], Path]:
+    """(cell, seed) -> path of every folder, or link, where a run of an experiment belongs; sorted."""
+    paths = sorted((runs_dir / experiment).glob("*/seed-*"))
+    runs = [path for path in paths if SEED.fullmatch(path.name.removeprefix("seed-")) and not path.is_file()]
+    return {(path.parent.name, int(path.name.removeprefix("seed-"))): path for path in runs}
 
 
 def home_of(runs_dir: Path, run_hash: str) -> Path:
@@ -113,16 +124,18 @@ def unfinished(runs: Iterable[Run], overwrite: bool = False) -> list[Run]:
 
 
 def claim(run: Run, overwrite: bool = False) -> None:
-    """Make the run's path a link to its home; with ``overwrite``, remove a finished or unreadable run there.
+    """Make the run's path a link to its home; with ``overwrite``, remove a run there that is finished or cannot resume.
 
     Raises InputError: a folder that is no link is in the way; nothing in it is removed.
     """
-    if overwrite and run.home.exists() and RunFolder(run.home).status()[0] in ("finished", None):
+    if overwrite and run.home.exists() and not RunFolder(run.home).can_resume(run.config):
         shutil.rmtree(run.home)
     if run.path.is_dir() and not run.path.is_symlink():
         if not overwrite and RunFolder(run.path).status()[0] == "finished":
             return  # written there by an earlier version
         raise InputError(f"{run.path} is a folder where the link to a run belongs; move it away, then run this again")
+    if run.path.is_file() and not run.path.is_symlink():
+        raise InputError(f"{run.path} is a file where the link to a run belongs; move it away, then run this again")
     link(run.path, run.home)
 
 

@@ -21,9 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gainrl.errors import InputError
-from gainrl.files import write_json_lines, write_text
+from gainrl.columns import Column, Rows
+from gainrl.errors import InputError, one_line
+from gainrl.files import parse_json_object, write_json_lines, write_text
+from gainrl.runs.plan import SEED
 from gainrl.runs.records import RunFolder, RunRecord
+from gainrl.runs.schemas import DRAWS, EVALUATIONS, METRICS
 
 INDEX = "runs.csv"
 TEXTS = ("config.json", "environment.json", "status.json")
@@ -33,6 +36,10 @@ MEASURED = (
 )  # fmt: skip
 """Tables of patterns along training, and of angle against gradient."""
 ROWS = {"evaluations": methodcaller("evals"), "metrics": methodcaller("metrics"), "draws": methodcaller("draws")}
+SCHEMAS = {"evaluations": EVALUATIONS, "metrics": METRICS, "draws": DRAWS}
+FILES = {"evals.jsonl": "evaluations", "metrics.jsonl": "metrics", "draws.parquet": "draws"}
+"""File of a run's folder -> where its rows are published."""
+RUNS = Rows({name: Column("text") for name in ("hash", *TEXTS, *ROWS)}, unique=("hash",))
 
 
 class Entry(NamedTuple):
@@ -47,64 +54,132 @@ class PublishedRun(RunRecord):
     """A run as an experiment's Parquet files hold it."""
 
     def __init__(self, store: "Store", run_hash: str) -> None:
-        self.store, self.key = store, run_hash
+        self.store, self._hash = store, run_hash
+
+    @property
+    def known_as(self) -> str:
+        return self._hash
+
+    def where(self, name: str) -> str:
+        file = FILES.get(name, "runs")
+        return f"{self.store.folder / file}.parquet, run {self.known_as}{f', {name}' if file == 'runs' else ''}"
 
     def text(self, name: str) -> str:
         if name not in TEXTS:
-            raise FileNotFoundError(f"{name} of run {self.key} is not published")
-        text: str = self.store.runs[self.key][name]
+            raise InputError(f"{name} of run {self.known_as} is not published")
+        text: str = self.store.runs[self.known_as][name]
         return text
 
     def metrics(self) -> pd.DataFrame:
-        return self.store.frame("metrics", self.key)
+        return self.store.frame("metrics", self)
 
     def evals(self) -> pd.DataFrame:
-        return self.store.frame("evaluations", self.key)
+        return self.store.frame("evaluations", self)
 
     def draws(self, columns: list[str] | None = None) -> pd.DataFrame:
-        return self.store.frame("draws", self.key, columns)
+        return self.store.frame("draws", self, columns)
+
+
+class LostRun(RunRecord):
+    """A run that an index names and no file holds; reading it raises InputError with the reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    @property
+    def known_as(self) -> None:
+        return None
+
+    def where(self, name: str) -> str:
+        return self.reason
+
+    def text(self, name: str) -> str:
+        raise InputError(self.reason)
+
+    def metrics(self) -> pd.DataFrame:
+        raise InputError(self.reason)
+
+    def evals(self) -> pd.DataFrame:
+        raise InputError(self.reason)
+
+    def draws(self, columns: list[str] | None = None) -> pd.DataFrame:
+        raise InputError(self.reason)
 
 
 class Store:
-    """The Parquet files of one experiment, each read when it is first needed, and once."""
+    """The Parquet files of one experiment, each read when it is first needed, and once. Raises InputError: one is damaged."""
 
     def __init__(self, folder: Path) -> None:
         self.experiment = folder.parent.name
-        self._folder = folder
+        self.folder = folder
         self._tables: dict[str, tuple[pa.Table, dict[str, tuple[int, int]]]] = {}
 
     @cached_property
     def runs(self) -> dict[str, dict[str, Any]]:
         """hash -> its row of runs.parquet."""
-        return {row["hash"]: row for row in pq.read_table(self._folder / "runs.parquet").to_pylist()}
+        path = self.folder / "runs.parquet"
+        table = _read_table(path)
+        RUNS.check(table.to_pandas(), path)
+        return {row["hash"]: row for row in table.to_pylist()}
 
-    def frame(self, kind: str, run_hash: str, columns: list[str] | None = None) -> pd.DataFrame:
+    def frame(self, kind: str, run: PublishedRun, columns: list[str] | None = None) -> pd.DataFrame:
         """The rows of a run with the columns and types that the run itself has."""
         table, places = self._table(kind)
-        if run_hash not in places:
+        if run.known_as not in places:
             return pd.DataFrame(columns=columns)
-        types: dict[str, str] = json.loads(self.runs[run_hash][kind])
-        chosen = types if columns is None else {name: types[name] for name in columns}
-        first, number = places[run_hash]
-        frame: pd.DataFrame = table.slice(first, number).select(list(chosen)).to_pandas().astype(chosen)
-        return frame
+        where = f"{self.folder / kind}.parquet, run {run.known_as}"
+        types = parse_json_object(self.runs[run.known_as][kind], f"{self.folder / 'runs.parquet'}, column {kind}")
+        first, number = places[run.known_as]
+        try:
+            rows: pd.DataFrame = table.slice(first, number).select(list(types)).to_pandas().astype(types)
+        except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
+            raise InputError(f"{where}: its columns are not those of the run: {one_line(error, 120)}") from error
+        checked = SCHEMAS[kind].check(rows, where)
+        return checked if columns is None else checked[columns]
 
     def _table(self, kind: str) -> tuple[pa.Table, dict[str, tuple[int, int]]]:
         """All rows, and hash -> (first, number) of a run's rows, which lie together."""
         if kind not in self._tables:
-            table = pq.read_table(self._folder / f"{kind}.parquet")
+            path = self.folder / f"{kind}.parquet"
+            table = _read_table(path)
+            if "hash" not in table.column_names:
+                raise InputError(f"{path}: has no column hash")
+            hashes = table["hash"].to_pandas()
             counts = table["hash"].value_counts().to_pylist()  # in order of first appearance
+            if (hashes != hashes.shift()).sum() != len(counts):
+                raise InputError(f"{path}: the rows of a run do not lie together")
             firsts = accumulate((row["counts"] for row in counts), initial=0)
             places = {row["values"]: (first, row["counts"]) for row, first in zip(counts, firsts, strict=False)}
             self._tables[kind] = table, places
         return self._tables[kind]
 
 
-def stored_runs(root: Path) -> dict[str, PublishedRun]:
-    """hash -> run, of all experiments under ``root``."""
+def _read_table(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise InputError(f"{path} {'is not a file' if path.exists() else 'is missing'}")
+    try:
+        return pq.read_table(path)
+    except Exception as error:  # pyarrow's own errors are of many types
+        raise InputError(f"{path} is not a whole Parquet file: {one_line(error, 120)}") from error
+
+
+def stored_runs(root: Path, damaged: list[str] | None = None) -> dict[str, PublishedRun]:
+    """hash -> run, of all experiments under ``root``.
+
+    Args:
+        damaged: receives why the runs of an experiment cannot be read, which is else an InputError.
+    """
     paths = sorted(root.glob("*/runs/runs.parquet"), reverse=True)  # the first of equal ones stays
-    stores = [_store(path.parent.resolve(), path.stat().st_mtime_ns) for path in paths]
-    return {run_hash: PublishedRun(store, run_hash) for store in stores for run_hash in store.runs}
+    found: dict[str, PublishedRun] = {}
+    for path in paths:
+        try:
+            store = _store(path.parent.resolve(), path.stat().st_mtime_ns)
+            found |= {run_hash: PublishedRun(store, run_hash) for run_hash in store.runs}
+        except (InputError, OSError) as error:
+            if damaged is None:
+                raise
+            damaged.append(str(error))
+    return found
 
 
 @cache
@@ -115,27 +190,39 @@ def _store(folder: Path, changed: int) -> Store:
 
 def indices(root: Path) -> dict[str, list[Entry]]:
     """experiment -> what its index says."""
-    found = {}
-    for path in sorted(root.glob(f"*/{INDEX}")):
-        with path.open(newline="") as file:
-            found[path.parent.name] = [
-                Entry(row["cell"], int(row["seed"]), row["hash"]) for row in csv.DictReader(file)
-            ]
-    return found
+    return {path.parent.name: _entries(path) for path in sorted(root.glob(f"*/{INDEX}"))}
+
+
+def _entries(path: Path) -> list[Entry]:
+    """Raises InputError: a row is not cell, seed, hash, or there twice."""
+    try:
+        first, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines(), strict=True)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read: {one_line(error, 120)}") from error
+    entries: dict[tuple[str, str], Entry] = {}
+    for number, row in enumerate(rows, 1):
+        if tuple(first) != Entry._fields or len(row) != len(first) or not all(row) or not SEED.fullmatch(row[1]):
+            raise InputError(f"{path}, row {number}: {','.join(row)[:60]!r} is not {','.join(Entry._fields)}")
+        if (row[0], row[1]) in entries:
+            raise InputError(f"{path}, row {number}: {row[0]} seed {row[1]} is there twice")
+        entries[row[0], row[1]] = Entry(row[0], int(row[1]), row[2])
+    return [*entries.values()]
 
 
 def published_runs(root: Path, experiment: str) -> dict[str, dict[int, RunRecord]]:
-    """cell -> seed -> run; empty where none is published. Raises InputError: a run of the index is stored nowhere."""
-    if not (root / experiment / INDEX).exists():
+    """cell -> seed -> run, also of one that is stored nowhere (a `LostRun`); empty where none is published.
+
+    Raises InputError: the index is damaged.
+    """
+    index = root / experiment / INDEX
+    if not os.path.lexists(index):
         return {}
-    stored = stored_runs(root)
+    damaged: list[str] = []
+    stored = stored_runs(root, damaged)
     found: dict[str, dict[int, RunRecord]] = {}
-    for cell, seed, run_hash in indices(root)[experiment]:
-        if run_hash not in stored:
-            raise InputError(
-                f"{root / experiment / INDEX} names run {run_hash}, which no {root}/*/runs/runs.parquet holds"
-            )
-        found.setdefault(cell, {})[seed] = stored[run_hash]
+    for cell, seed, run_hash in _entries(index):
+        reason = "; ".join([f"{index} names run {run_hash}, which no {root}/*/runs/runs.parquet holds", *damaged])
+        found.setdefault(cell, {})[seed] = stored.get(run_hash) or LostRun(reason)
     return found
 
 
@@ -146,7 +233,7 @@ def write_published(runs: Mapping[str, Mapping[int, RunRecord]], experiment: str
     one names stays.
 
     Raises:
-        FileNotFoundError, InputError: a run lacks a file.
+        InputError: a run is damaged, or something that is published is.
     """
     index = [(Entry(cell, seed, run.hash), run) for cell, by_seed in runs.items() for seed, run in by_seed.items()]
     stored = stored_runs(root)
@@ -164,8 +251,14 @@ def write_published(runs: Mapping[str, Mapping[int, RunRecord]], experiment: str
             raise InputError(f"run {empty[0]} of {experiment} has no {kind}; nothing is published")
         for row, frame in zip(table, frames.values(), strict=True):
             row[kind] = json.dumps({name: str(dtype) for name, dtype in frame.dtypes.items()})
-        tables = {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
-        write_parquet(_by("hash", tables), to / "runs" / f"{kind}.parquet")
+        try:
+            tables = {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
+            table_of_all = _by("hash", tables)
+        except (pa.ArrowException, OverflowError) as error:
+            raise InputError(
+                f"the {kind} of {experiment} have values of unlike types: {one_line(error, 120)}"
+            ) from error
+        write_parquet(table_of_all, to / "runs" / f"{kind}.parquet")
     columns = pa.schema([(name, pa.string()) for name in ("hash", *TEXTS, *ROWS)])
     write_parquet(pa.Table.from_pylist(table, columns), to / "runs" / "runs.parquet")
 
@@ -207,9 +300,12 @@ def add_measurements(folders: Sequence[Path], to: Path) -> None:
 
 def _read(path: Path) -> pa.Table:
     """A table; the numbers of a CSV file as they are written."""
-    if path.suffix == ".csv":
+    if path.suffix != ".csv":
+        return _read_table(path)
+    try:
         return pa.Table.from_pandas(pd.read_csv(path, dtype=str, na_filter=False), preserve_index=False)
-    return pq.read_table(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {one_line(error, 120)}") from error
 
 
 def _write(table: pa.Table, path: Path) -> None:

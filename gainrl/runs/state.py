@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from gainrl.errors import InputError
 from gainrl.files import write_atomically
 from gainrl.runs.records import RunFolder, RunRecord
 
@@ -74,15 +75,14 @@ def seconds_each(run: RunRecord) -> float | None:
 
 def _doing(run: RunRecord) -> dict[str, Any]:
     try:
-        doing = run.read_json(FILE)
-    except (OSError, ValueError):
+        return run.read_json(FILE)
+    except InputError:
         return {}
-    return doing if isinstance(doing, dict) else {}
 
 
 def _accuracy(folder: Path) -> float | None:
     evals = _frame(RunFolder(folder).evals)
-    if not {"step", "metric", "value"} <= set(evals):
+    if evals.empty:
         return None
     return float(evals[(evals.metric == "accuracy") & (evals.step == evals.step.max())].value.mean())
 
@@ -95,5 +95,5 @@ def _mu(folder: Path) -> float | None:
 def _frame(read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     try:
         return read()
-    except (OSError, ValueError):  # gone, or not whole, at this moment
+    except InputError:  # gone, or not whole, at this moment
         return pd.DataFrame()

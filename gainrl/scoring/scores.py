@@ -141,11 +141,13 @@ class PartialScores:
             raise InputError(
                 f"{path} is an unfinished scoring with other settings; remove it, or write to another --out"
             )
-        try:
-            for batch in batches:
+        for number, batch in enumerate(batches, 2):
+            try:
                 self._keep(**batch)
-        except (TypeError, ValueError, IndexError) as error:
-            raise InputError(f"{path} is damaged; remove it, and give the command again") from error
+            except (TypeError, ValueError, IndexError) as error:
+                raise InputError(
+                    f"{path}, row {number}: is no batch of scores; remove the file, and score again"
+                ) from error
 
     @property
     def count(self) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from gainrl.columns import Column, Rows, read_rows
 from gainrl.errors import InputError
 from gainrl.files import write_atomically
 from gainrl.models.generation.rollouts import sample_completions
@@ -24,6 +25,15 @@ from gainrl.scoring.hooks import has_site, hidden_states
 from gainrl.scoring.prefill import batch_tokens_of, evaluating, pad
 
 PATTERN_COLUMNS = ("c_intra", "c_inter", "angle", "neuron_agreement")
+PATTERN_ROWS = Rows(
+    {
+        "problem_id": Column("text"),
+        **dict.fromkeys(PATTERN_COLUMNS, Column(nullable=True)),
+        "step": Column("whole number", low=0),
+        "correct": Column("whole number", low=0, high=1),
+        "weights": Column("text"),
+    }
+)
 _NAME = re.compile(r"(?:step|checkpoint)-(\d+)")
 
 
@@ -83,7 +93,7 @@ def trace(
                 step=step, correct=answers["correct"].astype(int).to_numpy(), weights=loaded.version
             )
             write_atomically(path, partial(table.to_parquet, index=False))
-        tables.append(pd.read_parquet(path))
+        tables.append(read_rows(path, PATTERN_ROWS))
     report("checkpoints", len(folders), len(folders))
     return pd.concat(tables, ignore_index=True)
 
@@ -92,7 +102,7 @@ def _is_finished(path: Path, problems: ProblemSet) -> bool:
     """Whether a checkpoint's table exists, for these problems, with all columns (earlier versions had no neurons)."""
     if not path.exists():
         return False
-    table = pd.read_parquet(path)
+    table = read_rows(path, Rows({"problem_id": Column("text")}))
     return table.problem_id.tolist() == problems.ids and set(PATTERN_COLUMNS) <= set(table)
 
 

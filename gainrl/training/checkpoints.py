@@ -41,5 +41,6 @@ def remove_all(folder: Path) -> None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Oldest first."""
-    folders = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
+    names = (path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal())
+    folders = [path for path in names if path.is_dir()]
     return sorted(folders, key=lambda path: int(path.name.removeprefix("checkpoint-")))

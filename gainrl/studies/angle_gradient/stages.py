@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from gainrl.columns import Column, Rows, read_rows
 from gainrl.errors import InputError
 from gainrl.files import claim_settings, is_unicode, parse_json, read_text, write_atomically, write_text
 from gainrl.models.generation.rollouts import sample_completions
@@ -21,6 +22,29 @@ from gainrl.runs.records import environment
 from gainrl.scoring import Scores, score_problems, signal_metadata
 from gainrl.scoring.hooks import probed_module
 from gainrl.studies.angle_gradient.measure import Measured, measure
+
+_NUMBER, _TEXT = Column(nullable=True), Column("text")
+MEASURED = Rows(
+    {
+        "problem_id": _TEXT,
+        "layer": Column("whole number"),
+        "loss": _TEXT,
+        "gradient_model": Column(low=0),
+        **dict.fromkeys(("angle", "c_intra", "c_inter"), _NUMBER),
+        "pass_rate": Column(low=0, high=1, optional=True, nullable=True),
+    }
+)
+PARTS = Rows({"problem_id": _TEXT, "layer": Column("whole number"), "log_squared_norm": _NUMBER})
+ROLLOUTS = Rows(
+    {
+        "problem_id": _TEXT,
+        "sample": Column("whole number", low=0),
+        "ids": Column("list"),
+        "text": _TEXT,
+        "correct": Column("truth value"),
+    },
+    unique=("problem_id", "sample"),
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,7 @@ def measure_into(
         write_text(folder / "environment.json", json.dumps(environment(), indent=1))
     table_path, parts_path = folder / "measured.parquet", folder / "parts.parquet"
     if parts_path.exists():  # written last
-        return Measured(pd.read_parquet(table_path), pd.read_parquet(parts_path))
+        return Measured(read_rows(table_path, MEASURED), read_rows(parts_path, PARTS))
     scores = _scores(folder, loaded, problems, prompt, settings, report)
     rollouts = _rollouts(folder, loaded, problems, prompt, settings, report) if settings.samples else None
     measured = measure(
@@ -138,7 +162,7 @@ def _rollouts(
 ) -> pd.DataFrame:
     path = folder / "rollouts.parquet"
     if path.exists():
-        return pd.read_parquet(path)
+        return read_rows(path, ROLLOUTS)
     rollouts = sample_completions(
         loaded.model,
         loaded.tokenizer,
