@@ -22,7 +22,7 @@ def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
     Accuracy is the mean over the benchmarks, where there are several; runs are evaluated at steps of their own, so it is
     read off each run's curve, at `POINTS` steps at most.
     """
-    accuracy = _on_one_grid(runs.headline).rename(columns={"step": "x", "accuracy": "y"}).assign(panel="accuracy")
+    accuracy = on_one_grid(runs.headline).rename(columns={"step": "x", "accuracy": "y"}).assign(panel="accuracy")
     panels = [accuracy.assign(y=100 * accuracy.y)]
     training = runs.training
     if "mu" in training:
@@ -32,7 +32,7 @@ def data(experiment: Experiment, runs: Runs) -> pd.DataFrame:
     return frame.assign(schedule=frame.cell.map(experiment.labels))[["panel", "x", "y", "cell", "schedule", "seed"]]
 
 
-def _on_one_grid(curves: pd.DataFrame) -> pd.DataFrame:
+def on_one_grid(curves: pd.DataFrame) -> pd.DataFrame:
     """The accuracy of each run, interpolated between its evaluations, at the same steps: cell, seed, step, accuracy."""
     steps = np.unique(curves.step)
     common = set.intersection(*(set(curve.step) for _, curve in curves.groupby(["cell", "seed"])))

@@ -7,10 +7,12 @@ import pytest
 from analysis.comparison import Lookup, compare, headlines
 from analysis.control import against_control
 from analysis.paper import against_paper, beside_paper, paper
+from analysis.pooled import pooled
 from analysis.rendering import latex, markdown
 from analysis.runs import MEAN, Runs, baseline_of, finished_runs, shares_problems
 from analysis.tables import grids
-from experiments import load_experiment
+from analysis.verdict import verdict
+from experiments import experiment_names, load_experiment
 from gainrl.errors import InputError
 from gainrl.runs.records import RunFolder
 from paper_figures import ablation
@@ -100,10 +102,12 @@ def test_the_table_of_one_seed(tmp_path):
     table = table_of(experiment, tmp_path)
     assert cell_of(table, "grpo", "accuracy at start")["mean"] == pytest.approx(0.3)
     assert cell_of(table, "grpo", "accuracy at end")["mean"] == pytest.approx(0.75)
-    assert cell_of(table, "grpo", "steps to target", 0.6)["mean"] == 20
-    assert cell_of(table, "grpo", "problems to target", 0.6)["mean"] == 320
-    assert cell_of(table, "grpo", "completion tokens to target", 0.6)["mean"] == 20_000
-    assert cell_of(table, "adarft", "speed-up", 0.6)["mean"] == pytest.approx(2.0)
+    crossing = 10 + 10 * (0.6 - 0.5) / (0.65 - 0.5)
+    assert cell_of(table, "grpo", "steps to target", 0.6)["mean"] == pytest.approx(crossing)
+    assert cell_of(table, "grpo", "steps to target at an evaluation", 0.6)["mean"] == 20
+    assert cell_of(table, "grpo", "problems to target", 0.6)["mean"] == pytest.approx(16 * crossing)
+    assert cell_of(table, "grpo", "completion tokens to target", 0.6)["mean"] == pytest.approx(1000 * crossing)
+    assert cell_of(table, "adarft", "speed-up", 0.6)["mean"] == pytest.approx(crossing / (10 * 0.3 / 0.35))
     assert cell_of(table, "gainrl", "steps to target", 0.6)["bound"] == ">"
     assert cell_of(table, "gainrl", "speed-up", 0.6)["bound"] == "<"
     assert cell_of(table, "adarft", "speed-up", 0.8)["bound"] == ">"
@@ -111,9 +115,9 @@ def test_the_table_of_one_seed(tmp_path):
 
     text = text_of(experiment, tmp_path)
     assert printed(text, "GAIN-RL (angle)", "steps to 60 %") == ">30"
-    assert printed(text, "GAIN-RL (angle)", "speed-up to 60 %") == "<0.67x"
+    assert printed(text, "GAIN-RL (angle)", "speed-up to 60 %") == "<0.56x"
     assert printed(text, "GAIN-RL (angle)", "speed-up to 80 %") == "–"  # noqa: RUF001
-    assert printed(text, "AdaRFT", "speed-up to 60 %") == "2.00x"
+    assert printed(text, "AdaRFT", "speed-up to 60 %") == "1.94x"
     assert "1 seed a cell; no interval from fewer than three seeds" in text
     assert "[" not in text.split("## Cells")[0].replace("[95 %", "")
 
@@ -123,7 +127,7 @@ def test_three_seeds_give_intervals(tmp_path):
     table = table_of(experiment, tmp_path)
     end = cell_of(table, "grpo", "accuracy at end")
     assert end.low < end["mean"] < end.high
-    assert "76.0 [72.0, 80.0]" in text_of(experiment, tmp_path)
+    assert "76.0 [71.4, 80.6]" in text_of(experiment, tmp_path)  # hypot of 4.303 * 0.01 / sqrt(3) and 1.96 * 0.02
 
 
 def test_the_order_of_files_does_not_matter(tmp_path):
@@ -155,14 +159,14 @@ def test_costs_at_step_zero_are_zero(tmp_path):
 def test_seconds_are_those_of_training_until_then(tmp_path):
     experiment = write_runs(tmp_path, 1)
     table = table_of(experiment, tmp_path)
-    assert cell_of(table, "grpo", "seconds to target", 0.6)["mean"] == pytest.approx(20 * 0.5)
+    assert cell_of(table, "grpo", "seconds to target", 0.6)["mean"] == pytest.approx(0.5 * 50 / 3)
 
 
 def test_a_running_mean_reaches_later(tmp_path):
     experiment = write_runs(tmp_path, 1)
     table = table_of(experiment, tmp_path, window=2)
-    assert cell_of(table, "adarft", "steps to target", 0.6)["mean"] == 20
-    assert cell_of(table, "grpo", "steps to target", 0.6)["mean"] == 30
+    assert cell_of(table, "adarft", "steps to target", 0.6)["mean"] == pytest.approx(10 + 10 * 0.125 / 0.225)
+    assert cell_of(table, "grpo", "steps to target", 0.6)["mean"] == pytest.approx(20 + 10 * 0.025 / 0.125)
 
 
 def test_a_target_that_some_seeds_reach(tmp_path):
@@ -170,10 +174,10 @@ def test_a_target_that_some_seeds_reach(tmp_path):
     experiment = write_runs(tmp_path, 3, curves)
     table = table_of(experiment, tmp_path)
     steps = cell_of(table, "control", "steps to target", 0.6)
-    assert (steps["mean"], steps.bound, steps.censored) == (30, ">", 1)
+    assert (steps["mean"], steps.bound, steps.censored) == (pytest.approx((30 + 30 + 27.5) / 3), ">", 1)
     assert cell_of(table, "control", "median steps to target", 0.6)["mean"] == 30
     assert (
-        printed(text_of(experiment, tmp_path), "control (random)", "steps to 60 %") == ">30 (2 of 3 seeds reached it)"
+        printed(text_of(experiment, tmp_path), "control (random)", "steps to 60 %") == ">29 (2 of 3 seeds reached it)"
     )
 
 
@@ -183,7 +187,7 @@ def test_several_benchmarks_have_their_own_numbers_and_a_mean(tmp_path):
     assert set(headlines(table).values()) == {MEAN}
     assert Lookup(table).find("grpo", "accuracy at end").mean == pytest.approx(0.75 * 0.76)
     assert Lookup(table).find("grpo", "accuracy at end", benchmark="two").mean == pytest.approx(0.38)
-    assert Lookup(table).find("grpo", "steps to target", 0.6, "one").mean == 20
+    assert Lookup(table).find("grpo", "steps to target", 0.6, "one").mean == pytest.approx(16)
     assert Lookup(table).find("grpo", "steps to target", 0.6, "two").bound == ">"
     assert Lookup(table).find("adarft", "probability of improvement").mean == 1
     text = text_of(experiment, tmp_path)
@@ -199,7 +203,8 @@ def test_cells_that_are_asked_different_benchmarks_have_their_own_headline(tmp_p
     table = compare(experiment, runs)
     assert headlines(table)["lists-gainrl"] == "lists"
     for cell in ("arithmetic-gainrl", "lists-gainrl"):
-        assert Lookup(table).find(cell, "speed-up", 0.6).mean == 2
+        assert Lookup(table).find(cell, "speed-up at an evaluation", 0.6) is None
+        assert Lookup(table).find(cell, "speed-up", 0.6).mean == pytest.approx(1.93, abs=0.01)
         assert Lookup(table).find(cell, "probability of improvement").mean == 1
     assert set(ablation.data(experiment, table).cell) == {"arithmetic-gainrl", "lists-gainrl"}
 
@@ -216,11 +221,75 @@ def test_shared_problems_are_told_by_their_fingerprints(tmp_path):
     assert shares_problems(by_seed, "b")
 
 
-def test_comparisons_of_many_cells_are_adjusted(tmp_path):
-    experiment = write_runs(tmp_path, 3)
-    gained = table_of(experiment, tmp_path).query("quantity == 'accuracy gained'")
-    assert gained.p.tolist() == [0.25] * 3  # the same difference in three seeds
-    assert gained.p_holm.tolist() == [0.75] * 3
+def test_the_primary_endpoint_is_adjusted_over_cells_and_all_else_over_targets_too(tmp_path):
+    experiment = write_runs(tmp_path, 8, CURVES | {"gainrl": [0.3, 0.4, 0.45, 0.72]})
+    table, smallest = table_of(experiment, tmp_path), 2 / 2**8
+    primary = table[table.family == "primary"]
+    assert set(primary.quantity) == {"speed-up"}
+    assert set(primary.target) == {0.7}
+    assert primary.p.tolist() == [smallest] * 3  # the same sign in eight seeds
+    assert primary.p_holm.tolist() == [pytest.approx(3 * smallest)] * 3
+    others = table[(table.quantity == "speed-up") & (table.family == "secondary")]
+    assert set(others.target) == {0.6, 0.8}
+    assert others.p_holm.min() == pytest.approx(len(others) * smallest)
+    tokens = table[(table.quantity == "speed-up in tokens") & table.p.notna()]
+    assert tokens.p_holm.min() == pytest.approx(len(tokens) * smallest)
+    text = text_of(experiment, tmp_path)
+    assert printed(text, "GAIN-RL (angle)", "speed-up to 70 % (primary)").endswith("*")
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_five_seeds_cannot_give_a_star(tmp_path, seeds):
+    experiment = write_runs(tmp_path, seeds)
+    table = table_of(experiment, tmp_path)
+    assert table.p.isna().all() if seeds < 5 else table.p.min() == 0.0625
+    text = text_of(experiment, tmp_path)
+    assert "x]*" not in text
+    assert ("no `*` from fewer than 6 seeds" in text) == (seeds == 5)
+
+
+def test_cells_that_another_experiment_tests_have_no_p_here(tmp_path):
+    experiment = write_runs(tmp_path, 8).model_copy(update={"asked_in": {"gainrl": "ablate_schedule"}})
+    table = table_of(experiment, tmp_path)
+    assert table[table.cell == "gainrl"].p.isna().all()
+    assert table[table.cell == "adarft"].p_holm.min() == pytest.approx(2 * 2 / 2**8)  # of the two cells that are left
+    assert "Tested in ablate_schedule, not here: GAIN-RL (angle)" in text_of(experiment, tmp_path)
+
+
+def test_a_pair_of_cells_is_tested_in_one_experiment():
+    asked = {}
+    for name in experiment_names():
+        experiment = load_experiment(name)
+        for cell in set(experiment.cells) - set(experiment.asked_in):
+            baseline = baseline_of(experiment, cell)
+            pair = experiment.cells[cell].hash, experiment.cells[baseline].hash
+            if baseline != cell:
+                assert pair not in asked, f"{name}, {cell} is tested in {asked.get(pair)} too"
+                asked[pair] = name
+
+
+def test_models_are_compared_together_by_their_pairs(tmp_path):
+    """Three seeds of four models are twelve pairs; a schedule that is slower in each of them is slower."""
+    models = ("0.5b", "math-1.5b", "math-7b", "llama-3b")
+    curves = {"grpo": [0.3, 0.6, 0.75, 0.85], "gainrl": [0.3, 0.45, 0.6, 0.8], "control": [0.3, 0.5, 0.65, 0.8]}
+    all_curves = {f"{model}-{method}": curve for model in models for method, curve in curves.items()}
+    experiment = write_runs(tmp_path, 3, all_curves, name="main_table")
+    runs = finished_runs(experiment, tmp_path)
+    pool, table, ((direct, against_random),) = pooled(experiment, runs)
+    slower, row = Lookup(table), "0.5b-gainrl"
+    found = slower.find(row, "speed-up", 0.7)
+    alone = Lookup(compare(experiment, runs)).find("llama-3b-gainrl", "speed-up", 0.7)
+    assert (found.seeds, found.family, found.p) == (12, "primary", 2 / 2**12)
+    assert found.mean == pytest.approx(alone.mean)
+    assert (direct.baseline, Lookup(against_random).find(row, "speed-up", 0.7).seeds) == ("0.5b-control", 12)
+    assert pool.labels == {"0.5b-grpo": "GRPO (uniform)", "0.5b-adarft": "AdaRFT", "0.5b-gainrl": "GAIN-RL (angle)",
+                           "0.5b-control": "control (random)"}  # fmt: skip
+    text = text_of(experiment, tmp_path)
+    assert "## All models together: Against GRPO (uniform)" in text
+    words = verdict(experiment, compare(experiment, runs), against_control(experiment, runs), runs)
+    assert words.answer == "GAIN-RL: slower than the baseline"
+    assert words.sentences[0].startswith("All 4 models together: GAIN-RL (angle) needs more steps than GRPO (uniform)")
+    assert pooled(load_experiment("quickstart"), runs) is None
 
 
 def test_a_cell_is_compared_with_the_baseline_of_its_model():
@@ -240,7 +309,6 @@ def test_the_papers_number_stands_beside_gain_rl_alone(tmp_path):
     known = table.dropna(subset="paper")
     assert set(known.cell) == {"gainrl"}
     assert set(known.quantity) == {"speed-up"}
-    assert known.difference.tolist() == pytest.approx((known["mean"] - 2.5).tolist())
     text = text_of(experiment, tmp_path)
     assert ">2.50x (abstract)" in text
     assert "| learning rate" in text.split("Settings that differ from the release's scripts")[1]
@@ -271,19 +339,21 @@ def test_the_latex_tables_compile(tmp_path):
 
 
 def test_what_the_order_adds_is_told_against_the_same_schedule_over_a_random_order(tmp_path):
-    curves = CURVES | {"gainrl": [0.3, 0.85, 0.9, 0.9]}  # 60 % at step 10, the control at step 20, whatever the seed
+    curves = CURVES | {"gainrl": [0.3, 0.85, 0.9, 0.9]}  # faster than the control in every seed
     experiment = write_runs(tmp_path, 8, curves)
     runs = finished_runs(experiment, tmp_path)
     ((direct, comparison),) = controls = against_control(experiment, runs)
     assert (direct.baseline, list(direct.cells)) == ("control", ["gainrl", "control"])
     found = Lookup(comparison).find("gainrl", "speed-up", 0.6)
-    assert (found.mean, found.low, found.high, found.seeds) == (2, 2, 2, 8)
-    assert Lookup(comparison).find("gainrl", "speed-up in tokens", 0.6).mean == 2  # 1,000 tokens a step in all runs
-    assert found.p_holm == found.p < 0.05  # of one comparison, though the table has three cells against uniform
+    assert found.low < found.mean < found.high
+    assert Lookup(comparison).find("gainrl", "speed-up in tokens", 0.6).mean == pytest.approx(found.mean)
+    primary = Lookup(comparison).find("gainrl", "speed-up", 0.7)
+    assert primary.p_holm == primary.p == 2 / 2**8  # of one comparison, though the table has three against uniform
     tables = grids(experiment, compare(experiment, runs), controls, runs)
     (grid,) = [one for one in tables if "What the order adds" in one.title]
     assert grid.table.cell.tolist() == [experiment.labels["gainrl"]]
-    assert grid.table["speed-up to 60 %"].tolist() == ["2.00x [2.00x, 2.00x]*"]
+    (printed_ratio,) = grid.table["speed-up to 70 % (primary)"]
+    assert printed_ratio.endswith("x]*")
     without = experiment.model_copy(
         update={"cells": {name: run for name, run in experiment.cells.items() if name != "control"}}
     )

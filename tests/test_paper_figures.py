@@ -14,6 +14,7 @@ from gainrl.problems import load_problems
 from gainrl.schedules import ORDERS
 from gainrl.scoring import Scores
 from gainrl.scoring.scores import SCORE_COLUMNS
+from gainrl.statistics import summarize
 from paper_figures import ablation, drawn_ranks, learning_curves, of_experiment, steps_to_target, style
 from paper_figures import order_correlations as order_figure
 from tests.test_comparison import CURVES, cell_of, table_of, write_runs
@@ -46,10 +47,24 @@ def test_learning_curves_draw_every_cell_and_its_interval(tmp_path, seeds):
     assert (tmp_path / "f.png").stat().st_size > 10_000
 
 
+def test_runs_with_evaluations_of_their_own_are_drawn_on_one_grid():
+    straight = pd.DataFrame({"cell": "a", "seed": 0, "step": [0, 5, 7, 9, 20, 120], "accuracy": 0.0})
+    straight["accuracy"] = straight.step / 120
+    other = straight[straight.step != 7].assign(seed=1)
+    drawn = learning_curves.on_one_grid(pd.concat([straight, other]))
+    assert drawn.step.tolist() == 2 * list(range(0, 121, 5))
+    assert drawn.accuracy.tolist() == pytest.approx((drawn.step / 120).tolist())
+    assert drawn.groupby("seed").size().tolist() == [25, 25]
+
+
 def test_the_band_is_the_tables_interval(tmp_path):
     experiment = write_runs(tmp_path, 4)
-    saved = cell_of(table_of(experiment, tmp_path), "adarft", "steps to target", 0.6)
-    assert style.band([10, 10, 10, 10]) == (saved.low, saved.high)
+    curves = finished_runs(experiment, tmp_path).accuracy.query("cell == 'adarft' and step == 10").accuracy
+    saved = cell_of(table_of(experiment, tmp_path), "adarft", "seconds a step")
+    assert saved.low is None or pd.isna(saved.low), "no interval of zero width"
+    assert style.band([0.5] * 4) == (0.5, 0.5)
+    expected = summarize(curves.tolist())
+    assert style.band(curves.tolist()) == (expected.low, expected.high)
     assert style.band([0.5, 0.7]) == (0.6, 0.6)
 
 

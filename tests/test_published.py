@@ -109,7 +109,7 @@ def test_each_file_is_opened_once_whatever_the_number_of_runs(work, monkeypatch)
         runs = finished_runs(experiment, work / "results")
         assert len(runs.training) == 20 * 30
         assert len(runs.evaluations) == 20 * 4
-        assert len(runs.draws) == 20 * len(draws_of(experiment.cells["grpo"]))
+        assert len(runs.draws) == sum(5 * len(draws_of(config)) for config in experiment.cells.values())
     assert sorted(opened) == ["draws.parquet", "evaluations.parquet", "metrics.parquet", "runs.parquet"]
 
 
@@ -313,8 +313,8 @@ def test_a_run_with_a_value_that_cannot_be_is_left_out(copied, file, column, val
 
 @pytest.mark.parametrize("config", ["{}", "another cell's", "another seed's"])
 def test_a_run_with_the_config_of_another_is_left_out(copied, config):
-    path = copied / "quickstart" / "adarft" / "seed-1" / "config.json"
-    other = {"another cell's": "grpo/seed-1", "another seed's": "adarft/seed-0"}.get(config)
+    path = copied / "quickstart" / "gainrl" / "seed-1" / "config.json"
+    other = {"another cell's": "grpo/seed-1", "another seed's": "gainrl/seed-0"}.get(config)
     path.write_text("{}" if other is None else (copied / "quickstart" / other / "config.json").read_text())
     assert "seed-1/config.json" in left_out(short_experiment("quickstart"), copied)
 

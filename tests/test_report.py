@@ -40,9 +40,11 @@ def page_of(root, seeds=3, curves=CURVES):
 def test_the_verdict_is_no_more_than_the_seeds_say(tmp_path):
     few = verdict_of(tmp_path / "few", 2, CURVES)
     assert (few.answer, few.direction) == ("GAIN-RL: too few seeds to tell", "few")
-    same = verdict_of(tmp_path / "same", 3, CURVES | {"gainrl": CURVES["grpo"]})
+    five = verdict_of(tmp_path / "five", 5, CURVES)
+    assert (five.answer, five.direction) == ("GAIN-RL: too few seeds to tell", "few")
+    same = verdict_of(tmp_path / "same", 8, CURVES | {"gainrl": CURVES["grpo"]})
     assert (same.answer, same.direction) == ("GAIN-RL: no significant difference in speed from the baseline", "open")
-    assert "1.00x [1.00x, 1.00x] to 60 %" in same.sentences[0]
+    assert "1.00x [" in same.sentences[0]
 
 
 def test_the_verdict_says_faster_where_it_stands_out(tmp_path):
@@ -50,13 +52,10 @@ def test_the_verdict_says_faster_where_it_stands_out(tmp_path):
     found = verdict_of(tmp_path, 8, CURVES | {"gainrl": quick})
     assert found.direction == "faster"
     assert found.sentences[0].startswith(
-        "GAIN-RL (angle) reaches targets in fewer steps than GRPO (uniform): speed-up 2.00x"
+        "GAIN-RL (angle) reaches targets in fewer steps than GRPO (uniform): speed-up 2.97x ["
     )
     assert any("faster than the same Gaussian over a random order" in sentence for sentence in found.sentences)
-    tokens = (
-        "In completion tokens the difference is significant: GAIN-RL (angle) against control (random): "
-        "2.00x [2.00x, 2.00x]* to 60 %"
-    )
+    tokens = "In completion tokens the difference is significant: GAIN-RL (angle) against control (random): 2.74x"
     assert any(sentence.startswith(tokens) for sentence in found.sentences)
     assert any("more than 2.5x (abstract" in sentence for sentence in found.sentences)
 
