@@ -32,12 +32,12 @@ def over_seeds(folder: Path, labels: Mapping[str, str]) -> str:
             interval = "" if mean.low is None else f" [{mean.low:+.2g}, {mean.high:+.2g}]"
             single = ", ".join(f"{value:+.2g}" for value in group.value)
             rows.append((label, quantity, f"{mean.mean:+.2g}{interval}", single))
-    table = pd.DataFrame(rows, columns=["cell", "quantity", "mean [95 % bootstrap interval over seeds]", "seeds"])
+    table = pd.DataFrame(rows, columns=["cell", "quantity", "mean [95 % interval over seeds]", "seeds"])
     return f"# Along training, over seeds\n\n{table.to_markdown(index=False, disable_numparse=True)}\n"
 
 
 def summary(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Columns quantity, value, low, high, n: what `words` says, with 95 % bootstrap intervals over problems.
+    """Columns quantity, value, low, high, n: what `words` says, with 95 % intervals over problems.
 
     - ``rise of c_intra``, ``rise of c_inter``, ``rise of neuron_agreement``: mean over problems of last step minus first
       step, paired
@@ -52,7 +52,8 @@ def summary(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         rise = (wide.iloc[:, -1] - wide.iloc[:, 0]).dropna().tolist() if wide.shape[1] > 1 else []
         if len(rise) >= FEWEST:
             mean = summarize(_jackknifed(rise) if part == "neuron_agreement" else rise, seed=seed)
-            rows.append((f"rise of {part}", mean.mean, mean.low, mean.high, mean.seeds))
+            low, high = (mean.mean if end is None else end for end in (mean.low, mean.high))  # where all rise alike
+            rows.append((f"rise of {part}", mean.mean, low, high, mean.seeds))
     agreement = frame[frame.step == frame.step.max()].set_index("problem_id").neuron_agreement.dropna()
     for name, values in {"angle": initial_angle(frame), "neuron_agreement": agreement}.items():
         pair = pd.DataFrame({"angle": values, "solved": solved_for_good(frame)}).dropna()

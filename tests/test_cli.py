@@ -18,8 +18,9 @@ import pytest
 from pydantic import BaseModel
 
 from experiments import load_experiment
-from gainrl import cli
+from gainrl.cli import evaluation, experiments, reporting, scoring, studies  # noqa: F401 (they enter their commands)
 from gainrl.cli.experiments import Changes
+from gainrl.cli.options import app
 from gainrl.scoring import Scores
 from tests.helpers import gainrl
 from tests.test_comparison import write_runs
@@ -75,7 +76,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(folder, monkeypatch, capsys
     assert "Traceback" not in err
 
 
-COMMANDS = {name: getattr(cli, name) for name in cli.__all__ if name != "main"}
+COMMANDS = {name: spec.target for name, spec in app._subcommands.items()}
 
 
 def fields_of(owner: object) -> Iterator[tuple[str, object]]:

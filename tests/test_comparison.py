@@ -26,7 +26,7 @@ CURVES = {
 
 
 def short_experiment(name, scale="tiny", benchmarks=("b",)):
-    """The experiment with 30 steps, four evaluations and a benchmark that is asked whatever the curves say; it asks about its cells itself."""
+    """The experiment with 30 steps, four evaluations whatever the curves say, a benchmark, and all questions its own."""
     experiment = load_experiment(name, scale)
     changes = {
         "problems": {"heldout": benchmarks, "heldout_size": 600},

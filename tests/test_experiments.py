@@ -254,7 +254,7 @@ def test_patterns_are_summarized_over_seeds(tmp_path):
         table.to_csv(tmp_path / f"grpo-seed-{seed}" / "summary.csv", index=False)
     (row,) = [line for line in over_seeds(tmp_path, load_experiment("patterns").labels).splitlines() if "rise" in line]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells == ["GRPO (uniform)", "rise of c_intra", "+0.3 [+0.1, +0.6]", "+0.1, +0.2, +0.6"]
+    assert cells == ["GRPO (uniform)", "rise of c_intra", "+0.3 [-0.36, +0.96]", "+0.1, +0.2, +0.6"]
 
 
 def test_most_experiments_are_their_runs_alone():
