@@ -50,7 +50,7 @@ def on_one_grid(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
-    """Mean over seeds, with a 95 % bootstrap interval where there are three or more."""
+    """Mean over seeds, with a 95 % interval where there are three or more."""
     style.use()
     if frame.cell.nunique() > MOST_TOGETHER:
         return _panels(experiment, frame[frame.panel == "accuracy"])

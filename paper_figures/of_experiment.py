@@ -10,7 +10,7 @@ from gainrl.runs.experiment import Experiment
 from paper_figures import ablation, drawn_ranks, learning_curves, order_correlations, steps_to_target, style
 
 CAPTIONS = {
-    "learning_curves": "Held-out accuracy against optimizer step, mean over seeds and its 95 % bootstrap interval; where a "
+    "learning_curves": "Held-out accuracy against optimizer step, mean over seeds and its 95 % interval; where a "
     "schedule slides, mu against epoch.",
     "steps_to_target": "Optimizer steps until held-out accuracy first reaches each target.",
     "ablation": "Every cell against its baseline, paired over seeds.",

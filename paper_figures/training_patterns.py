@@ -31,7 +31,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> Figure:
-    """Means with 95 % bootstrap intervals over problems; every panel has a scale of its own."""
+    """Means with 95 % intervals over problems; every panel has a scale of its own."""
     style.use()
     parts = [part for part in PARTS if (frame.panel == part).any()]  # a model may have no neurons that can be read
     figure, axes = plt.subplot_mosaic(
@@ -70,7 +70,7 @@ def plot(frame: pd.DataFrame, *, title: str = "Concentration and learning") -> F
         loc="outside lower center",
         ncols=4,
         fontsize=7.5,
-        title="means; problems by their angle at the first step; bands: 95 % bootstrap intervals over problems",
+        title="means; problems by their angle at the first step; bands: 95 % intervals over problems",
         title_fontsize=7.5,
     )
     figure.suptitle(f"{title} ({frame.problem_id.nunique():,} problems)", x=0.01, ha="left", fontsize=10)
