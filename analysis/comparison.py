@@ -33,6 +33,9 @@ COSTS = {
 }
 """What a target may cost -> its column of the accuracy curves."""
 
+EARLY = 5
+"""Epochs: what a schedule draws first, before mu has come far."""
+
 Curve = Mapping[str, Any]
 """Column of `Runs.accuracy` -> its values, by rising step"""
 Curves = dict[tuple[str, int, str], Curve]
@@ -46,7 +49,8 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
 
     Quantities:
     - ``accuracy at start``, ``accuracy at end`` (interval over seeds and problems), ``interquartile mean of accuracy at end``
-    - ``seconds a step`` (benchmark is empty)
+    - ``seconds a step``; ``early pass rate`` of what is drawn in the first `EARLY` epochs; ``drawn without a gradient`` and
+      ``early drawn without a gradient``, the shares whose rollouts all got the same reward (benchmark is empty)
     - for each target ``steps to target``, and problems, completion tokens and seconds; ``median steps to target``;
       ``steps to target at an evaluation``, not interpolated
     - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's), ``steps saved`` and
@@ -61,7 +65,7 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
         window: a target counts as reached by the running mean of so many evaluations.
     """
     curves = _curves(runs)
-    rows, benchmarks = [*_speeds(runs)], list(dict.fromkeys(name for _, _, name in curves))
+    rows, benchmarks = [*_speeds(runs), *_drawn(runs)], list(dict.fromkeys(name for _, _, name in curves))
     for cell in runs:
         for benchmark in benchmarks:
             rows += _own(experiment, runs[cell], curves, cell, benchmark, window)
@@ -115,6 +119,19 @@ def _speeds(runs: Runs) -> Iterator[Row]:
     for cell, by_seed in runs.items():
         if by_seed:
             yield cell, "", "seconds a step", None, summarize([medians[cell, seed] for seed in by_seed])
+
+
+def _drawn(runs: Runs) -> Iterator[Row]:
+    draws = runs.draws.dropna(subset="pass_rate")
+    flat = draws.assign(flat=draws.pass_rate.isin((0, 1)))
+    for quantity, column, drawn in (
+        ("early pass rate", "pass_rate", flat[flat.epoch < EARLY]),
+        ("early drawn without a gradient", "flat", flat[flat.epoch < EARLY]),
+        ("drawn without a gradient", "flat", flat),
+    ):
+        shares = drawn.groupby(["cell", "seed"])[column].mean()
+        for cell in drawn.cell.unique():
+            yield cell, "", quantity, None, summarize(shares[cell].tolist())
 
 
 def _own(

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.tables import Grid, seeds_and_marks
+from analysis.verdict import Verdict
 from gainrl.runs.experiment import Experiment
 
 LATEX = {">": "$>$", "<": "$<$", "`": ""}
 """What LaTeX prints otherwise than it stands, beside what pandas escapes."""
 
 
-def markdown(experiment: Experiment, comparison: pd.DataFrame, grids: Sequence[Grid]) -> str:
+def markdown(experiment: Experiment, comparison: pd.DataFrame, grids: Sequence[Grid], verdict: Verdict) -> str:
+    sentences = "\n".join(f"- {sentence}" for sentence in verdict.sentences)
     parts = [f"# {experiment.title}", seeds_and_marks(experiment, comparison)]
+    parts += ["## Does it hold?", f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.**", sentences]
     for grid in grids:
         alignment = ["left"] + ["left" if grid.words else "right"] * (grid.table.shape[1] - 1)
         table = grid.table.to_markdown(index=False, disable_numparse=True, colalign=alignment)

@@ -61,14 +61,15 @@ class Runs(dict[str, dict[int, RunRecord]]):
 
     @cached_property
     def draws(self) -> pd.DataFrame:
-        """A row a (cell, seed, drawn problem): epoch, rank; of runs that had a whole epoch."""
-        return self._stack(lambda run: run.draws(columns=["epoch", "rank"]))
+        """A row a (cell, seed, drawn problem): epoch, rank, pass_rate (NaN where it was not trained to the end)."""
+        return self._stack(lambda run: run.draws(columns=["epoch", "rank", "pass_rate"]))
 
     def only(self, cells: Collection[str]) -> "Runs":
         """Of these cells, without reading them again."""
         some = Runs({cell: self[cell] for cell in cells})
         some.evaluations = self.evaluations[self.evaluations.cell.isin(cells)]
         some.training = self.training[self.training.cell.isin(cells)]
+        some.draws = self.draws[self.draws.cell.isin(cells)]
         some.accuracy = self.accuracy[self.accuracy.cell.isin(cells)]
         return some
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.comparison import MISSING, Lookup, headlines
+from analysis.comparison import EARLY, MISSING, Lookup, headlines
 from analysis.control import Controls
 from analysis.paper import against_paper, departures, differences, paper, settings
 from analysis.pooled import pooled
@@ -60,12 +60,18 @@ OTHER_COSTS = {
     "problems to": ("problems to target", "whole"),
     "seconds to": ("seconds to target", "seconds"),
 }
+DRAWN = {
+    f"pass rate, first {EARLY} epochs, %": Column("early pass rate", None, "percent"),
+    f"without a gradient, first {EARLY} epochs, %": Column("early drawn without a gradient", None, "percent"),
+    "without a gradient, all epochs, %": Column("drawn without a gradient", None, "percent"),
+}
 SPEED_UPS = ("speed-up to", "speed-up in tokens to")
 FURTHER = {"median steps to": ("median steps to target", "whole"), "steps saved to": ("steps saved", "signed")}
 ENDS = {
     "interquartile mean at end, %": Column("interquartile mean of accuracy at end", None, "percent"),
     "probability of improvement": Column("probability of improvement", None, "share"),
 }
+DRAWN_NOTE = "A problem has no gradient where all of its rollouts get the same reward."
 FURTHER_NOTE = (
     "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within a pair's smaller budget. "
     "Probability of improvement: that a run ends higher than one of the baseline."
@@ -79,7 +85,7 @@ PAPER_STYLES = {"accuracy at end": "percent", "steps to target": "whole", "speed
 
 
 def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, runs: Runs) -> list[Grid]:
-    """Accuracies; steps and speed-ups; what the order adds; tokens; other costs; medians; each benchmark; paper; settings."""
+    """Accuracies; steps; what the order adds; tokens; other costs; draws; medians; each benchmark; paper; settings."""
     targets = experiment.targets
 
     rows = Lookup(comparison)
@@ -94,6 +100,7 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, 
         *_pooled_grids(experiment, runs),
         grid("Completion tokens to target", _by_target(targets, TOKENS)),
         grid("Other costs of a target", _by_target(targets, OTHER_COSTS)),
+        grid("Drawn problems", DRAWN, DRAWN_NOTE),
         grid("Further statistics", _by_target(targets, FURTHER) | ENDS, FURTHER_NOTE),
         *_each_benchmark(grid, experiment, comparison),
     ]

@@ -1,4 +1,4 @@
-"""Experiments by name: each module but `cells` and `paper` has a function ``experiment(scale)`` that returns its cells.
+"""Experiments by name: each module but those in `SHARED` has a function ``experiment(scale)`` that returns its cells.
 
 A module may name its scales in ``SCALES``; by default it has all. What some experiments measure after their runs is in
 `gainrl.cli.follow_ups`.
@@ -12,8 +12,8 @@ from gainrl.errors import unknown_name
 from gainrl.runs.experiment import Experiment
 
 SCALES = ("tiny", "paper")
-SHARED = {"cells", "paper"}
-"""Modules that the experiments are built with."""
+SHARED = {"cells", "paper", "questions"}
+"""Modules that the experiments are built with, and what is asked of several."""
 
 
 def experiment_names() -> list[str]:

@@ -47,7 +47,8 @@ def draws_of(config, **columns):
     training = config.training
     epochs = -(-training.steps * training.prompts_per_step // training.prompts_per_epoch)
     draws = pd.DataFrame({"epoch": [epoch for epoch in range(epochs) for _ in range(training.prompts_per_epoch)]})
-    return draws.assign(**{"problem_id": "a", "rank": pd.array([None] * len(draws), dtype="Int64"), **columns})
+    return draws.assign(**{"problem_id": "a", "rank": pd.array([None] * len(draws), dtype="Int64"),
+                           "pass_rate": 0.5, **columns})  # fmt: skip
 
 
 def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart"):
@@ -80,7 +81,9 @@ def table_of(experiment, root, **options):
 def text_of(experiment, root):
     runs = finished_runs(experiment, root)
     table = compare(experiment, runs)
-    return markdown(experiment, table, grids(experiment, table, against_control(experiment, runs), runs))
+    controls = against_control(experiment, runs)
+    said = verdict(experiment, table, controls, runs)
+    return markdown(experiment, table, grids(experiment, table, controls, runs), said)
 
 
 def cell_of(table, cell, quantity, target=None):

@@ -200,11 +200,12 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
     from analysis.paper import against_paper
     from analysis.rendering import latex, markdown
     from analysis.tables import grids
+    from analysis.verdict import verdict
 
     runs = _finished(plan, root)
-    comparison = compare(plan, runs, window=window)
-    tables = grids(plan, comparison, against_control(plan, runs), runs)
-    text, folder = markdown(plan, comparison, tables), root / plan.name
+    comparison, controls = compare(plan, runs, window=window), against_control(plan, runs)
+    tables = grids(plan, comparison, controls, runs)
+    text, folder = markdown(plan, comparison, tables, verdict(plan, comparison, controls, runs)), root / plan.name
     whole = against_paper(plan, comparison)
     write_atomically(folder / "table.csv", lambda path: whole.to_csv(path, index=False))
     write_text(folder / "table.md", text)

@@ -1,0 +1,190 @@
+"""What the campaign asks, and what the finished runs answer: ``python -m experiments.questions`` writes results/answers.md.
+
+Questions, endpoint and seeds were written into results/NOTES.md before the runs; the words of an answer are the numbers' own.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import pandas as pd
+import tyro
+
+from analysis.comparison import MISSING, Lookup, compare
+from analysis.control import against_control
+from analysis.pooled import pooled
+from analysis.runs import finished_runs
+from analysis.tables import show
+from analysis.verdict import Direction, direction
+from experiments import load_experiment
+from gainrl.errors import InputError
+from gainrl.files import write_text
+from gainrl.runs.experiment import Experiment
+
+FILE = Path("results/answers.md")
+WORDS: dict[Direction, str] = {
+    "faster": "faster",
+    "slower": "slower",
+    "open": "no significant difference",
+    "few": "too few seeds",
+    "elsewhere": MISSING,
+}
+
+
+class Asked(NamedTuple):
+    """Two cells of an experiment; ``over_models`` takes the experiment's models together."""
+
+    experiment: str
+    cell: str
+    against: str
+    over_models: bool = False
+
+
+QUESTIONS: dict[str, tuple[Asked, ...]] = {
+    "Can the instrument see an order that helps?": (
+        Asked("ablate_schedule", "oracle", "random"),
+        Asked("ablate_schedule", "oracle-wide", "random-wide"),
+        Asked("ablate_schedule_lists", "oracle", "random"),
+    ),
+    "Does the angle's order help?": (
+        Asked("ablate_schedule", "gaussian", "random"),
+        Asked("ablate_schedule", "length", "random"),
+        Asked("ablate_schedule", "difficulty", "random"),
+        Asked("ablate_schedule_lists", "gaussian", "random"),
+        Asked("main_table", "math-1.5b-gainrl", "math-1.5b-control", over_models=True),
+    ),
+    "Is GAIN-RL faster than uniform sampling?": (
+        Asked("ablate_schedule", "gaussian", "uniform"),
+        Asked("ablate_schedule_lists", "gaussian", "uniform"),
+        Asked("main_table", "math-1.5b-gainrl", "math-1.5b-grpo", over_models=True),
+    ),
+    "What does a window cost?": (
+        Asked("ablate_schedule", "random", "uniform"),
+        Asked("ablate_schedule", "random-wide", "uniform"),
+        Asked("ablate_schedule_lists", "random", "uniform"),
+    ),
+    "How far could an order go?": (
+        Asked("ablate_schedule", "oracle", "uniform"),
+        Asked("ablate_schedule", "oracle-wide", "uniform"),
+        Asked("ablate_schedule_lists", "oracle", "uniform"),
+    ),
+}
+
+
+class Answer(NamedTuple):
+    """What the runs say of an `Asked`: in print, and the direction at the primary endpoint."""
+
+    problems: str
+    cell: str
+    against: str
+    speed_ups: tuple[str, ...]
+    """by target"""
+    p: float
+    """adjusted (Holm)"""
+    seeds: int
+    direction: Direction
+
+
+Comparisons = Mapping[str, tuple[Experiment, Lookup]]
+"""The cell that others are compared with -> the experiment that holds them, and their comparison"""
+
+
+@cache
+def comparisons(name: str, root: Path, over_models: bool) -> Comparisons:
+    """Of an experiment's finished runs under ``root``, none where there are none: with its baseline, with each control."""
+    plan = load_experiment(name)
+    try:
+        runs = finished_runs(plan, root)
+    except InputError:
+        return {}
+    if over_models:
+        together = pooled(plan, runs)
+        assert together is not None, f"{name} has one model"
+        plan, rows, controls = together
+    else:
+        rows, controls = compare(plan, runs), against_control(plan, runs)
+    return {other.baseline: (other, Lookup(found)) for other, found in ((plan, rows), *controls)}
+
+
+def answer(asked: Asked, found: Comparisons) -> Answer | None:
+    """None where the runs are not there."""
+    if asked.against not in found:
+        return None
+    plan, rows = found[asked.against]
+    primary = rows.find(asked.cell, "speed-up", plan.primary_target)
+    if primary is None:
+        return None
+    problems = plan.cells[asked.cell].problems.train
+    if asked.over_models:
+        problems += f", {len({run.model.name for run in load_experiment(asked.experiment).cells.values()})} models"
+    speed_ups = tuple(show(rows.find(asked.cell, "speed-up", target), "times") for target in plan.targets)
+    return Answer(
+        problems,
+        plan.labels[asked.cell],
+        plan.labels[asked.against],
+        speed_ups,
+        primary.p_holm,
+        primary.seeds,
+        direction(plan, rows, asked.cell),
+    )
+
+
+def conclusion(answers: Sequence[Answer | None]) -> str:
+    """In one sentence, from the first answers to the first two questions: can an order help here, and does the angle's?"""
+    oracle, angle = answers
+    if oracle is None or angle is None:
+        return "The runs that decide are not there yet."
+    if oracle.direction != "faster":
+        return f"No order was seen to help on {oracle.problems} ({oracle.speed_ups[1]}), so nothing follows about the angle's."
+    helps = (
+        f"An order can help on {oracle.problems}, and the suite sees it ({oracle.speed_ups[1]} to the middle target)"
+    )
+    then = {
+        "faster": "; the angle's does",
+        "slower": "; the angle's does harm",
+        "open": "; the angle's is not significantly different from a random one",
+    }.get(angle.direction, "; whether the angle's does is not decided")
+    return f"{helps}{then} ({angle.speed_ups[1]})."
+
+
+def document(root: Path = Path("results")) -> str:
+    """Markdown: the conclusion, and a table of all questions."""
+    rows, firsts = [], []
+    targets = load_experiment("ablate_schedule").targets
+    for number, (question, asks) in enumerate(QUESTIONS.items(), 1):
+        found = [answer(asked, comparisons(asked.experiment, root, asked.over_models)) for asked in asks]
+        firsts.append(found[0])
+        for place, (asked, told) in enumerate(zip(asks, found, strict=True)):
+            asking = f"{number}. {question}" if not place else ""
+            if told is None:
+                rows.append([asking, f"{asked.experiment}: {asked.cell} against {asked.against}", *[MISSING] * 6])
+                continue
+            speeds = [text.rstrip("*") for text in told.speed_ups]
+            pair = f"{told.problems}: {told.cell} against {told.against}"
+            p = MISSING if pd.isna(told.p) else f"{told.p:.3f}"
+            rows.append([asking, pair, *speeds, p, str(told.seeds), WORDS[told.direction]])
+    headings = [
+        f"speed-up to {100 * target:.0f} %{' (primary)' if target == sorted(targets)[1] else ''}" for target in targets
+    ]
+    table = pd.DataFrame(rows, columns=["question", "compared", *headings, "p (Holm)", "pairs", "answer"])
+    note = (
+        "Speed-up in steps, mean [95 % interval over seeds]; p of the primary column, by exact sign flips over paired seeds, "
+        "adjusted over the cells that are compared with the same one."
+    )
+    return (
+        f"# Answers\n\n## In one sentence\n\n{conclusion(firsts[:2])}\n\n"
+        f"## By question\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{note}\n"
+    )
+
+
+def main(runs: Annotated[Path, tyro.conf.arg(name="from")] = Path("results")) -> None:
+    """Answer from the finished runs in a folder, runs or results; what results say goes into results/answers.md."""
+    text = document(runs)
+    if runs == Path("results"):
+        write_text(FILE, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
