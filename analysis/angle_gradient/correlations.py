@@ -110,10 +110,12 @@ def find(
     return Estimate(float(row.value), float(row.low), float(row.high), int(row.n))
 
 
-def best_partial(table: pd.DataFrame, loss: str, layer: int, *, weights: str = "model") -> tuple[str, Estimate] | None:
+def best_partial(
+    table: pd.DataFrame, loss: str, layer: int, *, weights: str = "model", subset: str = "all"
+) -> tuple[str, Estimate] | None:
     """The angle's partial rank correlation that holds most fixed, and what it holds fixed in words."""
     for name in reversed(PARTIALS):
-        if estimate := find(table, loss, layer, statistic=name, weights=weights):
+        if estimate := find(table, loss, layer, statistic=name, weights=weights, subset=subset):
             return name.removeprefix("partial: ").replace("log ", ""), estimate
     return None
 

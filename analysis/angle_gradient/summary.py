@@ -47,7 +47,7 @@ def row(folder: Path, loss: str) -> dict[str, str] | None:
     plain = find(table, loss, layer)
     if plain is None:
         return None
-    partial = best_partial(table, loss, layer)
+    partial, positive = (best_partial(table, loss, layer, subset=subset) for subset in ("all", "non-zero"))
     others = {feature: found for feature in FEATURES if (found := find(table, loss, layer, feature))}
     strongest = max(others, key=lambda feature: abs(others[feature].value))
     cells = {
@@ -56,6 +56,7 @@ def row(folder: Path, loss: str) -> dict[str, str] | None:
         "within lengths": find(table, loss, layer, statistic="within lengths"),
         "angle without i = j": find(table, loss, layer, "off_diagonal"),
         "angle, non-zero gradients": find(table, loss, layer, subset="non-zero"),
+        "these, given length and difficulty": positive and positive[1],
     }
     return {
         "measurement": folder.name,
