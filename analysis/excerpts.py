@@ -1,4 +1,4 @@
-"""Numbers in prose are excerpts of what is published: ``python -m analysis.excerpts`` puts them into README, NOTES and docs anew.
+"""Numbers in prose are excerpts of what is published: ``python -m analysis.excerpts`` renews those of README, NOTES and docs.
 
 An excerpt stands between two comments, of which the first says what it is from, as a path under results/ and a heading in
 that file (all of the file, where there is none)::
