@@ -1,6 +1,7 @@
 """How often a 95 % interval of a mean speed-up holds the true one, simulated: ``python -m analysis.coverage`` (two minutes).
 
-Writes results/statistics/coverage.md, which docs/statistics.md shows. Simulated are logarithms of speed-ups, paired by seed.
+Writes results/statistics/coverage.md, of which docs/statistics.md holds an excerpt. Simulated are logarithms of speed-ups,
+paired by seed.
 """
 
 from collections.abc import Callable
@@ -98,7 +99,7 @@ def table(coverages: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    written = table(pd.concat([coverage(seeds) for seeds in SEEDS]))
+    written = f"# Coverage of 95 % intervals\n\n{table(pd.concat([coverage(seeds) for seeds in SEEDS]))}"
     FILE.parent.mkdir(parents=True, exist_ok=True)
     write_text(FILE, written)
     print(written, end="")

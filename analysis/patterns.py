@@ -1,9 +1,12 @@
 """What training does to the angle and to the problems: of one run, over problems; of several, over seeds.
 
+``python -m analysis.patterns FOLDER`` puts measurements of several seeds together.
+
 The frame that goes in is that of `gainrl.studies.patterns.trace`: a row a (step, problem_id), correct is 0 or 1.
 """
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +14,43 @@ import numpy as np
 import pandas as pd
 
 from analysis.angle_gradient import FEWEST, Estimate, spearman
+from gainrl.errors import InputError
+from gainrl.files import write_text
 from gainrl.statistics import summarize
 
 PARTS = {"c_intra": "C_intra", "c_inter": "C_inter", "neuron_agreement": "neuron agreement"}
 """Column -> its name in print."""
 
 
-def over_seeds(folder: Path, labels: Mapping[str, str]) -> str:
-    """What the summary.csv in ``folder``/<cell>-seed-<k>/ say together: a row a (cell, quantity), in Markdown.
+def over_seeds(folder: Path) -> str:
+    """What the summaries of ``folder``'s measurements <cell>-seed-<k> say together: a row a (cell, quantity), in Markdown.
 
-    Args:
-        labels: cell -> what it is called.
+    They are in a summary.csv each, or in one that holds all, as they are published. Writes summary.md beside them.
     """
+    found = pd.concat(_summaries(folder), ignore_index=True)
+    named = found.measurement.str.extract(r"^(?P<cell>.+)-seed-(?P<seed>\d+)$").astype({"seed": int})
     rows = []
-    for cell, label in labels.items():
-        paths = {int(path.parent.name.rpartition("-")[2]): path for path in folder.glob(f"{cell}-seed-*/summary.csv")}
-        found = [pd.read_csv(paths[seed]) for seed in sorted(paths)]
-        for quantity, group in pd.concat(found).groupby("quantity", sort=False) if found else ():
-            mean = summarize(group.value.tolist())
-            interval = "" if mean.low is None else f" [{mean.low:+.2g}, {mean.high:+.2g}]"
-            single = ", ".join(f"{value:+.2g}" for value in group.value)
-            rows.append((label, quantity, f"{mean.mean:+.2g}{interval}", single))
+    for (cell, quantity), group in (
+        found.join(named).sort_values("seed", kind="stable").groupby(["cell", "quantity"], sort=False)
+    ):
+        mean = summarize(group.value.tolist())
+        interval = "" if mean.low is None else f" [{mean.low:+.2g}, {mean.high:+.2g}]"
+        single = ", ".join(f"{value:+.2g}" for value in group.value)
+        rows.append((cell, quantity, f"{mean.mean:+.2g}{interval}", single))
     table = pd.DataFrame(rows, columns=["cell", "quantity", "mean [95 % interval over seeds]", "seeds"])
-    return f"# Along training, over seeds\n\n{table.to_markdown(index=False, disable_numparse=True)}\n"
+    table = table.sort_values("cell", kind="stable")
+    text = f"# Along training, over seeds\n\n{table.to_markdown(index=False, disable_numparse=True)}\n"
+    write_text(folder / "summary.md", text)
+    return text
+
+
+def _summaries(folder: Path) -> list[pd.DataFrame]:
+    if (published := folder / "summary.csv").exists():
+        return [pd.read_csv(published)]
+    paths = sorted(folder.glob("*-seed-*/summary.csv"))
+    if not paths:
+        raise InputError(f"{folder} holds no summary.csv; gainrl patterns and gainrl reproduce patterns write them")
+    return [pd.read_csv(path).assign(measurement=path.parent.name) for path in paths]
 
 
 def summary(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -104,3 +121,7 @@ def initial_angle(frame: pd.DataFrame) -> pd.Series:
     """By problem_id, the angle at the first step."""
     angle: pd.Series = frame[frame.step == frame.step.min()].set_index("problem_id")["angle"]
     return angle.dropna()
+
+
+if __name__ == "__main__":
+    print(over_seeds(Path(sys.argv[1])))

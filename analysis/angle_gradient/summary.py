@@ -1,6 +1,6 @@
 """Measurements side by side: a line a folder that `gainrl correlate` wrote, in summary.md beside the folders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +9,7 @@ from analysis.angle_gradient.correlations import FEATURES, LABELS, LOSSES, best_
 from analysis.comparison import MISSING
 from gainrl.columns import Column, Rows, read_rows
 from gainrl.errors import InputError
-from gainrl.files import read_json_object, write_atomically
+from gainrl.files import read_json_object, write_text
 
 CORRELATIONS = Rows(
     {
@@ -21,25 +21,35 @@ CORRELATIONS = Rows(
 )
 
 
-def side_by_side(folders: Sequence[Path]) -> str:
-    """Write summary.md and return it. Correlations are with the gradient norm of the whole model."""
-    rows = [line for loss in LOSSES for folder in folders if (line := row(folder, loss))]
+def side_by_side(folders: Sequence[Path], summary: Path | None = None) -> str:
+    """Write ``summary`` (summary.md beside the folders) and return it. Correlations are with the norm of the whole model's
+    gradient. A folder is a measurement, or holds several as they are published: one correlations.parquet of them all.
+    """
+    tables = [measured for folder in folders for measured in _measurements(folder)]
+    rows = [line for loss in LOSSES for folder, table in tables if (line := row(folder, table, loss))]
     text = (
         "# Rank correlation with the gradient norm of the whole model\n\n"
         f"{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n\n"
         "Value [95 % bootstrap interval over problems], hidden states of the probed layer; 'largest' is the feature with the "
         "largest absolute rank correlation. Each line is one model.\n"
     )
-    write_atomically(folders[0].parent / "summary.md", lambda path: path.write_text(text))
+    write_text(summary or folders[0].parent / "summary.md", text)
     return text
 
 
-def row(folder: Path, loss: str) -> dict[str, str] | None:
-    """One line of the table, or None where the folder has no such loss."""
+def _measurements(folder: Path) -> Iterator[tuple[Path, pd.DataFrame]]:
     path = folder / "correlations.parquet"
     if not path.exists():
         raise InputError(f"{folder} holds no correlations.parquet; gainrl correlate writes one")
     table = read_rows(path, CORRELATIONS)
+    if "measurement" not in table:
+        yield folder, table
+    else:
+        yield from ((folder / str(name), group) for name, group in table.groupby("measurement"))
+
+
+def row(folder: Path, table: pd.DataFrame, loss: str) -> dict[str, str] | None:
+    """One line of the table, or None where a measurement (its correlations) has no such loss."""
     settings = read_json_object(folder / "settings.json")
     if not {"problems", "problem_set_name"} <= settings.keys():
         raise InputError(f"{folder / 'settings.json'} lacks problems and problem_set_name")

@@ -60,9 +60,8 @@ def measure_patterns(plan: Experiment, runs_dir: Path, report: Report) -> str:
             )
             write_patterns(out, frame, config.seed)
         lines.append(f"- {name}: {(out / 'report.md').read_text().splitlines()[0]} ({out / 'report.md'})")
-    summary = runs_dir / plan.name / "patterns" / "summary.md"
-    write_text(summary, over_seeds(summary.parent, plan.labels))
-    return "\n".join(["Patterns along training:", "", *lines, "", summary.read_text(), str(summary)])
+    folder = runs_dir / plan.name / "patterns"
+    return "\n".join(["Patterns along training:", "", *lines, "", over_seeds(folder), str(folder / "summary.md")])
 
 
 def measure_angle_gradient(plan: Experiment, runs_dir: Path, report: Report) -> str:
