@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 import gainrl
+from analysis.excerpts import EXCERPT, claims, renewed
 from gainrl.cli import evaluation, experiments, main, reporting, scoring, studies  # noqa: F401 (commands enter themselves)
 from gainrl.cli.options import app, load_plan
+from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import BENCHMARKS
 from gainrl.schedules import SCHEDULES
 from tests.test_comparison import write_runs
@@ -196,14 +198,50 @@ def test_every_public_name_is_on_the_page_of_public_names():
     assert sorted(named) == sorted(gainrl.__all__)
 
 
-def test_numbers_of_the_result_are_those_that_are_published():
-    def rows(text):
-        return {re.sub(r"[\s:-]+", " ", line) for line in text.splitlines() if line.startswith("|")}
+@pytest.mark.parametrize("page", [*PAGES, *NOTES])
+def test_excerpts_are_what_is_published(page):
+    text = (PAGES | NOTES)[page]
+    assert text == renewed(text, ROOT / "results")
 
-    published = (ROOT / "results").glob("*/table.md")
-    shown = rows(PAGES["README.md"].split("## The answer")[1].split("\n## ")[0])
-    assert len(shown) > 4
-    assert shown <= set.union(*(rows(table.read_text()) for table in published))
+
+def test_there_are_excerpts():
+    assert len(EXCERPT.findall(README.read_text())) >= 2
+    assert len(EXCERPT.findall(*NOTES.values())) > 10
+
+
+@pytest.mark.parametrize("page", [*PAGES, *NOTES])
+def test_what_runs_gave_stands_in_excerpts_alone(page):
+    text = (PAGES | NOTES)[page]
+    expected = re.findall(r"^## [^\n]+, written down before it ran.*?(?=^## )", text, re.DOTALL | re.MULTILINE)
+    for section in expected:  # questions, and what we thought
+        text = text.replace(section, "")
+    assert claims(text) == []
+    assert len(expected) == (page in NOTES)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "It needs 0.74x as many.",
+        "a correlation of 0.02 [-0.04, 0.08]",
+        "24 [21, 25] steps",
+        "(p = 0.03)",
+        "The order is indistinguishable from a random one.",
+        "GAIN-RL is slower than uniform sampling.",
+        "<!-- from a/table.md: B -->\nwithin: 0.74x\n<!-- end -->\nbehind: 0.74x",
+    ],
+)
+def test_a_claim_outside_of_an_excerpt_is_found(claim):
+    assert claims(claim) == claim.splitlines()[-1:]
+
+
+def test_an_excerpt_is_what_stands_under_its_heading(tmp_path):
+    (tmp_path / "table.md").write_text("# All\n\n## First\n\n1\n\n## Second\n\n2\n")
+    for heading, content in {": First": "1", ": Second": "2", "": "## First\n\n1\n\n## Second\n\n2"}.items():
+        old = f"before\n\n<!-- from table.md{heading} -->\nold\n<!-- end -->\n\nafter"
+        assert renewed(old, tmp_path) == old.replace("old", f"\n{content}\n")
+    with pytest.raises(InputError, match="table.md has no heading 'Third'; valid: All, First, Second"):
+        renewed("<!-- from table.md: Third -->\n<!-- end -->", tmp_path)
 
 
 def test_the_readme_is_a_door():
