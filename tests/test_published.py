@@ -2,13 +2,19 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
+from analysis.angle_gradient.summary import side_by_side
+from analysis.patterns import over_seeds
 from analysis.runs import finished_runs
+from experiments import load_experiment
+from experiments.questions import document
+from gainrl.cli.reporting import write_table
 from gainrl.files import write_json_lines
 from gainrl.launch.estimate import step_seconds
 from gainrl.runs.plan import plan_runs
@@ -369,3 +375,30 @@ def test_a_damaged_run_is_named_and_not_published(copied, work, monkeypatch, cap
     assert (code, err.count("\n")) == (2, 1)
     assert "1 runs of quickstart are damaged, nothing is published" in err
     assert not (work / "results").exists()
+
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("*/runs")))
+def test_a_published_table_is_what_its_runs_give(name, tmp_path):
+    (tmp_path / name).mkdir()
+    for path in (
+        *RESULTS.iterdir(),
+        *(RESULTS / name).iterdir(),
+    ):  # all as it is, but for the tables, which are made anew
+        if path.stem not in (name, "table"):
+            (tmp_path / path.relative_to(RESULTS)).symlink_to(path)
+    assert write_table(load_experiment(name), tmp_path) == (RESULTS / name / "table.md").read_text()
+    made, published = (pd.read_csv(folder / name / "table.csv") for folder in (tmp_path, RESULTS))
+    assert_frame_equal(made, published, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_published_answers_and_summaries_are_what_runs_and_measurements_give(tmp_path):
+    assert document(RESULTS) == (RESULTS / "answers.md").read_text()
+    shutil.copy(RESULTS / "patterns" / "summary.csv", tmp_path)
+    assert over_seeds(tmp_path) == (RESULTS / "patterns" / "summary.md").read_text()
+    correlations = side_by_side([RESULTS / "angle_gradient"], tmp_path / "correlations.md")
+    assert correlations == (RESULTS / "angle_gradient" / "summary.md").read_text()
