@@ -6,6 +6,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 
 from analysis.patterns import over_seeds
 from experiments import SCALES, SHARED, ablate_update, cells, experiment_names, load_experiment, scales
+from experiments.questions import QUESTIONS, Answer, conclusion, document
 from gainrl.cli.follow_ups import FOLLOW_UPS
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import BENCHMARKS
@@ -268,3 +269,29 @@ def test_unknown_names_list_the_valid_ones():
         load_experiment("quickstart", "paper")
     with pytest.raises(InputError, match="unknown cell of quickstart 'x'; valid: adarft, control, gainrl, grpo"):
         load_experiment("quickstart").cell("x")
+
+
+def test_questions_are_about_cells_that_there_are(tmp_path):
+    asked = [one for asks in QUESTIONS.values() for one in asks]
+    assert [one for one in asked if not {one.cell, one.against} <= load_experiment(one.experiment).cells.keys()] == []
+    lines = document(tmp_path).splitlines()
+    assert "The runs that decide are not there yet." in lines
+    assert len([line for line in lines if line.startswith("|")]) == 2 + len(asked)
+
+
+@pytest.mark.parametrize(
+    ("oracle", "angle", "said"),
+    [
+        ("faster", "faster", "sees it (1.40x to the middle target); the angle's does (0.90x)."),
+        ("faster", "slower", "; the angle's does harm (0.90x)."),
+        ("faster", "open", "; the angle's is not significantly different from a random one (0.90x)."),
+        ("faster", "few", "; whether the angle's does is not decided (0.90x)."),
+        ("open", "open", "No order was seen to help on sums (1.40x), so nothing follows about the angle's."),
+    ],
+)
+def test_the_conclusion_says_no_more_than_the_answers(oracle, angle, said):
+    answers = [
+        Answer("sums", "a", "b", ("1x", middle, "1x"), 0.01, 10, direction)
+        for middle, direction in (("1.40x", oracle), ("0.90x", angle))
+    ]
+    assert conclusion(answers).endswith(said)
