@@ -34,8 +34,9 @@ def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
     if not (files := sorted((shared / "scores").glob("*.parquet"))):
         return pd.DataFrame(columns=COLUMNS)
     from gainrl.scoring import Scores
+    from gainrl.training.inputs import ROLLOUTS
 
-    scores = [Scores.load(path) for path in files]
+    scores = [Scores.load(path) for path in files if not path.name.startswith(ROLLOUTS)]
     rows, seen = [], set()
     for run in (run for by_seed in runs.values() for run in by_seed.values()):
         inputs = run.read_json("environment.json").get("inputs", {})
@@ -44,7 +45,7 @@ def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
             continue
         seen.add(tuple(made_of.values()))
         mine = [one for one in scores if made_of.items() <= one.metadata.items()]
-        keys = _sort_keys(run, mine)
+        keys = _sort_keys(run, mine, shared / "scores")
         for first, second in combinations(keys, 2):
             constant = keys[[first, second]].nunique().min() < 2  # the release's scores of short prompts are all NaN
             value = math.nan if constant else float(spearmanr(keys[first], keys[second]).statistic)
@@ -61,7 +62,7 @@ def read_correlations(path: Path) -> pd.DataFrame:
     return ROWS.check(table, path)
 
 
-def _sort_keys(run: RunRecord, scores: list[Any]) -> pd.DataFrame:
+def _sort_keys(run: RunRecord, scores: list[Any], folder: Path) -> pd.DataFrame:
     """A row a problem, a column an order (in the order of `ORDERS`): what a schedule would sort by."""
     columns: dict[str, Any] = {}
     for one in scores:
@@ -74,6 +75,13 @@ def _sort_keys(run: RunRecord, scores: list[Any]) -> pd.DataFrame:
     keys = pd.DataFrame(columns, index=list(scores[0].table.problem_id))
     difficulty = _difficulties(run).reindex(keys.index)
     keys = keys if difficulty.isna().any() else keys.assign(difficulty=difficulty)
+    from gainrl.training.inputs import pass_rates, rollouts_path
+
+    made_with = scores[0].metadata
+    rollouts = rollouts_path(folder, run.config(), made_with["model"], made_with["dtype"], made_with["problem_set"])
+    if rollouts.exists():
+        rate = pass_rates(rollouts).reindex(keys.index)
+        keys["reward-variance"] = -rate * (1 - rate)
     return keys[[order for order in ORDERS if order in keys]]
 
 

@@ -13,6 +13,7 @@ import tyro
 
 from analysis.comparison import MISSING, Lookup, compare
 from analysis.control import against_control
+from analysis.orders import read_correlations
 from analysis.pooled import pooled
 from analysis.runs import finished_runs
 from analysis.tables import show
@@ -174,8 +175,22 @@ def document(root: Path = Path("results")) -> str:
     )
     return (
         f"# Answers\n\n## In one sentence\n\n{conclusion(firsts[:2])}\n\n"
-        f"## By question\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{note}\n"
+        f"## By question\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{note}\n{_orders(root)}"
     )
+
+
+def _orders(root: Path) -> str:
+    """How alike the oracle's order and the others are, of the base models; nothing where that is not kept."""
+    path = root / "ablate_schedule" / "order_correlations.csv"
+    if not path.exists():
+        return ""
+    correlations = read_correlations(path)
+    with_oracle = correlations[correlations["second"] == "reward-variance"]
+    found = with_oracle.groupby("first", sort=False).correlation.agg(["mean", "min", "max", "size"])
+    columns = {"min": "lowest", "max": "highest", "size": "models"}
+    table = found.astype({"size": str}).rename_axis("order").rename(columns=columns)
+    heading = "## Rank correlation with the oracle's order, arithmetic"
+    return f"\n{heading}\n\n{table.to_markdown(floatfmt='.2f')}\n\nA model a seed, before training.\n"
 
 
 def main(runs: Annotated[Path, tyro.conf.arg(name="from")] = Path("results")) -> None:

@@ -74,6 +74,28 @@ def build_schedule(
     return SCHEDULES[config.schedule.name](key_N, seed=seed, **config.schedule.options)
 
 
+ROLLOUTS = "rollouts-"
+"""What the names of files of completions begin with, beside the scores."""
+
+
+def rollouts_path(folder: Path, config: RunConfig, model_version: str, dtype: str, problem_set: str) -> Path:
+    """Where the graded completions of a model before training are kept.
+
+    Args:
+        dtype: as the metadata of scores name it: ``float32``.
+    """
+    training = config.training
+    made_with = [model_version, f"torch.{dtype}", problem_set, config.prompt.hash, config.seed]
+    made_with += [BASE_ROLLOUTS, training.temperature, training.max_completion_tokens]
+    return folder / f"{ROLLOUTS}{hashlib.sha256(repr(made_with).encode()).hexdigest()[:12]}.parquet"
+
+
+def pass_rates(path: Path) -> "pd.Series[float]":
+    """By problem_id, the share of right completions in such a file."""
+    rates: pd.Series[float] = pd.read_parquet(path).groupby("problem_id", sort=False).correct.mean()
+    return rates
+
+
 def base_pass_rates(
     config: RunConfig, loaded: LoadedModel, problems: ProblemSet, folder: Path, report: Report
 ) -> Floats:
@@ -82,9 +104,8 @@ def base_pass_rates(
     Sampled as in training, with a seed of its own; read from ``folder`` if they were made before, else made and saved there.
     """
     training = config.training
-    made_with = [loaded.version, str(loaded.model.dtype), problems.fingerprint, config.prompt.hash, config.seed]
-    made_with += [BASE_ROLLOUTS, training.temperature, training.max_completion_tokens]
-    path = folder / f"rollouts-{hashlib.sha256(repr(made_with).encode()).hexdigest()[:12]}.parquet"
+    dtype = str(loaded.model.dtype).removeprefix("torch.")
+    path = rollouts_path(folder, config, loaded.version, dtype, problems.fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{path.name}.lock"):
         if not path.exists():
@@ -101,8 +122,7 @@ def base_pass_rates(
             )
             graded = rollouts[["problem_id", "sample", "correct"]]
             write_atomically(path, lambda file: graded.to_parquet(file, index=False))
-        correct = pd.read_parquet(path).groupby("problem_id", sort=False).correct.mean()
-    return correct.loc[problems.ids].to_numpy(dtype=np.float64)
+        return np.asarray(pass_rates(path).loc[problems.ids], dtype=np.float64)
 
 
 def shared_scores(
