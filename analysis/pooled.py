@@ -9,15 +9,16 @@ from gainrl.runs.experiment import Experiment
 
 
 def pooled(experiment: Experiment, runs: Runs) -> tuple[Experiment, pd.DataFrame, Controls] | None:
-    """The comparison of an experiment's schedules over all of its models, and with their control; None for one model.
+    """The comparison of an experiment's schedules over all of its models, and with their control.
+
+    None for one model, and where the models do not train on the same set.
 
     The cells of the returned experiment are the schedules, its "seeds" the (model, seed) pairs. Where neither schedule is
     better, each pair may as well have been the other way round, whatever its model and problems are: the sign-flip test
     holds. Pairs of one seed share their problems, which the interval does not know.
     """
-    settings = {(run.model.name, run.problems.train) for run in experiment.cells.values()}
-    models = sorted({model for model, _ in settings})
-    if len(models) < 2 or len(settings) > len(models):
+    runs_of = experiment.cells.values()
+    if len({run.model.name for run in runs_of}) < 2 or len({run.problems.train for run in runs_of}) > 1:
         return None
     cells: dict[str, str] = {}  # the first cell of each schedule
     for cell, run in experiment.cells.items():

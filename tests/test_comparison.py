@@ -373,3 +373,8 @@ def test_a_config_is_shown_beside_the_releases_values():
     assert "the paper's is n/2" in lines["schedule.options.amplitude"]
     unknown = {*paper()["settings"], *paper()["further_settings"]} - set(lines)
     assert not unknown, "settings that no config has"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "single_dataset"])  # one model; two that learn different things
+def test_models_are_taken_together_where_they_learn_the_same_alone(name):
+    assert pooled(load_experiment(name), Runs()) is None
