@@ -34,7 +34,7 @@ WORDS: dict[Direction, str] = {
 
 
 class Asked(NamedTuple):
-    """Two cells of an experiment; ``over_models`` takes the experiment's models together."""
+    """Two cells of an experiment; ``over_models`` takes its models together, and cells are named after the first one's."""
 
     experiment: str
     cell: str
@@ -53,12 +53,12 @@ QUESTIONS: dict[str, tuple[Asked, ...]] = {
         Asked("ablate_schedule", "length", "random"),
         Asked("ablate_schedule", "difficulty", "random"),
         Asked("ablate_schedule_lists", "gaussian", "random"),
-        Asked("main_table", "math-1.5b-gainrl", "math-1.5b-control", over_models=True),
+        Asked("main_table", "0.5b-gainrl", "0.5b-control", over_models=True),
     ),
     "Is GAIN-RL faster than uniform sampling?": (
         Asked("ablate_schedule", "gaussian", "uniform"),
         Asked("ablate_schedule_lists", "gaussian", "uniform"),
-        Asked("main_table", "math-1.5b-gainrl", "math-1.5b-grpo", over_models=True),
+        Asked("main_table", "0.5b-gainrl", "0.5b-grpo", over_models=True),
     ),
     "What does a window cost?": (
         Asked("ablate_schedule", "random", "uniform"),
@@ -77,8 +77,6 @@ class Answer(NamedTuple):
     """What the runs say of an `Asked`: in print, and the direction at the primary endpoint."""
 
     problems: str
-    cell: str
-    against: str
     speed_ups: tuple[str, ...]
     """by target"""
     p: float
@@ -116,15 +114,10 @@ def answer(asked: Asked, found: Comparisons) -> Answer | None:
     primary = rows.find(asked.cell, "speed-up", plan.primary_target)
     if primary is None:
         return None
-    problems = plan.cells[asked.cell].problems.train
-    if asked.over_models:
-        problems += f", {len({run.model.name for run in load_experiment(asked.experiment).cells.values()})} models"
-    speed_ups = tuple(show(rows.find(asked.cell, "speed-up", target), "times") for target in plan.targets)
+    speed_ups = (show(rows.find(asked.cell, "speed-up", target), "times") for target in plan.targets)
     return Answer(
-        problems,
-        plan.labels[asked.cell],
-        plan.labels[asked.against],
-        speed_ups,
+        plan.cells[asked.cell].problems.train,
+        tuple(text.rstrip("*") for text in speed_ups),
         primary.p_holm,
         primary.seeds,
         direction(plan, rows, asked.cell),
@@ -157,14 +150,12 @@ def document(root: Path = Path("results")) -> str:
         found = [answer(asked, comparisons(asked.experiment, root, asked.over_models)) for asked in asks]
         firsts.append(found[0])
         for place, (asked, told) in enumerate(zip(asks, found, strict=True)):
-            asking = f"{number}. {question}" if not place else ""
+            asking = [f"{number}. {question}" if not place else "", _pair(asked)]
             if told is None:
-                rows.append([asking, f"{asked.experiment}: {asked.cell} against {asked.against}", *[MISSING] * 6])
-                continue
-            speeds = [text.rstrip("*") for text in told.speed_ups]
-            pair = f"{told.problems}: {told.cell} against {told.against}"
-            p = MISSING if pd.isna(told.p) else f"{told.p:.3f}"
-            rows.append([asking, pair, *speeds, p, str(told.seeds), WORDS[told.direction]])
+                rows.append([*asking, *[MISSING] * 6])
+            else:
+                p = MISSING if pd.isna(told.p) else "< 0.001" if told.p < 0.0005 else f"{told.p:.3f}"
+                rows.append([*asking, *told.speed_ups, p, str(told.seeds), WORDS[told.direction]])
     headings = [
         f"speed-up to {100 * target:.0f} %{' (primary)' if target == sorted(targets)[1] else ''}" for target in targets
     ]
@@ -177,6 +168,16 @@ def document(root: Path = Path("results")) -> str:
         f"# Answers\n\n## In one sentence\n\n{conclusion(firsts[:2])}\n\n"
         f"## By question\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{note}\n{_orders(root)}"
     )
+
+
+def _pair(asked: Asked) -> str:
+    plan = load_experiment(asked.experiment)
+    cells = [plan.labels[cell] for cell in (asked.cell, asked.against)]
+    problems = plan.cells[asked.cell].problems.train
+    if asked.over_models:
+        cells = [label.rpartition(", ")[2] for label in cells]
+        problems += f", {len({run.model.name for run in plan.cells.values()})} models together"
+    return f"{problems}: {' against '.join(cells)}"
 
 
 def _orders(root: Path) -> str:

@@ -291,7 +291,7 @@ def test_questions_are_about_cells_that_there_are(tmp_path):
 )
 def test_the_conclusion_says_no_more_than_the_answers(oracle, angle, said):
     answers = [
-        Answer("sums", "a", "b", ("1x", middle, "1x"), 0.01, 10, direction)
+        Answer("sums", ("1x", middle, "1x"), 0.01, 10, direction)
         for middle, direction in (("1.40x", oracle), ("0.90x", angle))
     ]
     assert conclusion(answers).endswith(said)
