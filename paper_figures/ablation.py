@@ -15,7 +15,7 @@ from analysis.runs import baseline_of
 from gainrl.runs.experiment import Experiment
 from paper_figures import style
 
-PANELS = {"speed-up": "speed-up over the baseline", "accuracy gained": "points gained at the end"}
+PANELS = {"speed-up": "speed-up", "accuracy gained": "points gained"}
 MARKS = {">": ">", "<": "<", "~": "x"}
 """Bound of a ratio -> its marker."""
 

@@ -63,6 +63,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     _together(experiment, frame, "accuracy", top)
     _targets(experiment, top)
     top.set(xlabel="optimizer step", ylabel="held-out accuracy, greedy (%)", xlim=(0, None))
+    top.set_ylim(top=min(top.get_ylim()[1], 101))  # Student's interval does not know that no accuracy is above 100 %
     top.set_title(style.title(experiment, frame), loc="left")
     if sliding:
         _together(experiment, frame, "mu", axes[1, 0])
