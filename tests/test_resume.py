@@ -26,6 +26,7 @@ from gainrl.runs.records import RunFolder
 from gainrl.training import checkpoints
 from gainrl.training.interruption import Interrupted
 from gainrl.training.run import train_run
+from tests.helpers import TIMES
 from tests.helpers import gainrl as gainrl_command
 
 EVERY = Execution(checkpoint_every=2)
@@ -92,7 +93,10 @@ def assert_same(one: RunFolder, other: RunFolder) -> None:
     assert one.status() == other.status() == ("finished", None)
     pd.testing.assert_frame_equal(one.draws(), other.draws())
     pd.testing.assert_frame_equal(one.evals(), other.evals())
-    pd.testing.assert_frame_equal(one.metrics().drop(columns="seconds"), other.metrics().drop(columns="seconds"))
+    pd.testing.assert_frame_equal(
+        one.metrics().drop(columns=TIMES),
+        other.metrics().drop(columns=TIMES),
+    )
     assert sorted(path.name for path in one.checkpoints.iterdir()) == ["step-8"]
     one_weights, other_weights = (run.checkpoints / "step-8" / "model.safetensors" for run in (one, other))
     assert one_weights.read_bytes() == other_weights.read_bytes()

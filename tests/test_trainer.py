@@ -97,6 +97,8 @@ def test_what_is_drawn_is_trained_in_groups_and_fed_back_before_the_next_draw(ti
         assert feedback.pass_rates == {row: float(row % 2) for row in epoch.rows_n.tolist()}
         assert feedback.accuracy == pytest.approx(np.mean([row % 2 for row in epoch.rows_n]))
         assert feedback.angle is None
+        assert {(outcome.rollouts, outcome.correct) for outcome in feedback.trained.values()} <= {(2, 0.0), (2, 2.0)}
+        assert feedback.discarded == {}
         np.testing.assert_array_equal(epoch.pass_rate_n, epoch.rows_n % 2)
 
 
@@ -161,6 +163,10 @@ def test_the_schedules_metrics_are_in_trls_log(tiny, tmp_path, problems):
     assert steps[2]["schedule/mu"] == steps[3]["schedule/mu"] > 0
     assert [row["problems_seen"] for row in steps] == [2, 4, 6, 8, 10, 12]
     assert all({"accuracy", "angle", "completion_tokens"} <= set(row) for row in steps)
+    assert [row["rollouts"] for row in steps] == [4, 8, 12, 16, 20, 24]
+    assert all(row["choosing_seconds"] > 0 for row in steps)
+    outcomes = [outcome for epoch in trainer.epochs for outcome in epoch.feedback.trained.values()]
+    assert sum(outcome.completion_tokens for outcome in outcomes) == steps[-1]["completion_tokens"]
     assert steps[-1]["completion_tokens"] == sum(round(4 * row["completions/mean_length"]) for row in steps)
 
 

@@ -169,4 +169,5 @@ def _problem(kind: str, level: int, numbers: Numbers, wording: int) -> Problem:
         answer=_written(tuple(map(max, pairs))),
         difficulty=difficulty_of(level),
         solution=_worked(pairs, int.__lt__),
+        kind=kind,
     )

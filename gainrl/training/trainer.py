@@ -2,8 +2,9 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,8 @@ class Scheduled(Trainer):
         if self.tally.resumed:
             self.tally.resumed = False
         else:
-            self.tally.begin(self.schedule.draw(self.prompts_per_epoch))
+            with self._choosing():
+                self.tally.begin(self.schedule.draw(self.prompts_per_epoch))
         return self.tally.drawn_n
 
     def end_epoch(self) -> None:
@@ -141,7 +143,15 @@ class Scheduled(Trainer):
             )
         self.epochs.append(epoch)
         self.tally.end()
-        self.schedule.observe(epoch.feedback)
+        with self._choosing():
+            self.schedule.observe(epoch.feedback)
+
+    @contextmanager
+    def _choosing(self) -> Iterator[None]:
+        """Count the time towards what choosing problems costs."""
+        began = time.perf_counter()
+        yield
+        self.tally.choosing_seconds += time.perf_counter() - began
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -150,9 +160,12 @@ class Scheduled(Trainer):
             gathered = self.accelerator.gather(torch.tensor(local, device=self.accelerator.device)).tolist()
             correct = rewards[:, self.accuracy_column].tolist()
             for (row, tokens), value in zip(gathered, correct, strict=True):
-                self.tally.correct[row].append(value)
-                self.tally.completion_tokens += tokens
-            self.tally.problems += len(gathered) // self.num_generations
+                self.tally.add(row, value, tokens)
+            self.tally.count(
+                problems=len(gathered) // self.num_generations,
+                rollouts=len(gathered),
+                tokens=sum(tokens for _, tokens in gathered),
+            )
             self._metrics["train"]["accuracy"].append(float(np.nanmean(correct)))
         return rewards
 
@@ -187,8 +200,13 @@ class Scheduled(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.model.training:
             schedule = {f"schedule/{name}": value for name, value in self.schedule.metrics().items()}
-            seen = {"problems_seen": self.tally.problems, "completion_tokens": self.tally.completion_tokens}
-            logs |= {**seen, **schedule}
+            sampled = {
+                "problems_seen": self.tally.problems,
+                "rollouts": self.tally.rollouts,
+                "completion_tokens": self.tally.completion_tokens,
+                "choosing_seconds": self.tally.choosing_seconds,
+            }
+            logs |= {**sampled, **schedule}
         super().log(logs, start_time)
 
     @property
