@@ -81,9 +81,9 @@ class InSight(BetaBelief):
     """
 
     def _draw(self, n: int) -> Ints:
-        key_N = np.full(self.size, -_score(np.array([self.prior]), np.array([self.prior]))[0])
-        key_N[self.seen] = -_score(self.prior + self.successes, self.prior + self.failures)
-        return smallest(key_N, n, self.rng)
+        rows = np.concatenate([self.seen, self.unseen(n)])  # the unseen ones have equal scores: n of them are enough
+        a, b = (self.prior + self.recall(name, rows) for name in self.remembered)
+        return rows[smallest(-_score(a, b), n, self.rng)]
 
 
 def _score(a: Floats, b: Floats) -> Floats:

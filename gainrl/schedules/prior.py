@@ -83,10 +83,9 @@ class Prior(Remembering):
     def _weights(self) -> Floats:
         """w, drawn from the belief in it."""
         precision_DD = self.precision.reshape(len(self.shift), -1)
-        root_DD = np.linalg.cholesky(precision_DD)
         mean_D = np.linalg.solve(precision_DD, self.shift)
-        weights: Floats = mean_D + np.linalg.solve(root_DD.T, self.rng.standard_normal(len(mean_D)))
-        return weights
+        noise_D = np.linalg.solve(np.linalg.cholesky(precision_DD).T, self.rng.standard_normal(len(mean_D)))
+        return np.asarray(mean_D + noise_D, dtype=np.float64)
 
     def observe(self, feedback: Feedback) -> None:
         outcomes = {row: outcome for row, outcome in feedback.sampled.items() if outcome.rollouts}
