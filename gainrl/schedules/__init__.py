@@ -7,17 +7,21 @@ from gainrl.schedules.gaussian import Gaussian
 from gainrl.schedules.greso import GRESO
 from gainrl.schedules.learnability import Learnability
 from gainrl.schedules.levels import E2H, SEC
+from gainrl.schedules.oracle import Oracle
 from gainrl.schedules.orders import ORDERS, sort_key
+from gainrl.schedules.oversampling import DAPO, SPEED
 from gainrl.schedules.prior import Prior
 from gainrl.schedules.released import GaussianByUpdate
 from gainrl.schedules.uniform import Ordered, Uniform
 
 __all__ = [
+    "DAPO",
     "E2H",
     "GRESO",
     "ORDERS",
     "SCHEDULES",
     "SEC",
+    "SPEED",
     "AdaRFT",
     "Feedback",
     "Floats",
@@ -28,6 +32,7 @@ __all__ = [
     "Ints",
     "Learnability",
     "MoPPS",
+    "Oracle",
     "Ordered",
     "Outcome",
     "Prior",
@@ -41,11 +46,14 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "ordered": Ordered,
     "gaussian": GaussianByUpdate,
     "adarft": AdaRFT,
+    "dapo": DAPO,
     "e2h": E2H,
     "greso": GRESO,
     "insight": InSight,
     "learnability": Learnability,
     "mopps": MoPPS,
+    "oracle": Oracle,
     "prior": Prior,
     "sec": SEC,
+    "speed": SPEED,
 }
