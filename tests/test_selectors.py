@@ -204,7 +204,7 @@ def test_the_priors_regression_is_the_one_of_all_observations_at_once(history):
 
 def test_old_rollouts_lose_weight_for_the_prior():
     schedule = observed(Prior(np.zeros(3), features="none"), {0: 8}, {1: 8})
-    assert schedule.recall("successes", np.arange(3)) == pytest.approx([0.9 * 8, 8, 0])
+    assert schedule.recall("successes", np.arange(3)) == pytest.approx([0.97 * 8, 8, 0])
 
 
 def test_features_are_standardised_numbers_and_a_column_a_kind():

@@ -43,7 +43,7 @@ class Prior(Remembering):
         features: str = "all",
         spread: float = 1.5,
         width: float = 2.0,
-        memory: float = 0.9,
+        memory: float = 0.97,
     ) -> None:
         super().__init__(sort_key_N, seed=seed)
         if not (spread > 0 and width > 0 and 0 < memory <= 1):
