@@ -112,6 +112,27 @@ def untouched(model, tmp_path_factory) -> RunFolder:
     return folder
 
 
+@pytest.mark.parametrize("name", ["greso", "speed", "oracle", "prior"])
+def test_selectors_resume_in_the_middle_of_an_epoch(model, tmp_path, name):
+    """What they remember, what they threw away and what is counted: all as in an undisturbed run, bit for bit."""
+    whole = config_of(model, generations=4).model_dump()
+    options = {"screening": 2} if name == "speed" else {}
+    config = RunConfig.model_validate({**whole, "schedule": {"name": name, "options": options}})
+
+    def stop(what: str, done: int, of: int) -> None:
+        if (what, done) == ("training", 5):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", report=stop)
+    resumed, undisturbed = train(config, tmp_path / "broken"), train(config, tmp_path / "whole")
+    assert_same(resumed, undisturbed)
+    metrics = resumed.metrics()
+    thrown_away = name in ("greso", "speed")
+    assert (metrics.problems_seen.iloc[-1] > 16) == thrown_away
+    assert (metrics.rollouts.iloc[-1] > 64) == thrown_away
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

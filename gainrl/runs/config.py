@@ -60,7 +60,7 @@ class ScheduleConfig(Frozen):
 
     name: str
     order: str | None = None
-    options: dict[str, float | bool | str | None] = Field(default_factory=dict)
+    options: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
