@@ -17,13 +17,10 @@ import numpy as np
 from gainrl.problems.arithmetic import LARGEST_TOTAL
 from gainrl.problems.base import Problem
 from gainrl.problems.family import LEVELS, Family, content_of, difficulty_of
+from gainrl.problems.lists import Numbers, alternatives, draw_pairs, listed, pairs_of, written
 
-SAME_TENS = 0.75
-"""How often two numbers that are compared share their tens digit."""
 OVERLOOKED = 2 / 3
 """How often the ones are overlooked, for each time that a carry is forgotten."""
-
-Numbers = tuple[int, ...]
 
 
 class Hand:
@@ -92,21 +89,9 @@ def _draw_carry(level: int, rng: np.random.Generator) -> Numbers:
     return _carrying(int(rng.integers(1, 10)) * 10 + int(rng.integers(1, 10)), level, rng)
 
 
-def _draw_pairs(level: int, rng: np.random.Generator) -> Numbers:
-    return tuple(number for _ in range(level) for number in _pair(rng))
-
-
-def _pair(rng: np.random.Generator) -> Numbers:
-    first = int(rng.integers(10, 100))
-    low = first // 10 * 10
-    near = range(low, low + 10) if rng.random() < SAME_TENS else (*range(10, low), *range(low + 10, 100))
-    others = [number for number in near if number != first]
-    return first, others[int(rng.integers(len(others)))]
-
-
 def _draw_list(level: int, rng: np.random.Generator) -> Numbers:
     """Two to five different numbers, the second with the tens of the first."""
-    numbers = list(_pair(rng))
+    numbers = list(draw_pairs(1, rng))
     while len(numbers) < level + 1:
         if (number := int(rng.integers(10, 100))) not in numbers:
             numbers.append(number)
@@ -119,7 +104,7 @@ def _draw_count(level: int, rng: np.random.Generator) -> Numbers:
 
 
 def _draw_two_step(level: int, rng: np.random.Generator) -> Numbers:
-    first, second = _pair(rng)
+    first, second = draw_pairs(1, rng)
     return first, second, *_carrying(max(first, second), level, rng)[1:]
 
 
@@ -132,10 +117,10 @@ def _chain(start: int, terms: Numbers, sign: int, hand: Hand) -> tuple[str, str]
 
 
 def _solve_pairs(numbers: Numbers, choose: Callable[[int, int], int], mark: str) -> tuple[str, str]:
-    pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+    pairs = pairs_of(numbers)
     kept = tuple(choose(first, second) for first, second in pairs)
     steps = (f"{first} {second}{mark} {number}" for (first, second), number in zip(pairs, kept, strict=True))
-    return ", ".join(steps), _written(kept)
+    return ", ".join(steps), written(kept)
 
 
 def _solve_sort(numbers: Numbers, hand: Hand) -> tuple[str, str]:
@@ -144,7 +129,7 @@ def _solve_sort(numbers: Numbers, hand: Hand) -> tuple[str, str]:
     for number in numbers:
         place = next((at for at, other in enumerate(done) if not hand.in_order(other, number)), len(done))
         done.insert(place, number)
-    return "", _written(tuple(done))
+    return "", written(tuple(done))
 
 
 def _solve_count(numbers: Numbers, hand: Hand) -> tuple[str, str]:
@@ -160,18 +145,6 @@ def _solve_two_step(numbers: Numbers, hand: Hand) -> tuple[str, str]:
     kept = hand.larger(first, second)
     text, answer = _chain(kept, tuple(terms), 1, hand)
     return f"{first} {second}: {text}", answer
-
-
-def _written(answer: Numbers) -> str:
-    return f"({_list(answer)})" if len(answer) > 1 else str(answer[0])
-
-
-def _list(numbers: Numbers) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def _or(numbers: Numbers) -> str:
-    return ", ".join(f"{first} or {second}" for first, second in zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def _joined(numbers: Numbers, word: str) -> str:
@@ -204,32 +177,38 @@ KINDS = {
         _draw_count,
         _solve_count,
         (
-            lambda n: f"How many are at least {n[0]}: {_list(n[1:])}?",
-            lambda n: f"Guests of {n[0]} years or more get in. Their ages are {_list(n[1:])}. How many of them get in?",
+            lambda n: f"How many are at least {n[0]}: {listed(n[1:])}?",
+            lambda n: (
+                f"Guests of {n[0]} years or more get in. Their ages are {listed(n[1:])}. How many of them get in?"
+            ),
         ),
     ),
     "larger": Kind(
-        _draw_pairs,
+        draw_pairs,
         lambda n, hand: _solve_pairs(n, hand.larger, ":"),
         (
-            lambda n: f"Which is larger: {_or(n)}?",
-            lambda n: f"In every round the larger of two cards wins. The rounds are {_or(n)}. Which cards win?",
+            lambda n: f"Which is larger: {alternatives(n)}?",
+            lambda n: (
+                f"In every round the larger of two cards wins. The rounds are {alternatives(n)}. Which cards win?"
+            ),
         ),
     ),
     "smaller": Kind(
-        _draw_pairs,
+        draw_pairs,
         lambda n, hand: _solve_pairs(n, hand.smaller, ";"),
         (
-            lambda n: f"Which is smaller: {_or(n)}?",
-            lambda n: f"Every day you buy one of two things, and of course the cheaper one: {_or(n)}. What do you pay?",
+            lambda n: f"Which is smaller: {alternatives(n)}?",
+            lambda n: (
+                f"Every day you buy one of two things, and of course the cheaper one: {alternatives(n)}. What do you pay?"
+            ),
         ),
     ),
     "sort": Kind(
         _draw_list,
         _solve_sort,
         (
-            lambda n: f"Sort {_list(n)}.",
-            lambda n: f"The runners need {_list(n)} seconds. Write these times down, the fastest runner first.",
+            lambda n: f"Sort {listed(n)}.",
+            lambda n: f"The runners need {listed(n)} seconds. Write these times down, the fastest runner first.",
         ),
     ),
     "carry": Kind(_draw_carry, lambda n, hand: _chain(n[0], n[1:], 1, hand), SUM_WORDINGS),
