@@ -57,8 +57,9 @@ class Remembering(Schedule):
 def smallest(key_N: Floats, n: int, rng: np.random.Generator) -> Ints:
     """Positions of the n smallest keys, in random order; which of those that tie for the last places is left to chance."""
     cutoff = np.partition(key_N, n - 1)[n - 1]
-    below = np.flatnonzero(key_N < cutoff)
-    tied = rng.choice(np.flatnonzero(key_N == cutoff), n - len(below), replace=False)
+    first = np.flatnonzero(key_N <= cutoff)
+    below, tied = first[key_N[first] < cutoff], first[key_N[first] == cutoff]
+    tied = rng.choice(tied, n - len(below), replace=False)
     return rng.permutation(np.concatenate([below, tied]))
 
 
