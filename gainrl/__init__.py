@@ -15,7 +15,7 @@ _PUBLIC = {
     "gainrl.problems": ("Problem", "ProblemSet", "load_problems"),
     "gainrl.prompts": ("Prompt",),
     "gainrl.models.generation.rollouts": ("sample_completions",),
-    "gainrl.schedules": ("AdaRFT", "Feedback", "Gaussian", "Ordered", "Schedule", "Uniform"),
+    "gainrl.schedules": ("AdaRFT", "Feedback", "Gaussian", "Ordered", "Outcome", "Schedule", "Uniform"),
     "gainrl.angle": ("angle_concentration", "released_concentration"),
     "gainrl.training": ("ScheduledGRPOTrainer", "ScheduledRLOOTrainer", "training_dataset"),
 }

@@ -13,6 +13,9 @@ from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
 from gainrl.runs.plan import plan_runs
 
+TIMES = ["seconds", "choosing_seconds"]
+"""Columns of metrics.jsonl that differ between equal runs."""
+
 
 def metrics_row(step: int, **values: float) -> dict[str, float]:
     """A row of metrics.jsonl."""

@@ -53,7 +53,7 @@ def test_a_schedule_is_one_class_and_one_registry_line(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schedule": {"name": "gauss"}}, "unknown schedule 'gauss'; valid: adarft, gaussian, ordered, uniform"),
+        ({"schedule": {"name": "gauss"}}, "unknown schedule 'gauss'; valid: adarft, dapo, e2h, gaussian"),
         (
             {"schedule": {"name": "gaussian", "order": "size"}},
             "unknown order of schedule 'gaussian' 'size'; valid: angle",

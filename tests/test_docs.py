@@ -9,6 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gainrl
@@ -17,7 +18,8 @@ from gainrl.cli import evaluation, experiments, main, reporting, scoring, studie
 from gainrl.cli.options import app, load_plan
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import BENCHMARKS
-from gainrl.schedules import SCHEDULES
+from gainrl.runs.config import complete_options
+from gainrl.schedules import SCHEDULES, Feedback, Outcome
 from tests.test_comparison import write_runs
 
 ROOT = Path(__file__).parents[1]
@@ -181,8 +183,14 @@ def test_the_schedule_of_the_docs_works():
     try:
         exec(code, scope)
         (name,) = set(SCHEDULES) - set(before)
-        rows = SCHEDULES[name](range(10), seed=0).draw(4)
+        schedule, resumed = (SCHEDULES[name](range(10), seed=0) for _ in range(2))
+        rows = schedule.draw(4)
         assert len(set(rows.tolist())) == 4
+        schedule.observe(Feedback(1.0, None, {row: Outcome(8, 8.0, 80) for row in rows.tolist()}))
+        assert schedule.metrics() == {"longest_streak": 1.0}
+        resumed.load_state_dict(json.loads(json.dumps(schedule.state_dict(), default=np.ndarray.tolist)))
+        assert resumed.draw(4).tolist() == schedule.draw(4).tolist()
+        assert complete_options(name, {"share": 0.25}) == {"share": 0.25}
     finally:
         SCHEDULES.clear()
         SCHEDULES.update(before)

@@ -42,6 +42,7 @@ def test_every_table_of_the_paper_is_an_experiment():
     assert set(experiment_names()) == {
         "main_table", "single_dataset", "data_efficiency", "ablate_schedule", "ablate_schedule_lists", "ablate_signal",
         "ablate_update", "ablate_hyperparameters", "algorithms", "patterns", "angle_gradient", "scoring_cost", "quickstart",
+        "selectors", "ablate_prior",
     }  # fmt: skip
     assert not SHARED & set(experiment_names())
     assert all(
@@ -112,6 +113,26 @@ def test_the_schedules_on_lists_are_those_on_arithmetic():
     assert {(run.model.name, run.problems.train) for run in here.cells.values()} == {("tiny-lists", "lists")}
     single = load_experiment("single_dataset").cells
     assert [single[f"lists-{cell}"] for cell in ("grpo", "gainrl")] == [here.cells[c] for c in ("uniform", "gaussian")]
+
+
+def test_selectors_are_the_same_on_every_set_and_draw_as_often_as_their_papers_say():
+    plan = load_experiment("selectors")
+    names = [name for name in plan.cells if not name.startswith(("arithmetic-", "lists-"))]
+    schedules = load_experiment("ablate_schedule").cells
+    assert {plan.cells[name].problems.train for name in names} == {"mixture"}
+    for name in names:
+        runs = [plan.cells[f"{prefix}{name}"] for prefix in ("", "arithmetic-", "lists-")]
+        assert len({run.schedule.name for run in runs}) == 1
+        assert {run.training.prompts_per_epoch for run in runs} == {
+            16 if runs[0].schedule.name in cells.EACH_STEP else 64
+        }
+    assert {plan.cells[name].schedule.name for name in names} == set(SCHEDULES) - {"ordered"}
+    assert plan.cells["arithmetic-uniform"] == schedules["uniform"]
+    assert plan.cells["arithmetic-gainrl"] == schedules["gaussian"]
+    assert plan.cells["lists-uniform"] == load_experiment("ablate_schedule_lists").cells["uniform"]
+    e2h = plan.cells["e2h"]
+    draws = e2h.training.steps * e2h.training.prompts_per_step // e2h.training.prompts_per_epoch
+    assert e2h.schedule.options["draws"] == draws
 
 
 def test_tiny_completions_are_a_little_longer_than_the_longest_worked_solution():

@@ -26,6 +26,7 @@ from gainrl.runs.records import RunFolder
 from gainrl.training import checkpoints
 from gainrl.training.interruption import Interrupted
 from gainrl.training.run import train_run
+from tests.helpers import TIMES
 from tests.helpers import gainrl as gainrl_command
 
 EVERY = Execution(checkpoint_every=2)
@@ -92,7 +93,10 @@ def assert_same(one: RunFolder, other: RunFolder) -> None:
     assert one.status() == other.status() == ("finished", None)
     pd.testing.assert_frame_equal(one.draws(), other.draws())
     pd.testing.assert_frame_equal(one.evals(), other.evals())
-    pd.testing.assert_frame_equal(one.metrics().drop(columns="seconds"), other.metrics().drop(columns="seconds"))
+    pd.testing.assert_frame_equal(
+        one.metrics().drop(columns=TIMES),
+        other.metrics().drop(columns=TIMES),
+    )
     assert sorted(path.name for path in one.checkpoints.iterdir()) == ["step-8"]
     one_weights, other_weights = (run.checkpoints / "step-8" / "model.safetensors" for run in (one, other))
     assert one_weights.read_bytes() == other_weights.read_bytes()
@@ -106,6 +110,28 @@ def untouched(model, tmp_path_factory) -> RunFolder:
     weights = (folder.checkpoints / "step-8" / "model.safetensors").read_bytes()
     assert weights != (model / "model.safetensors").read_bytes()
     return folder
+
+
+@pytest.mark.parametrize("name", ["greso", "speed", "oracle", "prior"])
+def test_selectors_resume_in_the_middle_of_an_epoch(model, tmp_path, name):
+    """What they remember, what they threw away and what is counted: all as in an undisturbed run, bit for bit."""
+    whole = config_of(model, generations=4).model_dump()
+    options = {"screening": 2} if name == "speed" else {}
+    config = RunConfig.model_validate({**whole, "schedule": {"name": name, "options": options}})
+
+    def stop(what: str, done: int, of: int) -> None:
+        if (what, done) == ("training", 5):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", report=stop)
+    resumed, undisturbed = train(config, tmp_path / "broken"), train(config, tmp_path / "whole")
+    assert_same(resumed, undisturbed)
+    last = resumed.metrics().iloc[-1]
+    if name in ("oracle", "prior"):
+        assert (last.problems_seen, last.rollouts) == (16, 64)
+    if name == "speed":
+        assert (last.problems_seen > 16, last.rollouts > 64) == (True, True)
 
 
 def die() -> None:

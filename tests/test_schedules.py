@@ -1,7 +1,9 @@
 import copy
 import itertools
+import json
 import math
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from gainrl.schedules import (
     Gaussian,
     GaussianByUpdate,
     Ordered,
+    Outcome,
     Schedule,
     Uniform,
     sort_key,
@@ -26,11 +29,23 @@ NAMES = sorted(SCHEDULES)
 
 def make(name: str, size: int, seed: int = 0) -> Schedule:
     keys = np.random.default_rng(seed).integers(0, 101, size)
-    return SCHEDULES[name](keys, seed=seed)
+    return told(SCHEDULES[name](keys, seed=seed))
 
 
-def feedback(accuracy: float, angle: float | None = 0.7) -> Feedback:
-    return Feedback(accuracy, angle, {})
+def told(schedule: Schedule) -> Schedule:
+    """The schedule with whatever it wants to know of the problems."""
+    rows = np.arange(schedule.size)
+    schedule.tell(
+        {"angle": np.sin(rows), "length": rows % 17, "level": rows % 4, "kind": [f"kind {row % 3}" for row in rows]}
+    )
+    schedule.measured(rows % 9 / 8)
+    return schedule
+
+
+def feedback(accuracy: float, angle: float | None = 0.7, rows: Iterable[int] = ()) -> Feedback:
+    """Eight rollouts for each row, of which about as many are correct as the accuracy says, some more and some fewer."""
+    correct = {int(row): min(8, max(0, round(8 * accuracy) + int(row) % 5 - 2)) for row in rows}
+    return Feedback(accuracy, angle, {row: Outcome(8, right, 80) for row, right in correct.items()})
 
 
 accuracies = st.lists(st.floats(0, 1), min_size=1, max_size=8)
@@ -47,7 +62,11 @@ def test_no_problem_twice_inside_an_epoch(name, size, data):
         assert len(rows) == n == len(set(rows.tolist()))
         assert rows.min() >= 0
         assert rows.max() < size
-        schedule.observe(feedback(accuracy))
+        more = schedule.redraw(n, rows)
+        assert len(more) <= n
+        assert len(set(more.tolist())) == len(more)
+        assert not set(more.tolist()) & set(rows.tolist())
+        schedule.observe(feedback(accuracy, rows=rows))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,14 +74,14 @@ def test_no_problem_twice_inside_an_epoch(name, size, data):
 @settings(max_examples=15, deadline=None)
 def test_equal_seeds_give_equal_draws_and_others_do_not(name, seed, history):
     one, same = make(name, 200, seed), make(name, 200, seed)
-    other = SCHEDULES[name](one.sort_key_N, seed=seed + 1)
+    other = told(SCHEDULES[name](one.sort_key_N, seed=seed + 1))
     differs = False
     for accuracy in history:
-        first = one.draw(20)
-        assert first.tolist() == same.draw(20).tolist()
-        differs |= first.tolist() != other.draw(20).tolist()
-        for schedule in (one, same, other):
-            schedule.observe(feedback(accuracy))
+        draws = [schedule.draw(20) for schedule in (one, same, other)]
+        assert draws[0].tolist() == draws[1].tolist()
+        differs |= draws[0].tolist() != draws[2].tolist()
+        for schedule, rows in zip((one, same, other), draws, strict=True):
+            schedule.observe(feedback(accuracy, rows=rows))
     assert differs or name == "ordered"
 
 
@@ -72,16 +91,16 @@ def test_equal_seeds_give_equal_draws_and_others_do_not(name, seed, history):
 def test_state_dict_goes_on_in_the_middle(name, before, after):
     schedule = make(name, 50)
     for accuracy in before:
-        schedule.draw(7)
-        schedule.observe(feedback(accuracy))
-    state = copy.deepcopy(schedule.state_dict())
+        schedule.observe(feedback(accuracy, rows=schedule.draw(7)))
+    state = json.loads(json.dumps(schedule.state_dict(), default=np.ndarray.tolist))
     resumed = make(name, 50)
     resumed.load_state_dict(state)
     assert resumed.metrics() == schedule.metrics()
     for accuracy in after:
-        assert resumed.draw(7).tolist() == schedule.draw(7).tolist()
-        resumed.observe(feedback(accuracy))
-        schedule.observe(feedback(accuracy))
+        rows = schedule.draw(7)
+        assert resumed.draw(7).tolist() == rows.tolist()
+        for each in (resumed, schedule):
+            each.observe(feedback(accuracy, rows=rows))
 
 
 def test_state_of_another_order_is_refused():

@@ -1,18 +1,21 @@
+from collections import Counter
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig
 
 from gainrl.errors import InputError
 from gainrl.grading import accuracy_reward
 from gainrl.problems import load_problems
-from gainrl.schedules import Feedback, Gaussian, Schedule, Uniform
+from gainrl.schedules import DAPO, SCHEDULES, SPEED, Feedback, Gaussian, Oracle, Schedule, Uniform
 from gainrl.scoring import score_problems
-from gainrl.training.trainer import ROW, ScheduledGRPOTrainer, training_dataset
+from gainrl.training.trainer import ROW, ScheduledGRPOTrainer, ScheduledRLOOTrainer, training_dataset
 
 
-def arguments(tmp_path, **changes):
+def arguments(tmp_path, config=GRPOConfig, **changes):
     settings = {
         "per_device_train_batch_size": 4,
         "num_generations": 2,
@@ -27,7 +30,7 @@ def arguments(tmp_path, **changes):
         "logging_steps": 1,
         "disable_tqdm": True,
     }
-    return GRPOConfig(output_dir=str(tmp_path), **{**settings, **changes})
+    return config(output_dir=str(tmp_path), **{**settings, **changes})
 
 
 class Log:
@@ -97,6 +100,8 @@ def test_what_is_drawn_is_trained_in_groups_and_fed_back_before_the_next_draw(ti
         assert feedback.pass_rates == {row: float(row % 2) for row in epoch.rows_n.tolist()}
         assert feedback.accuracy == pytest.approx(np.mean([row % 2 for row in epoch.rows_n]))
         assert feedback.angle is None
+        assert {(outcome.rollouts, outcome.correct) for outcome in feedback.trained.values()} <= {(2, 0.0), (2, 2.0)}
+        assert feedback.discarded == {}
         np.testing.assert_array_equal(epoch.pass_rate_n, epoch.rows_n % 2)
 
 
@@ -161,6 +166,10 @@ def test_the_schedules_metrics_are_in_trls_log(tiny, tmp_path, problems):
     assert steps[2]["schedule/mu"] == steps[3]["schedule/mu"] > 0
     assert [row["problems_seen"] for row in steps] == [2, 4, 6, 8, 10, 12]
     assert all({"accuracy", "angle", "completion_tokens"} <= set(row) for row in steps)
+    assert [row["rollouts"] for row in steps] == [4, 8, 12, 16, 20, 24]
+    assert all(row["choosing_seconds"] > 0 for row in steps)
+    outcomes = [outcome for epoch in trainer.epochs for outcome in epoch.feedback.trained.values()]
+    assert sum(outcome.completion_tokens for outcome in outcomes) == steps[-1]["completion_tokens"]
     assert steps[-1]["completion_tokens"] == sum(round(4 * row["completions/mean_length"]) for row in steps)
 
 
@@ -263,3 +272,123 @@ def test_trained_prompts_have_the_probes_tokens(tiny, tmp_path):
     trainer = make(tiny, tmp_path, problems, Gaussian(np.arange(4)), per_epoch=4)
     prompt_ids, _, _ = trainer._tokenize_prompts(list(trainer.train_dataset["prompt"]))
     assert prompt_ids == [span.ids.tolist() for span in trainer.spans]
+
+
+def in_between(completion_ids, **columns):
+    """Every third problem is always right, the next one never, the last one half of the time."""
+    rows = columns[ROW]
+    seen = Counter()
+    rewards = []
+    for row in rows:
+        seen[row] += 1
+        rewards.append(float((row % 3 == 0) or (row % 3 == 2 and seen[row] % 2 == 0)))
+    return rewards
+
+
+@pytest.mark.parametrize("trainer_class", [ScheduledGRPOTrainer, ScheduledRLOOTrainer])
+@pytest.mark.parametrize(
+    ("make_schedule", "first"), [(DAPO, 4), (partial(SPEED, screening=2), 2)], ids=["dapo", "speed"]
+)
+def test_groups_without_gradient_are_thrown_away_drawn_again_and_counted(
+    tiny, tmp_path, problems, trainer_class, make_schedule, first
+):
+    sampled = Counter()
+
+    def reward(completion_ids, **columns):
+        sampled.update(columns[ROW])
+        return in_between(completion_ids, **columns)
+
+    config = {ScheduledGRPOTrainer: GRPOConfig, ScheduledRLOOTrainer: RLOOConfig}[trainer_class]
+    changes = {"num_generations": 4, "per_device_train_batch_size": 8, "max_steps": 2, "beta": 0.0}
+    trainer = trainer_class(
+        model=tiny.model,
+        processing_class=tiny.tokenizer,
+        reward_funcs=reward,
+        args=arguments(tmp_path, config, **changes),
+        train_dataset=training_dataset(problems),
+        schedule=make_schedule(np.zeros(16)),
+        prompts_per_epoch=2,
+    )
+    trainer.train()
+    for epoch in trainer.epochs:
+        assert set(epoch.rows_n % 3) == {2}
+        assert epoch.pass_rate_n.tolist() == [0.5, 0.5]
+        assert {row % 3 for row in epoch.feedback.discarded} <= {0, 1}
+        assert {outcome.rollouts for outcome in epoch.feedback.trained.values()} == {4}
+        assert {outcome.rollouts for outcome in epoch.feedback.discarded.values()} <= {first}
+    discarded = sum(len(epoch.feedback.discarded) for epoch in trainer.epochs)
+    assert discarded > 0
+    log = [row for row in trainer.state.log_history if "loss" in row][-1]
+    assert log["problems_seen"] == 4 + discarded
+    assert log["rollouts"] == sum(sampled.values()) == 4 * 4 + first * discarded
+    outcomes = [outcome for epoch in trainer.epochs for outcome in epoch.feedback.sampled.values()]
+    assert log["completion_tokens"] == sum(outcome.completion_tokens for outcome in outcomes)
+    assert log["accuracy"] == 0.5
+
+
+def test_where_nothing_has_a_gradient_the_last_groups_are_trained_after_all(tiny, tmp_path, problems):
+    def wrong(completion_ids, **columns):
+        return [0.0] * len(completion_ids)
+
+    schedule = DAPO(np.zeros(16), redraws=2)
+    trainer = make(tiny, tmp_path, problems, schedule, reward=wrong, per_epoch=2, max_steps=2)
+    trainer.train()
+    assert [len(epoch.feedback.discarded) for epoch in trainer.epochs] == [4, 4]
+    assert [len(epoch.feedback.trained) for epoch in trainer.epochs] == [2, 2]
+    assert trainer.tally.rollouts == 2 * 2 * 6
+
+
+def test_screening_needs_larger_groups(tiny, tmp_path, problems):
+    with pytest.raises(InputError, match="screening is 4; it must be less than the 2 rollouts of a group"):
+        make(tiny, tmp_path, problems, SPEED(np.zeros(16)))
+
+
+def test_keeping_every_group_is_plain_training(tiny, tmp_path, problems):
+    """Sampled beforehand or by TRL, bit for bit the same weights."""
+
+    class KeepsAll(Uniform):
+        redraws = 1
+
+        def keeps(self, outcome):
+            return True
+
+    start = {name: tensor.clone() for name, tensor in tiny.model.state_dict().items()}
+    ends = []
+    for schedule in (Uniform(np.zeros(16)), KeepsAll(np.zeros(16))):
+        tiny.model.load_state_dict(start)
+        trainer = make(
+            tiny, tmp_path, problems, schedule, reward=[token_parity], gradient_accumulation_steps=2, max_steps=3
+        )
+        trainer.train()
+        ends.append({name: tensor.clone() for name, tensor in tiny.model.state_dict().items()})
+    for name, tensor in ends[0].items():
+        torch.testing.assert_close(tensor, ends[1][name], rtol=0, atol=0)
+    assert any(not torch.equal(ends[0][name], start[name]) for name in start)
+
+
+def test_an_oracle_measures_the_current_model_before_each_draw_and_it_costs_no_budget(tiny, tmp_path, problems):
+    schedule = Oracle(np.zeros(16), rollouts=2)
+    trainer = make(tiny, tmp_path, problems, schedule, reward=in_between, per_epoch=4, max_steps=4)
+    trainer.train()
+    assert schedule.pass_rate_N.tolist() == [(1.0, 0.0, 0.5)[row % 3] for row in range(16)]
+    assert all(set(epoch.rows_n % 3) == {2} for epoch in trainer.epochs)
+    assert trainer.tally.rollouts == 4 * 2 * 2
+    assert trainer.tally.problems == 8
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_ten_steps_with_every_schedule(tiny, tmp_path, problems, name):
+    options = {"screening": 2} if name == "speed" else {}
+    schedule = SCHEDULES[name](np.arange(16), **options)
+    rows = np.arange(16)
+    schedule.tell(
+        {"angle": np.sin(rows), "length": rows, "level": rows % 4, "kind": [f"kind {row % 3}" for row in rows]}
+    )
+    changes = {"num_generations": 4, "per_device_train_batch_size": 8, "max_steps": 10}
+    trainer = make(tiny, tmp_path, problems, schedule, reward=token_parity, **changes)
+    trainer.train()
+    assert len(trainer.epochs) == 5
+    for epoch in trainer.epochs:
+        assert len(set(epoch.rows_n.tolist())) == 4
+        assert set(epoch.feedback.trained) == set(epoch.rows_n.tolist())
+        assert not set(epoch.feedback.trained) & set(epoch.feedback.discarded)

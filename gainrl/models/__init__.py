@@ -67,8 +67,9 @@ TINY_RECIPES: dict[str, TinyRecipe] = {
     "tiny-large": TinyRecipe(hidden_size=96, layers=4, intermediate_size=288, learning_rate=2e-3),
     "tiny-llama": TinyRecipe(architecture="llama"),
     "tiny-lists": TinyRecipe(problems="lists"),
+    "tiny-mixture": TinyRecipe(problems="mixture"),
 }
-"""The first four stand in for the paper's models: three sizes of one family, and another family. The last knows lists."""
+"""The first four stand in for the paper's models: three sizes of one family, and another. The last two know other problems."""
 
 HUB_MODELS: dict[str, str] = {
     "qwen2.5-0.5b-instruct": "Qwen/Qwen2.5-0.5B-Instruct",

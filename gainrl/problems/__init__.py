@@ -9,10 +9,11 @@ from gainrl.problems.family import Family
 from gainrl.problems.files import SUFFIXES, load_file
 from gainrl.problems.hub import HUB_SETS, load_hub
 from gainrl.problems.lists import Lists
+from gainrl.problems.mixture import Mixture
 
 __all__ = ["FAMILIES", "Family", "Problem", "ProblemSet", "load_problems", "problem_sets"]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Arithmetic(), Lists())}
+FAMILIES: dict[str, Family] = {family.name: family for family in (Arithmetic(), Lists(), Mixture())}
 GENERATED = {
     name: make
     for family in FAMILIES.values()

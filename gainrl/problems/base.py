@@ -34,6 +34,8 @@ class Problem:
     difficulty: float | None = None
     solution: str | None = None
     """A worked solution, where the set has one."""
+    kind: str | None = None
+    """The skill that it asks for, where the set names one."""
 
     @property
     def gold_completion(self) -> str:
@@ -70,10 +72,10 @@ class ProblemSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hex digits that change with any problem (solutions apart) or with their order."""
+        """12 hex digits that change with any problem (solutions and kinds apart) or with their order."""
         digest = hashlib.sha256()
         for problem in self.problems:
-            what = {key: value for key, value in asdict(problem).items() if key != "solution"}
+            what = {key: value for key, value in asdict(problem).items() if key not in ("solution", "kind")}
             digest.update(json.dumps(what, ensure_ascii=False).encode())
         return digest.hexdigest()[:12]
 
@@ -102,6 +104,14 @@ class ProblemSet:
     def difficulties(self) -> list[float]:
         """N difficulties, NaN where a problem has none."""
         return [math.nan if problem.difficulty is None else problem.difficulty for problem in self.problems]
+
+    def features(self) -> dict[str, list[Any]]:
+        """``level`` (the difficulty) and ``kind``, each where every problem has one: name -> N values."""
+        columns: dict[str, list[Any]] = {
+            "level": [problem.difficulty for problem in self.problems],
+            "kind": [problem.kind for problem in self.problems],
+        }
+        return {name: values for name, values in columns.items() if None not in values}
 
 
 def from_rows(
@@ -159,7 +169,8 @@ def from_rows(
         seen[problem_id] = where
         solution = row.get("solution")
         solution = _text(name, where, row, "solution") if isinstance(solution, str) and solution.strip() else None
-        problems.append(Problem(problem_id, text, gold, _number(name, where, row, "difficulty"), solution))
+        kind = _text(name, where, row, "kind") if isinstance(row.get("kind"), str) else None
+        problems.append(Problem(problem_id, text, gold, _number(name, where, row, "difficulty"), solution, kind))
     return ProblemSet(name, tuple(problems), {**source, "dropped_null_answers": dropped})
 
 

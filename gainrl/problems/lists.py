@@ -26,7 +26,7 @@ Less = Callable[[int, int], bool]
 """Whether the first number is seen to be less than the second."""
 
 
-def _pairs(numbers: Numbers) -> Pairs:
+def pairs_of(numbers: Numbers) -> Pairs:
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
@@ -35,15 +35,15 @@ def _with_floor(numbers: Numbers) -> Pairs:
     return [(numbers[0], number) for number in numbers[1:]]
 
 
-def _or(numbers: Numbers) -> str:
-    return ", ".join(f"{first} or {second}" for first, second in _pairs(numbers))
+def alternatives(numbers: Numbers) -> str:
+    return ", ".join(f"{first} or {second}" for first, second in pairs_of(numbers))
 
 
-def _list(numbers: Numbers) -> str:
+def listed(numbers: Numbers) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _draw_pairs(comparisons: int, rng: np.random.Generator) -> Numbers:
+def draw_pairs(comparisons: int, rng: np.random.Generator) -> Numbers:
     firsts = [int(first) for first in rng.integers(10, 100, size=comparisons)]
     return tuple(number for first in firsts for number in (first, _near(first, (first,), rng)))
 
@@ -74,26 +74,30 @@ class Kind(NamedTuple):
 
 KINDS = {
     "pairs": Kind(
-        _draw_pairs,
-        _pairs,
+        draw_pairs,
+        pairs_of,
         (
-            lambda n: f"Which is larger: {_or(n)}?",
-            lambda n: f"Take the larger number of every pair. {_or(n)}",
-            lambda n: f"In every round the larger of two cards wins. The rounds are {_or(n)}. Which cards win?",
-            lambda n: f"Every day you may keep one of two coupons, and of course you want the larger one: {_or(n)}.",
+            lambda n: f"Which is larger: {alternatives(n)}?",
+            lambda n: f"Take the larger number of every pair. {alternatives(n)}",
+            lambda n: (
+                f"In every round the larger of two cards wins. The rounds are {alternatives(n)}. Which cards win?"
+            ),
+            lambda n: (
+                f"Every day you may keep one of two coupons, and of course you want the larger one: {alternatives(n)}."
+            ),
         ),
     ),
     "neighbours": Kind(
         partial(_draw_list, beside=-1),
         lambda n: list(pairwise(n)),
         (
-            lambda n: f"The larger of neighbours: {_list(n)}.",
-            lambda n: f"For any two numbers that stand side by side, write the larger: {_list(n)}.",
+            lambda n: f"The larger of neighbours: {listed(n)}.",
+            lambda n: f"For any two numbers that stand side by side, write the larger: {listed(n)}.",
             lambda n: (
-                f"The lake stood at {_list(n)}, month after month. What was the higher level of two months in a row?"
+                f"The lake stood at {listed(n)}, month after month. What was the higher level of two months in a row?"
             ),
             lambda n: (
-                f"Houses in a street are {_list(n)} feet high. A wire that joins two next to each other hangs from the "
+                f"Houses in a street are {listed(n)} feet high. A wire that joins two next to each other hangs from the "
                 "higher one. How high do the wires hang?"
             ),
         ),
@@ -102,14 +106,14 @@ KINDS = {
         partial(_draw_list, beside=0),
         _with_floor,
         (
-            lambda n: f"At least {n[0]}: {_list(n[1:])}.",
-            lambda n: f"Raise to {n[0]} what is below it: {_list(n[1:])}.",
+            lambda n: f"At least {n[0]}: {listed(n[1:])}.",
+            lambda n: f"Raise to {n[0]} what is below it: {listed(n[1:])}.",
             lambda n: (
-                f"Whoever earns less than {n[0]} a day is paid as much. The guests earn {_list(n[1:])}. What are they paid?"
+                f"Whoever earns less than {n[0]} a day is paid as much. The guests earn {listed(n[1:])}. What are they paid?"
             ),
             lambda n: (
                 f"Nobody may score less than {n[0]} in this game, so that worse results are counted as such. "
-                f"The results are {_list(n[1:])}. How are they counted?"
+                f"The results are {listed(n[1:])}. How are they counted?"
             ),
         ),
     ),
@@ -154,11 +158,11 @@ class Lists(Family):
 def _worked(pairs: Pairs, less: Less) -> str:
     kept = tuple(second if less(first, second) else first for first, second in pairs)
     steps = (f"{first} {second}: {number}" for (first, second), number in zip(pairs, kept, strict=True))
-    return f"{', '.join(steps)} \\boxed{{{_written(kept)}}}"
+    return f"{', '.join(steps)} \\boxed{{{written(kept)}}}"
 
 
-def _written(answer: Numbers) -> str:
-    return f"({_list(answer)})" if len(answer) > 1 else str(answer[0])
+def written(answer: Numbers) -> str:
+    return f"({listed(answer)})" if len(answer) > 1 else str(answer[0])
 
 
 def _problem(kind: str, level: int, numbers: Numbers, wording: int) -> Problem:
@@ -166,7 +170,8 @@ def _problem(kind: str, level: int, numbers: Numbers, wording: int) -> Problem:
     return Problem(
         problem_id=f"{kind} {' '.join(map(str, numbers))}/{wording}",
         question=KINDS[kind].wordings[wording](numbers),
-        answer=_written(tuple(map(max, pairs))),
+        answer=written(tuple(map(max, pairs))),
         difficulty=difficulty_of(level),
         solution=_worked(pairs, int.__lt__),
+        kind=kind,
     )

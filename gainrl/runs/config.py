@@ -60,7 +60,7 @@ class ScheduleConfig(Frozen):
 
     name: str
     order: str | None = None
-    options: dict[str, float | bool | str | None] = Field(default_factory=dict)
+    options: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -75,6 +75,8 @@ class ScheduleConfig(Frozen):
             raise unknown_name("schedule", self.name, SCHEDULES)
         own = SCHEDULES[self.name].orders
         valid, or_file = ((*ORDERS, "random"), "a .pt file of the release") if own is None else (own, "")
+        if self.order is None and SCHEDULES[self.name].order_is_optional:
+            return self
         if valid and self.order not in valid and not (or_file and str(self.order).endswith(".pt")):
             raise unknown_name(f"order of schedule {self.name!r}", str(self.order), valid, or_file)
         if not valid and self.order is not None:

@@ -18,6 +18,8 @@ METRICS = Rows(
         "seconds": Column(low=0),
         "problems_seen": _COUNT,
         "completion_tokens": _COUNT,
+        "rollouts": Column("whole number", low=0, never_falls=True, optional=True, nullable=True),
+        "choosing_seconds": Column(low=0, never_falls=True, optional=True, nullable=True),
         "accuracy": Column(
             low=0, high=1, optional=True, nullable=True
         ),  # a row of several that share a generation has it
@@ -46,6 +48,8 @@ DRAWS = Rows(
         "problem_id": Column("text"),
         "rank": Column("whole number", low=0, nullable=True),
         "pass_rate": Column(low=0, high=1, optional=True, nullable=True),  # drawn, but not trained: the run had ended
+        "rollouts": Column("whole number", low=0, optional=True, nullable=True),
+        "completion_tokens": Column("whole number", low=0, optional=True, nullable=True),
         "angle": Column(optional=True, nullable=True),
     }
 )

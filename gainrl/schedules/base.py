@@ -1,14 +1,15 @@
 """The protocol of a schedule: draw the problems of an epoch, then observe how they went.
 
 A schedule is built from one number per problem, ``sort_key_N``: problems with small keys come first (rank 0 = smallest).
-It returns row indices into that array.
+It returns row indices into that array. What else it may ask for, each by an attribute: the problems' features
+(``wanted_features``), groups to be thrown away and replaced (``redraws``), pass rates measured afresh (``measures``).
 """
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,19 +21,52 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+class Outcome(NamedTuple):
+    """How the rollouts of one problem went."""
+
+    rollouts: int
+    """With a verdict."""
+    correct: float
+    """How many of them were correct (their summed correctness)."""
+    completion_tokens: int
+    """Of all its rollouts together."""
+
+    @property
+    def pass_rate(self) -> float:
+        """Share of the rollouts that were correct; NaN where none has a verdict."""
+        return self.correct / self.rollouts if self.rollouts else float("nan")
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether the rollouts differ; where all are right or all wrong, GRPO's advantages are 0."""
+        return 0 < self.pass_rate < 1
+
+
 @dataclass(frozen=True)
 class Feedback:
     """What a schedule learns from a finished epoch.
 
     Attributes:
-        accuracy: mean correctness of the epoch's rollouts, in [0, 1]; never a shaped reward.
+        accuracy: mean correctness of the epoch's trained rollouts, in [0, 1]; never a shaped reward.
         angle: mean angle concentration of the trained prompts; None where the schedule does not ask for it.
-        pass_rates: row of a trained problem -> share of its rollouts that were correct.
+        trained: row of a trained problem -> its outcome.
+        discarded: the same of problems that were sampled, then thrown away.
     """
 
     accuracy: float
     angle: float | None
-    pass_rates: Mapping[int, float]
+    trained: Mapping[int, Outcome]
+    discarded: Mapping[int, Outcome] = field(default_factory=dict)
+
+    @property
+    def sampled(self) -> dict[int, Outcome]:
+        """Outcomes of all problems that were sampled, trained or not."""
+        return {**self.discarded, **self.trained}
+
+    @property
+    def pass_rates(self) -> dict[int, float]:
+        """Row of a trained problem -> share of its rollouts that were correct."""
+        return {row: outcome.pass_rate for row, outcome in self.trained.items()}
 
 
 class Schedule(ABC):
@@ -40,8 +74,20 @@ class Schedule(ABC):
 
     wants_angle: bool = False
     """Whether `observe` reads ``feedback.angle``; if not, training does not compute it."""
+    wanted_features: tuple[str, ...] = ()
+    """Names of the features that `tell` must bring before the first draw: columns of the scores file or the problem set."""
+    optional_features: tuple[str, ...] = ()
+    """Features that it also uses where there are any."""
+    redraws: int = 0
+    """How often the trainer may replace the groups of a generation that `keeps` turns down; 0: every group is trained."""
+    screening: int | None = None
+    """Rollouts from which `keeps` judges a problem, before the rest is sampled; None: all of them."""
+    measures: int = 0
+    """Rollouts a problem with which the trainer measures all pass rates before a draw; see `measured`."""
     orders: ClassVar[tuple[str, ...] | None] = None
     """Names of the orders that it can follow; () if it follows none, None if any will do."""
+    order_is_optional: ClassVar[bool] = False
+    """Whether it can also do without an order."""
     state_fields: ClassVar[tuple[str, ...]] = ()
     """Attributes that change during training; `state_dict` holds them."""
 
@@ -53,12 +99,50 @@ class Schedule(ABC):
             raise InputError(f"{missing} of {len(self.sort_key_N)} sort keys are NaN; score these problems again")
         self.size = len(self.sort_key_N)
         self.rng = generator(seed, "schedule")
+        self.features: dict[str, NDArray[Any]] = {}
+
+    def tell(self, features: Mapping[str, ArrayLike]) -> None:
+        """Take note of the wanted ones among the features of the problems, each N numbers or N names.
+
+        Raises InputError: a wanted one is missing, has another length, or lacks a value.
+        """
+        if missing := [name for name in self.wanted_features if name not in features]:
+            raise InputError(
+                f"the schedule needs the feature {missing[0]!r}; available: {', '.join(sorted(features)) or 'none'}"
+            )
+        used = [name for name in (*self.wanted_features, *self.optional_features) if name in features]
+        self.features = {name: np.asarray(features[name]) for name in used}
+        for name, values_N in self.features.items():
+            if values_N.shape != (self.size,):
+                raise InputError(f"feature {name!r} has shape {values_N.shape}; {self.size} values are needed")
+            if absent := _absent(values_N):
+                raise InputError(f"feature {name!r} is missing for {absent} of {self.size} problems")
+        self._told()
+
+    def _told(self) -> None:  # noqa: B027 (only schedules with features prepare something)
+        """Prepare what the features are used for."""
 
     def draw(self, n: int) -> Ints:
         """Rows of the next epoch's n problems, no row twice. Raises InputError unless 1 <= n <= N."""
         if not 1 <= n <= self.size:
             raise InputError(f"cannot draw {n} different problems from a set of {self.size}; choose 1 to {self.size}")
+        if untold := [name for name in self.wanted_features if name not in self.features]:
+            raise InputError(
+                f"the schedule draws by the feature {untold[0]!r}; call tell({{{untold[0]!r}: ...}}) first"
+            )
         return self._draw(n)
+
+    def redraw(self, n: int, sampled: Ints) -> Ints:
+        """At most n more rows for this epoch, none of those that were sampled for it already."""
+        rows = self._draw(min(n, self.size))
+        return rows[~np.isin(rows, sampled)]
+
+    def keeps(self, outcome: Outcome) -> bool:
+        """Whether a problem is trained, seeing how its rollouts went (the first ``screening`` of them)."""
+        return outcome.has_gradient
+
+    def measured(self, pass_rate_N: Floats) -> None:  # noqa: B027 (only an oracle measures)
+        """Take note of the pass rates of all problems, measured by the current model; called before a draw."""
 
     @abstractmethod
     def _draw(self, n: int) -> Ints: ...
@@ -88,7 +172,16 @@ class Schedule(ABC):
             setattr(self, name, np.array(saved, current.dtype) if isinstance(current, np.ndarray) else saved)
 
     def _identity(self) -> str:
-        return f"{type(self).__name__}/{hashlib.sha256(self.sort_key_N.tobytes()).hexdigest()[:12]}"
+        digest = hashlib.sha256(self.sort_key_N.tobytes())
+        for name, values_N in sorted(self.features.items()):
+            digest.update(name.encode() + np.array(values_N.tolist()).tobytes())
+        return f"{type(self).__name__}/{digest.hexdigest()[:12]}"
+
+
+def _absent(values_N: NDArray[Any]) -> int:
+    if values_N.dtype.kind == "f":
+        return int(np.isnan(values_N).sum())
+    return sum(value is None for value in values_N.tolist()) if values_N.dtype.kind == "O" else 0
 
 
 class InOrder(Schedule):

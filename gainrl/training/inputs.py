@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from filelock import FileLock
+from numpy.typing import ArrayLike
 
 from gainrl.angle import DEFINITIONS
 from gainrl.evaluation.benchmarks import load_benchmark
@@ -71,7 +72,30 @@ def build_schedule(
         key_N = sort_key(order, {"reward_variance": pass_rate_N * (1 - pass_rate_N)}, size=len(problems))
     else:
         key_N = sort_key(order, {"difficulty": problems.difficulties()}, size=len(problems), seed=seed)
-    return SCHEDULES[config.schedule.name](key_N, seed=seed, **config.schedule.options)
+    schedule = SCHEDULES[config.schedule.name](key_N, seed=seed, **config.schedule.options)
+    if schedule.wanted_features or schedule.optional_features:
+        schedule.tell(features_of(config, schedule, loaded, problems, scores_folder, report))
+    return schedule
+
+
+def features_of(
+    config: RunConfig, schedule: Schedule, loaded: LoadedModel, problems: ProblemSet, folder: Path, report: Report
+) -> dict[str, ArrayLike]:
+    """What is known of each problem before training: name -> N values.
+
+    ``level`` and ``kind`` where the set has them, ``length`` in tokens of the question; the signals of the scores file only
+    if the schedule wants one, because they take a pass over the set.
+    """
+    encoded = encode_problems(loaded.tokenizer, problems.problems, config.prompt)
+    features: dict[str, ArrayLike] = {
+        "length": [encoding.question_tokens for encoding in encoded],
+        **problems.features(),
+    }
+    signals = {"angle", "c_intra", "c_inter"}
+    if signals.intersection(schedule.wanted_features):
+        table = shared_scores(config, config.signal, loaded, problems, folder, report).table
+        features |= {name: table[name].to_numpy() for name in signals}
+    return features
 
 
 ROLLOUTS = "rollouts-"

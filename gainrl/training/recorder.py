@@ -82,7 +82,8 @@ class Recorder(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         if "loss" not in logs:  # the summary after the last step
             return
-        names = ("problems_seen", "completion_tokens", "reward", "accuracy", "angle", "loss", "grad_norm")
+        sampled = ("problems_seen", "rollouts", "completion_tokens", "choosing_seconds")
+        names = (*sampled, "reward", "accuracy", "angle", "loss", "grad_norm")
         metrics = {name: logs[name] for name in names if name in logs}
         if VLLM_DRIFT in logs:
             metrics["vllm_logp_difference"] = logs[VLLM_DRIFT]
@@ -144,13 +145,18 @@ def save_model(trainer: Scheduled, folder: RunFolder, step: int) -> None:
 
 
 def draws_of(epoch: Epoch, problem_ids: list[str]) -> pd.DataFrame:
-    """One row per drawn problem."""
+    """One row per problem that was drawn to be trained."""
+    rows, trained = epoch.rows_n.tolist(), epoch.feedback.trained
     return pd.DataFrame(
         {
             "epoch": epoch.number,
-            "problem_id": [problem_ids[row] for row in epoch.rows_n],
-            "rank": pd.array(epoch.ranks_n if epoch.ranks_n is not None else [None] * len(epoch.rows_n), dtype="Int64"),
+            "problem_id": [problem_ids[row] for row in rows],
+            "rank": pd.array(epoch.ranks_n if epoch.ranks_n is not None else [None] * len(rows), dtype="Int64"),
             "pass_rate": epoch.pass_rate_n,
+            "rollouts": pd.array([trained[row].rollouts if row in trained else None for row in rows], dtype="Int64"),
+            "completion_tokens": pd.array(
+                [trained[row].completion_tokens if row in trained else None for row in rows], dtype="Int64"
+            ),
             "angle": epoch.angle_n,
         }
     )

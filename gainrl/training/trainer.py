@@ -2,8 +2,9 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from gainrl.scoring import capture, span_masks
 from gainrl.scoring.hooks import probed_module
 from gainrl.training.checkpoints import keep
 from gainrl.training.epoch import Epoch, EpochTally
+from gainrl.training.measuring import measured_pass_rates
+from gainrl.training.oversampling import Sampled, require_groups, sample_groups
 
 ROW = "schedule_row"
 SCHEDULE_FILE = "schedule.json"
@@ -101,6 +104,10 @@ class Scheduled(Trainer):
         self.train_dataset = self.train_dataset.add_column(ROW, np.arange(len(self.train_dataset)))
         self.epochs: list[Epoch] = []
         self.tally = EpochTally()
+        self.sampled: Sampled | None = None
+        """The generation batch that passes through TRL's code, if it was sampled beforehand."""
+        if schedule.redraws:
+            require_groups(self)
         self.add_callback(_EpochEnd(self))
 
     def _encode_train_prompts(self) -> list[EncodedPrompt]:
@@ -125,7 +132,10 @@ class Scheduled(Trainer):
         if self.tally.resumed:
             self.tally.resumed = False
         else:
-            self.tally.begin(self.schedule.draw(self.prompts_per_epoch))
+            with self.choosing():
+                if self.schedule.measures:
+                    self.schedule.measured(measured_pass_rates(self))
+                self.tally.begin(self.schedule.draw(self.prompts_per_epoch))
         return self.tally.drawn_n
 
     def end_epoch(self) -> None:
@@ -141,22 +151,57 @@ class Scheduled(Trainer):
             )
         self.epochs.append(epoch)
         self.tally.end()
-        self.schedule.observe(epoch.feedback)
+        with self.choosing():
+            self.schedule.observe(epoch.feedback)
+
+    @contextmanager
+    def choosing(self) -> Iterator[None]:
+        """Count the time towards what choosing problems costs."""
+        began = time.perf_counter()
+        yield
+        self.tally.choosing_seconds += time.perf_counter() - began
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self.sampled is not None:
+            rewards, self.sampled = self.sampled.rewards, None
+            self._tally(inputs, completion_ids_list, rewards)
+            return rewards
+        rewards = self.reward_plainly(inputs, prompts, completions, completion_ids_list)
         if self.model.training:
-            local = [[example[ROW], len(ids)] for example, ids in zip(inputs, completion_ids_list, strict=True)]
-            gathered = self.accelerator.gather(torch.tensor(local, device=self.accelerator.device)).tolist()
-            correct = rewards[:, self.accuracy_column].tolist()
-            for (row, tokens), value in zip(gathered, correct, strict=True):
-                self.tally.correct[row].append(value)
-                self.tally.completion_tokens += tokens
-            self.tally.problems += len(gathered) // self.num_generations
-            self._metrics["train"]["accuracy"].append(float(np.nanmean(correct)))
+            gathered = self._tally(inputs, completion_ids_list, rewards)
+            self.tally.count(
+                problems=len(gathered) // self.num_generations,
+                rollouts=len(gathered),
+                tokens=sum(tokens for _, tokens in gathered),
+            )
         return rewards
 
+    def _tally(self, inputs: Any, completion_ids_list: Any, rewards: torch.Tensor) -> list[tuple[int, int]]:
+        """Note how the rollouts to train went; (row, tokens) of each, of all processes."""
+        local = [[example[ROW], len(ids)] for example, ids in zip(inputs, completion_ids_list, strict=True)]
+        gathered = self.accelerator.gather(torch.tensor(local, device=self.accelerator.device)).tolist()
+        correct = rewards[:, self.accuracy_column].tolist()
+        for (row, tokens), value in zip(gathered, correct, strict=True):
+            self.tally.add(row, value, tokens)
+        self._metrics["train"]["accuracy"].append(float(np.nanmean(correct)))
+        return [(row, tokens) for row, tokens in gathered]
+
+    def reward_plainly(self, *arguments: Any) -> torch.Tensor:
+        """TRL's rewards, without a note of them."""
+        rewards: torch.Tensor = super()._calculate_rewards(*arguments)
+        return rewards
+
+    def generate_plainly(self, prompts: list[Any]) -> tuple[Any, ...]:
+        """What TRL's ``_generate`` returns, newly sampled."""
+        generated: tuple[Any, ...] = super()._generate(prompts)
+        return generated
+
+    def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
+        return self.generate_plainly(prompts) if self.sampled is None else self.sampled.generated
+
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        if self.schedule.redraws and self.model.training:
+            inputs, self.sampled = sample_groups(self, inputs, ROW)
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if self.spans is not None and self.model.training:
             output[ROW] = torch.tensor([example[ROW] for example in inputs], device=self.accelerator.device)
@@ -187,8 +232,13 @@ class Scheduled(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.model.training:
             schedule = {f"schedule/{name}": value for name, value in self.schedule.metrics().items()}
-            seen = {"problems_seen": self.tally.problems, "completion_tokens": self.tally.completion_tokens}
-            logs |= {**seen, **schedule}
+            sampled = {
+                "problems_seen": self.tally.problems,
+                "rollouts": self.tally.rollouts,
+                "completion_tokens": self.tally.completion_tokens,
+                "choosing_seconds": self.tally.choosing_seconds,
+            }
+            logs |= {**sampled, **schedule}
         super().log(logs, start_time)
 
     @property
