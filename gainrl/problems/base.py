@@ -34,6 +34,8 @@ class Problem:
     difficulty: float | None = None
     solution: str | None = None
     """A worked solution, where the set has one."""
+    kind: str | None = None
+    """What is asked, where a set mixes several things."""
 
     @property
     def gold_completion(self) -> str:
@@ -70,10 +72,10 @@ class ProblemSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hex digits that change with any problem (solutions apart) or with their order."""
+        """12 hex digits that change with any problem (solutions and kinds apart) or with their order."""
         digest = hashlib.sha256()
         for problem in self.problems:
-            what = {key: value for key, value in asdict(problem).items() if key != "solution"}
+            what = {key: value for key, value in asdict(problem).items() if key not in ("solution", "kind")}
             digest.update(json.dumps(what, ensure_ascii=False).encode())
         return digest.hexdigest()[:12]
 
