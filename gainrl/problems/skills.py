@@ -1,12 +1,12 @@
 """Ten kinds of short questions for a small language model that has learnt a little of everything.
 
-A question's length is drawn apart from its kind and level: sentences that say nothing stand before it, chosen so that the
-whole comes close to the drawn length. So length, kind and level can be told apart.
+A question's length is drawn apart from its kind and level: of its kind's wordings, each after one of a few openings, that is
+taken which comes closest to the drawn length. So length, kind and level can be told apart.
 """
 
 import re
 from collections.abc import Callable, Iterator
-from itertools import permutations, product
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -14,17 +14,17 @@ import numpy as np
 from gainrl.problems.base import Problem
 from gainrl.problems.family import LEVELS, Family, difficulty_of
 
-SHORTEST, LONGEST = 22, 40
-"""Tokens of a question, as `length_of` counts them; the longest question without a preface has `SHORTEST`."""
-SENTENCES = (
-    "Quick one.",
-    "Here is a small question.",
-    "Think about this for a moment.",
-    "Please read the question with care first.",
-    "Nobody is in a hurry, so take all the time you need.",
-    "My sister asked me this at breakfast, and I could not tell her the answer.",
+SHORTEST, LONGEST = 12, 24
+"""Tokens of a question, as `length_of` counts them."""
+OPENINGS = (
+    "",
+    "Solve this: ",
+    "Please answer this: ",
+    "Here is a question for you: ",
+    "Here is one more question for you: ",
+    "Here is one more question that you can answer: ",
+    "Here is one more short question that you can answer in one step: ",
 )
-PREFACES = ("", *(f"{text} " for text in SENTENCES), *(f"{a} {b} " for a, b in permutations(SENTENCES, 2)))
 
 Numbers = tuple[int, ...]
 Draw = Callable[[int, np.random.Generator], Numbers]
@@ -52,7 +52,7 @@ def _draw_sum(level: int, rng: np.random.Generator) -> Numbers:
         return tens + ones, _between(rng, 1, 9 - ones)
     if level == 3:
         return tens + ones + 1, _between(rng, 9 - ones, 9)
-    return _between(rng, 11, 89), _between(rng, 11, 89)
+    return _between(rng, 11, 59), _between(rng, 11, 39)
 
 
 def _draw_difference(level: int, rng: np.random.Generator) -> Numbers:
@@ -73,13 +73,15 @@ def _draw_quotient(level: int, rng: np.random.Generator) -> Numbers:
 
 
 def _draw_list(level: int, rng: np.random.Generator) -> Numbers:
-    """Three to six different numbers of two digits."""
-    return tuple(int(number) for number in 10 + rng.choice(90, level + 2, replace=False))
+    """Three different digits; then three to five numbers of two digits."""
+    if level == 1:
+        return tuple(int(number) for number in 1 + rng.choice(9, 3, replace=False))
+    return tuple(int(number) for number in 10 + rng.choice(90, level + 1, replace=False))
 
 
 def _draw_letters(level: int, rng: np.random.Generator) -> Numbers:
-    """The letter that is counted, then four to seven letters among which it is."""
-    letters = rng.integers(len(LETTERS), size=level + 3)
+    """The letter that is counted, then three to six letters among which it is."""
+    letters = rng.integers(len(LETTERS), size=level + 2)
     return int(rng.choice(letters)), *map(int, letters)
 
 
@@ -112,8 +114,9 @@ KINDS: dict[str, Kind] = {
         sum,
         (
             lambda n: f"What is {n[0]} + {n[1]}?",
-            lambda n: f"Add {n[0]} and {n[1]}.",
+            lambda n: f"What is the sum of {n[0]} and {n[1]}?",
             lambda n: f"What do you get when you add {n[1]} to {n[0]}?",
+            lambda n: f"Add the two numbers {n[0]} and {n[1]}. What is the result?",
         ),
         lambda n: f"{n[0]} + {n[1]} = {sum(n)}",
     ),
@@ -122,8 +125,9 @@ KINDS: dict[str, Kind] = {
         lambda n: n[0] - n[1],
         (
             lambda n: f"What is {n[0]} - {n[1]}?",
-            lambda n: f"Take {n[1]} away from {n[0]}.",
-            lambda n: f"How much larger is {n[0]} than {n[1]}?",
+            lambda n: f"What is {n[0]} take away {n[1]}?",
+            lambda n: f"How much is left when you take {n[1]} from {n[0]}?",
+            lambda n: f"Take the number {n[1]} away from {n[0]}. What is the result?",
         ),
         lambda n: f"{n[0]} - {n[1]} = {n[0] - n[1]}",
     ),
@@ -132,8 +136,9 @@ KINDS: dict[str, Kind] = {
         lambda n: n[0] * n[1],
         (
             lambda n: f"What is {n[0]} * {n[1]}?",
-            lambda n: f"Multiply {n[1]} by {n[0]}.",
             lambda n: f"What is {n[0]} times {n[1]}?",
+            lambda n: f"What do you get when you multiply {n[0]} by {n[1]}?",
+            lambda n: f"Multiply the two numbers {n[0]} and {n[1]}. What is the result?",
         ),
         lambda n: f"{n[0]} * {n[1]} = {n[0] * n[1]}",
     ),
@@ -142,8 +147,9 @@ KINDS: dict[str, Kind] = {
         lambda n: n[0] // n[1],
         (
             lambda n: f"What is {n[0]} / {n[1]}?",
-            lambda n: f"Divide {n[0]} by {n[1]}.",
-            lambda n: f"How many times does {n[1]} go into {n[0]}?",
+            lambda n: f"What is {n[0]} divided by {n[1]}?",
+            lambda n: f"What do you get when you divide {n[0]} by {n[1]}?",
+            lambda n: f"Divide the number {n[0]} by {n[1]}. What is the result?",
         ),
         lambda n: f"{n[0]} / {n[1]} = {n[0] // n[1]}",
     ),
@@ -206,13 +212,13 @@ KINDS: dict[str, Kind] = {
 
 
 class Skills(Family):
-    """Ten kinds of short questions, two or three wordings each. The sloppy teacher is one off now and then."""
+    """Ten kinds of short questions, two to four wordings each. The sloppy teacher is one off now and then."""
 
     name = "skills"
     texts = (
         *(wording((1, 1, 2, 3)) for kind in KINDS.values() for wording in kind.wordings),
         *(kind.worked((1, 1, 2, 3)) for kind in KINDS.values()),
-        *SENTENCES,
+        *OPENINGS,
         " ".join(LETTERS),
     )
     largest_number = 225
@@ -241,24 +247,16 @@ class Skills(Family):
 
 
 def _problem(name: str, level: int, numbers: Numbers, rng: np.random.Generator) -> Problem:
-    kind = KINDS[name]
-    wording = int(rng.integers(len(kind.wordings)))
-    core = kind.wordings[wording](numbers)
-    preface = _preface(_between(rng, SHORTEST, LONGEST) - length_of(core), rng)
+    kind, length = KINDS[name], _between(rng, SHORTEST, LONGEST)
+    wordings = [wording(numbers) for wording in kind.wordings]
+    texts = [opening + wording for wording in wordings for opening in OPENINGS]
+    distance_P = np.array([abs(length_of(text) - length) for text in texts])
+    chosen = int(rng.choice(np.flatnonzero(distance_P == distance_P.min())))
     return Problem(
-        problem_id=f"{name} {' '.join(map(str, numbers))}/{wording}.{preface}",
-        question=PREFACES[preface] + core,
+        problem_id=f"{name} {' '.join(map(str, numbers))}/{chosen}",
+        question=texts[chosen],
         answer=str(kind.answer(numbers)),
         difficulty=difficulty_of(level),
         solution=f"{kind.worked(numbers)} \\boxed{{{kind.answer(numbers)}}}",
         kind=name,
     )
-
-
-def _preface(length: int, rng: np.random.Generator) -> int:
-    """Index of a preface whose length comes closest."""
-    distance_P = np.abs(PREFACE_LENGTHS - length)
-    return int(rng.choice(np.flatnonzero(distance_P == distance_P.min())))
-
-
-PREFACE_LENGTHS = np.array([length_of(text) for text in PREFACES])
