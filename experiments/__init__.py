@@ -13,7 +13,7 @@ from gainrl.runs.experiment import Experiment
 
 SCALES = {
     "tiny": "models made on the spot; minutes a run on a CPU",
-    "small": "SmolLM2-135M, which make small installs; an hour a run on a CPU",
+    "small": "SmolLM2-135M, which make small installs; two hours a run on a CPU",
     "paper": "models and problem sets of the hub; GPUs",
 }
 """Scale -> what it needs."""

@@ -3,7 +3,7 @@
 Cells with the same meaning have equal configs in every experiment, so that they share a run.
 
 ``tiny``: the suite's own models on generated problems, minutes on a CPU. ``small``: a real model of 135 million parameters on
-generated questions, an hour on a CPU. ``paper``: models and sets of the hub on GPUs.
+generated questions, two hours on a CPU. ``paper``: models and sets of the hub on GPUs.
 Settings at ``paper`` are those of the release's verl scripts; where there is no script, or it cannot be followed, a note beside
 the value says so. Weight decay and AdamW's betas are not known of the release; they are 0, and torch's.
 """
@@ -97,8 +97,8 @@ EXECUTION = {
     ),
 }
 """By model, where it is not the default. Of the paper's models for one node of GPUs with 80 GB, vLLM on the same GPUs. None of
-it could be tried: it is a first guess. 8 GPUs as in the release's verl scripts, one for the 0.5B model as in its TRL script; the
-optimizer of 7B does not fit on one GPU."""
+it could be tried: it is a first guess. 8 GPUs as in the release's verl scripts, one for the 0.5B model as in its TRL script;
+the optimizer of 7B does not fit on one GPU."""
 
 UNIFORM = ScheduleConfig(name="uniform")
 ADARFT = ScheduleConfig(name="adarft", order="difficulty")
