@@ -56,7 +56,9 @@ class HeldOut:
         texts = self.tokenizer.batch_decode([completion.text_ids for completion in completions])
         truncated = [completion.truncated for completion in completions]
         verdicts = grade_batch(texts, self.golds, truncated)
-        table = pd.DataFrame(verdicts, columns=["correct", "reason"]).assign(truncated=truncated, kind=self.kinds)
+        table = pd.DataFrame(verdicts, columns=["correct", "reason"]).assign(
+            truncated=truncated, kind=pd.Series(self.kinds, dtype=object)
+        )
         kinds = {f"accuracy of {kind}": _accuracy(rows) for kind, rows in table.groupby("kind") if len(rows) > 1}
         return {"accuracy": _accuracy(table), **kinds}
 
