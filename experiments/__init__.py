@@ -1,6 +1,6 @@
 """Experiments by name: each module but those in `SHARED` has a function ``experiment(scale)`` that returns its cells.
 
-A module may name its scales in ``SCALES``; by default it has all. What some experiments measure after their runs is in
+A module may name its scales in ``SCALES``; by default they are `USUAL`. What some experiments measure after their runs is in
 `gainrl.cli.follow_ups`.
 """
 
@@ -11,7 +11,13 @@ from types import ModuleType
 from gainrl.errors import unknown_name
 from gainrl.runs.experiment import Experiment
 
-SCALES = ("tiny", "paper")
+SCALES = {
+    "tiny": "models made on the spot; minutes a run on a CPU",
+    "small": "SmolLM2-135M, which make small installs; two hours a run on a CPU",
+    "paper": "models and problem sets of the hub; GPUs",
+}
+"""Scale -> what it needs."""
+USUAL = ("tiny", "paper")
 SHARED = {"cells", "paper", "questions"}
 """Modules that the experiments are built with, and what is asked of several."""
 
@@ -23,7 +29,7 @@ def experiment_names() -> list[str]:
 
 def scales(name: str) -> tuple[str, ...]:
     """Scales of an experiment. Raises InputError for an unknown name."""
-    result: tuple[str, ...] = getattr(_module(name), "SCALES", SCALES)
+    result: tuple[str, ...] = getattr(_module(name), "SCALES", USUAL)
     return result
 
 

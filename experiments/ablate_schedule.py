@@ -10,6 +10,7 @@ from experiments.cells import ADARFT, SIGMA_AT, UNIFORM, assemble, cell, gaussia
 from gainrl.runs.config import ScheduleConfig
 from gainrl.runs.experiment import Experiment
 
+SCALES = ("tiny", "small", "paper")
 REFERENCE = f"Paper: GAIN-RL (Gaussian over angle) {paper.SPEED_UP} over vanilla GRPO (abstract)."
 
 

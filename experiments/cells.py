@@ -1,8 +1,9 @@
-"""What experiments share: the settings of both scales, and the functions that build cells from them.
+"""What experiments share: the settings of all scales, and the functions that build cells from them.
 
 Cells with the same meaning have equal configs in every experiment, so that they share a run.
 
-``tiny``: the suite's own models on generated problems, minutes on a CPU. ``paper``: models and sets of the hub on GPUs.
+``tiny``: the suite's own models on generated problems, minutes on a CPU. ``small``: a real model of 135 million parameters on
+generated questions, two hours on a CPU. ``paper``: models and sets of the hub on GPUs.
 Settings at ``paper`` are those of the release's verl scripts; where there is no script, or it cannot be followed, a note beside
 the value says so. Weight decay and AdamW's betas are not known of the release; they are 0, and torch's.
 """
@@ -25,16 +26,22 @@ MODELS = {
     "0.5b": ("Qwen2.5-0.5B", {"tiny": "tiny-small", "paper": "qwen2.5-0.5b-instruct"}),
     "math-1.5b": ("Qwen2.5-Math-1.5B", {"tiny": "tiny", "paper": "qwen2.5-math-1.5b-instruct"}),
     "math-7b": ("Qwen2.5-Math-7B", {"tiny": "tiny-large", "paper": "qwen2.5-math-7b-instruct"}),
+    "135m": ("SmolLM2-135M", {"small": "smollm2-135m-q4"}),
     "llama-3b": ("LLaMA-3.2-3B", {"tiny": "tiny-llama", "paper": "llama-3.2-3b-instruct"}),
 }
-"""Key -> (the paper's name, registered model by scale)."""
-STUDIED = {"tiny": ("tiny", "arithmetic"), "paper": ("qwen2.5-0.5b-instruct", "gsm8k")}
-"""(model, training set) of the ablations: the cheapest for which the release has a script."""
+"""Key -> (the model's name in print, registered model by scale); the paper has all but SmolLM2."""
+STUDIED = {
+    "tiny": ("tiny", "arithmetic"),
+    "small": ("smollm2-135m-q4", "skills"),
+    "paper": ("qwen2.5-0.5b-instruct", "gsm8k"),
+}
+"""(model, training set) of the ablations; at ``paper`` the cheapest for which the release has a script."""
 BENCHMARKS = ("math500", "aime24", "amc23", "gsm8k", "olympiadbench", "minervamath")
 """The paper's six."""
-SIGMA_AT = {"tiny": 64.0, "paper": paper.SIGMA}
-"""At ``tiny`` a sixteenth of the order, the width of one draw; the paper's is for some 40,000 problems."""
-TARGETS = {"tiny": (0.6, 0.7, 0.8), "paper": (0.3, 0.4, 0.5)}
+SIGMA_AT = {"tiny": 64.0, "small": 64.0, "paper": paper.SIGMA}
+"""At ``tiny`` and ``small`` a sixteenth of the order, at ``tiny`` the width of one draw too; the paper's is for some
+40,000 problems."""
+TARGETS = {"tiny": (0.6, 0.7, 0.8), "small": (0.3, 0.4, 0.5), "paper": (0.3, 0.4, 0.5)}
 """The paper's targets are not known; these are the suite's."""
 TINY_DRAW, TINY_STEP = 64, 16
 """Prompts of a draw (the paper's n) and of an optimizer step."""
@@ -45,6 +52,14 @@ TINY_COMPLETION = {"arithmetic": 26, "lists": 34, "mixture": 34}
 TINY_LEARNING_RATE = {"arithmetic": 2e-4, "lists": 5e-5, "mixture": 2e-4}
 """So that uniform sampling needs some 20 to 50 steps to the targets, on seeds that no experiment uses (from 100 on). Lists are
 learned sooner: at 2e-4 from 38 to 76 % in ten steps. The mixture's is a first guess, from 20 steps on one such seed."""
+SMALL_DRAW, SMALL_STEP = 32, 8
+"""As at ``tiny`` a draw is four steps."""
+SMALL_COMPLETION = 32
+"""Longest completion in tokens; the longest worked solution of `skills` has 26 without its box."""
+SMALL_LEARNING_RATE = 1e-5
+"""Not tuned: to be settled on seeds that no experiment uses (from 100 on) before the campaign."""
+MIDDLE_LAYER = 15
+"""Of SmolLM2's 30: halfway, until the measurement of all layers says which would order best."""
 
 
 class Lengths(NamedTuple):
@@ -65,7 +80,9 @@ MATH_COMPLETION = 2560
 """Longest completion of the Qwen2.5-Math models. The release's scripts ask for 3,000 (1.5B) and 8,192 (7B); the models'
 context is 4,096 (their config.json), and OlympiadBench's longest question takes about 1,300 (counted roughly)."""
 
+WHOSE = {"tiny": "tiny models", "small": "a real model of 135 million parameters", "paper": "models of the paper"}
 EXECUTION = {
+    "smollm2-135m-q4": Execution(checkpoint_every=8),  # a step is a minute
     "qwen2.5-0.5b-instruct": Execution(gpus=1, completions_per_device=32, hours=24),
     "qwen2.5-math-1.5b-instruct": Execution(gpus=8, completions_per_device=8, gradient_checkpointing=True, hours=48),
     "llama-3.2-3b-instruct": Execution(
@@ -81,8 +98,9 @@ EXECUTION = {
         hours=96,
     ),
 }
-"""For one node of GPUs with 80 GB, vLLM on the same GPUs. None of it could be tried: it is a first guess. 8 GPUs as in the
-release's verl scripts, one for the 0.5B model as in its TRL script; the optimizer of 7B does not fit on one GPU."""
+"""By model, where it is not the default. Of the paper's models for one node of GPUs with 80 GB, vLLM on the same GPUs. None of
+it could be tried: it is a first guess. 8 GPUs as in the release's verl scripts, one for the 0.5B model as in its TRL script;
+the optimizer of 7B does not fit on one GPU."""
 
 UNIFORM = ScheduleConfig(name="uniform")
 ADARFT = ScheduleConfig(name="adarft", order="difficulty")
@@ -107,6 +125,11 @@ def control(scale: str) -> dict[str, tuple[str, ScheduleConfig]]:
     return {"control": ("control (random)", gaussian(scale, "random"))}
 
 
+def middle(scale: str) -> dict[str, tuple[str, ScheduleConfig]]:
+    """GAIN-RL's schedule by another layer's angle (`MIDDLE_LAYER`), where a model has layers enough to differ."""
+    return {"middle": (f"GAIN-RL (angle of layer {MIDDLE_LAYER})", gaussian(scale))} if scale == "small" else {}
+
+
 def cell(
     scale: str,
     schedule: ScheduleConfig,
@@ -115,11 +138,12 @@ def cell(
     train: str | None = None,
     problems: dict[str, Any] | None = None,
     training: dict[str, Any] | None = None,
+    signal: dict[str, Any] | None = None,
 ) -> RunConfig:
     """One run on `STUDIED`, or on another model and training set, with further changes by field."""
-    build = _tiny if scale == "tiny" else _paper
-    whole = build(model or STUDIED[scale][0], train or STUDIED[scale][1], schedule).model_dump()
-    changes = {"problems": problems, "training": training}
+    build = {"tiny": _tiny, "small": _small, "paper": _paper}
+    whole = build[scale](model or STUDIED[scale][0], train or STUDIED[scale][1], schedule).model_dump()
+    changes = {"problems": problems, "training": training, "signal": signal}
     return RunConfig.model_validate({**whole, **{key: {**whole[key], **new} for key, new in changes.items() if new}})
 
 
@@ -133,17 +157,17 @@ def assemble(
     reference: str = "",
     asked_in: dict[str, str] | None = None,
 ) -> Experiment:
-    """An experiment from (label, run) by cell. ``asked_in`` names cells that are tested in another experiment, at ``tiny``."""
+    """An experiment from (label, run) by cell. ``asked_in`` names cells tested in another experiment; not used at ``paper``."""
     runs = {key: run for key, (_, run) in cells.items()}
     return Experiment(
         name=name,
-        title=f"{title}, {'tiny models' if scale == 'tiny' else 'models of the paper'}",
+        title=f"{title}, {WHOSE[scale]}",
         cells=runs,
         labels={key: label for key, (label, _) in cells.items()},
-        execution={} if scale == "tiny" else {key: EXECUTION[run.model.name] for key, run in runs.items()},
+        execution={key: EXECUTION[run.model.name] for key, run in runs.items() if run.model.name in EXECUTION},
         baseline=baseline,
         targets=TARGETS[scale],
-        asked_in=asked_in if asked_in and scale == "tiny" else {},
+        asked_in=asked_in if asked_in and scale != "paper" else {},
         reference=reference,
     )
 
@@ -166,6 +190,23 @@ def _tiny(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
             max_completion_tokens=TINY_COMPLETION[train],
             near_targets=NearTargets(targets=TARGETS["tiny"], every=2, afterwards=20),
         ),
+    )
+
+
+def _small(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
+    return RunConfig(
+        model=ModelConfig(name=model),
+        problems=ProblemsConfig(train=train, heldout=(train,), train_size=1024, heldout_size=400),
+        schedule=schedule,
+        training=TrainingConfig(
+            steps=60,
+            prompts_per_step=SMALL_STEP,
+            generations=paper.GENERATIONS,
+            prompts_per_epoch=SMALL_STEP if schedule.name == "adarft" else SMALL_DRAW,
+            learning_rate=SMALL_LEARNING_RATE,
+            max_completion_tokens=SMALL_COMPLETION,
+        ),
+        evaluation=EvaluationConfig(every=10, max_completion_tokens=SMALL_COMPLETION, batch_size=50),
     )
 
 

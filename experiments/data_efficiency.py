@@ -5,20 +5,21 @@ At ``paper`` a half is of DeepScaleR's 40,315 problems, counted before prompts t
 
 from experiments import paper
 from experiments.cells import MODELS, assemble, cell, methods
-from experiments.main_table import TRAIN
+from experiments.main_table import STUDIED_MODEL, TRAIN
 from gainrl.runs.experiment import Experiment
 
-HALF = {"tiny": 512, "paper": 20_157}
-MODEL = MODELS["math-1.5b"][1]
+SCALES = ("tiny", "small", "paper")
+HALF = {"tiny": 512, "small": 512, "paper": 20_157}
 
 
 def experiment(scale: str = "tiny") -> Experiment:
+    model = MODELS[STUDIED_MODEL[scale]][1][scale]
     amounts = {"all": {}, "half": {"train_size": HALF[scale], "sample": True}}
     schedules = {name: method for name, method in methods(scale).items() if name != "adarft"}
     cells = {
         f"{amount}-{name}": (
             f"{label}, {amount} data",
-            cell(scale, schedule, model=MODEL[scale], train=TRAIN[scale], problems=problems),
+            cell(scale, schedule, model=model, train=TRAIN[scale], problems=problems),
         )
         for amount, problems in amounts.items()
         for name, (label, schedule) in schedules.items()

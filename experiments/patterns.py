@@ -7,7 +7,8 @@ and greedy answers of fixed training problems at every checkpoint.
 from experiments.cells import assemble, cell, methods
 from gainrl.runs.experiment import Experiment
 
-KEEP_EVERY = {"tiny": 10, "paper": 40}
+SCALES = ("tiny", "small", "paper")
+KEEP_EVERY = {"tiny": 10, "small": 15, "paper": 40}
 PROBLEMS = 1024
 """How many training problems are followed, the first ones."""
 

@@ -5,6 +5,8 @@ import json
 import math
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -203,6 +205,30 @@ def claim_settings(path: Path, settings: Mapping[str, Any], content: str) -> Non
             f"{path.parent} holds {content} with other settings ({', '.join(differing)} differ); "
             "remove it, or write to another --out"
         )
+
+
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """The folder, filled by ``make`` unless it is there and whole. One process makes it, others wait.
+
+    A damaged folder is made again, and stderr says so.
+    """
+    cache = folder.parent
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f".{folder.name}.lock"):
+        if folder.exists():
+            wrong = damage(folder)
+            if wrong is None:
+                return folder
+            print(f"gainrl: the cached {folder} is damaged ({wrong}); making it again", file=sys.stderr)
+            shutil.rmtree(folder)
+        for left in cache.glob(f"making-{folder.name}-*"):  # by a process that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f"making-{folder.name}-") as unfinished:
+            work = Path(unfinished) / folder.name
+            make(work)
+            write_manifest(work)
+            work.rename(folder)
+    return folder
 
 
 def write_manifest(folder: Path) -> None:

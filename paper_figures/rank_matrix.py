@@ -8,13 +8,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analysis.angle_gradient import FEATURES, LABELS, LOSSES, WEIGHTS, Estimate, spearman
+from analysis.angle_gradient import FEATURES, LABELS, LOSSES, WEIGHTS, Estimate, spearman, with_token_sums
 from paper_figures import style
 
 
 def data(measured: pd.DataFrame, probed_layer: int, *, seed: int = 0, resamples: int = 1000) -> pd.DataFrame:
     """Columns first, second, value, low, high, n: a row a pair of what varies, over problems that have all of it."""
-    layer = measured[measured.layer == probed_layer].set_index("problem_id").sort_index()
+    measured = with_token_sums(measured)
+    layer = measured[measured.layer == probed_layer].set_index("problem_id").sort_index(kind="stable")
     losses = [loss for loss in LOSSES if (layer.loss == loss).any()]
     wide = layer.groupby(level=0)[list(FEATURES)].first().rename(columns=LABELS)
     for loss in losses:

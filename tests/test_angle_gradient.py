@@ -7,7 +7,9 @@ from scipy import stats as scipy_stats
 from analysis import patterns
 from analysis.angle_gradient import (
     ANGLES,
+    COLUMNS,
     FEATURES,
+    PARTIALS,
     WEIGHTS,
     best_partial,
     correlations,
@@ -15,12 +17,14 @@ from analysis.angle_gradient import (
     markdown,
     spearman,
     verdict,
+    with_token_sums,
 )
 from gainrl.errors import InputError
 from gainrl.rng import generator
 from paper_figures import angle_scatter, cosine_layers, layer_profile, rank_matrix, style, training_patterns
 
 BOTH = "partial: log length and difficulty"
+NORMS = ("gradient_model", "gradient_layer", "gradient_projection")
 DASH = "–"  # noqa: RUF001
 
 
@@ -49,6 +53,14 @@ def measure(n=200, layers=1, losses=("supervised",), *, seed=0, direct=1.0, thro
     return pd.concat(frames, ignore_index=True)
 
 
+def with_tokens(measured, seed=1):
+    """Completions of 5 to 60 tokens; the loss is their mean, so the gradient shrinks with their number."""
+    ids = measured.problem_id.unique()
+    number = dict(zip(ids, np.random.default_rng(seed).integers(5, 61, len(ids)).astype(float), strict=True))
+    tokens = measured.problem_id.map(number)
+    return measured.assign(completion_tokens=tokens, **{norm: measured[norm] / tokens for norm in NORMS})
+
+
 def correlated(measured, **options):
     return correlations(measured, probed_layer=measured.layer.max(), **({"resamples": 100} | options))
 
@@ -64,7 +76,7 @@ def residual(target, controls):
 
 
 def test_the_rank_correlation_is_spearmans():
-    measured = measure()
+    measured = with_token_sums(with_tokens(measure()))
     table = correlated(measured)
     for feature in FEATURES:
         for weights, column in WEIGHTS.items():
@@ -77,15 +89,45 @@ def test_the_rank_correlation_is_spearmans():
     ("partial: log length", ["question_tokens"]),
     ("partial: difficulty", ["difficulty"]),
     (BOTH, ["question_tokens", "difficulty"]),
+    ("partial: completion tokens", ["completion_tokens"]),
+    ("partial: log length, difficulty and completion tokens", ["question_tokens", "difficulty", "completion_tokens"]),
 ])  # fmt: skip
 def test_the_partial_one_is_that_of_what_the_controls_leave_of_the_ranks(statistic, controls):
-    measured = measure()
+    measured = with_tokens(measure())
     table, ranks = correlated(measured), measured.select_dtypes("number").rank()
     held = [ranks[control].to_numpy() for control in controls]
     left = [residual(ranks[column].to_numpy(), held) for column in ("angle", "gradient_model")]
     assert find(table, "supervised", 0, statistic=statistic).value == pytest.approx(np.corrcoef(*left)[0, 1])
     for control in controls:
         assert find(table, "supervised", 0, control, statistic) is None
+
+
+def test_a_correlation_that_is_the_completions_length_vanishes_when_that_is_held_fixed():
+    measured = with_tokens(measure(400, direct=0, through_length=0, losses=("supervised", "grpo"), zeros=0.0))
+    measured["angle"] = -measured.completion_tokens + 5 * np.random.default_rng(0).normal(size=len(measured))
+    table = correlated(measured)
+    assert find(table, "supervised", 0).value > 0.5
+    assert abs(find(table, "supervised", 0, statistic="partial: completion tokens").value) < 0.15
+    assert abs(best_partial(table, "supervised", 0)[1].value) < 0.15
+    assert best_partial(table, "supervised", 0)[0] == "length, difficulty and completion tokens"
+    assert best_partial(table, "supervised", 0, tokens=False)[0] == "length and difficulty"
+    summed = find(table, "supervised", 0, weights="model, summed over tokens")
+    assert abs(summed.value) < 0.15
+    assert "for the loss summed over tokens it is indistinguishable from no relation".lower() in said(measured).lower()
+    assert find(table, "grpo", 0, weights="model, summed over tokens") is None, (
+        "completions of a group differ in length"
+    )
+
+
+def test_measurements_without_the_completions_length_are_read_as_before():
+    measured = measure(layers=2)
+    new = with_tokens(measured).assign(**{norm: measured[norm] for norm in NORMS})
+    old, with_length = correlated(measured), correlated(new)
+    assert "completion_tokens" not in set(old.feature)
+    keys = [*COLUMNS[:6]]
+    both = old.merge(with_length, on=keys, suffixes=("", "_new"))
+    assert len(both) == len(old)
+    assert (both.value - both.value_new).abs().max() < 1e-12
 
 
 def test_intervals_are_those_of_drawing_problems_with_replacement():
@@ -187,11 +229,11 @@ def test_levels_are_correlated_alone_and_small_ones_not_at_all():
     assert find(table, "supervised", 0).n == 200
 
 
-def test_other_layers_have_the_angles_and_two_statistics():
-    table = correlated(measure(layers=3))
+def test_other_layers_have_the_angles_and_what_is_left_without_the_controls():
+    table = correlated(with_tokens(measure(layers=3)))
     other, probed = table[table.layer == 1], table[table.layer == 2]
     assert set(other.feature) == set(ANGLES)
-    assert set(other.statistic) == {"spearman", BOTH}
+    assert set(other.statistic) == {"spearman", *PARTIALS}
     assert set(probed.feature) == set(FEATURES)
 
 
@@ -204,7 +246,7 @@ def test_what_is_missing_or_constant_has_no_row():
     assert set(table.n) == {200}
     assert best_partial(table, "supervised", 0)[0] == "length"
     assert "Given length, it goes with it" in said(measured)
-    assert "neither length nor difficulty could be held fixed" in said(measured.assign(question_tokens=50))
+    assert "neither lengths nor difficulty could be held fixed" in said(measured.assign(question_tokens=50))
 
 
 def test_problems_that_miss_a_feature_are_left_out_and_not_counted():
@@ -289,7 +331,7 @@ def cells(text, heading):
 
 
 def test_the_tables_show_every_statistic_and_a_dash_where_there_is_none():
-    table = correlated(measure(layers=2, losses=("supervised", "grpo")))
+    table = correlated(with_tokens(measure(layers=2, losses=("supervised", "grpo"))))
     text = markdown(table, "The verdict.", ["a note", "another"])
     assert text.startswith("The verdict.\n\n- a note\n- another\n\n")
     rows = cells(text, "## Supervised loss, layer 1: 200 problems")

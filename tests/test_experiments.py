@@ -5,7 +5,7 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
 from analysis.patterns import over_seeds
-from experiments import SCALES, SHARED, ablate_update, cells, experiment_names, load_experiment, scales
+from experiments import SCALES, SHARED, USUAL, ablate_update, cells, experiment_names, load_experiment, scales
 from experiments.questions import QUESTIONS, Answer, conclusion, document
 from gainrl.cli.follow_ups import FOLLOW_UPS
 from gainrl.errors import InputError
@@ -45,8 +45,12 @@ def test_every_table_of_the_paper_is_an_experiment():
         "selectors", "ablate_prior",
     }  # fmt: skip
     assert not SHARED & set(experiment_names())
-    assert all(
-        scales(name) == SCALES for name in experiment_names() if name not in ("quickstart", "ablate_schedule_lists")
+    every, tiny = (
+        ("main_table", "ablate_schedule", "data_efficiency", "patterns"),
+        ("quickstart", "ablate_schedule_lists"),
+    )
+    assert {name: scales(name) for name in experiment_names()} == (
+        dict.fromkeys(experiment_names(), USUAL) | dict.fromkeys(every, tuple(SCALES)) | dict.fromkeys(tiny, ("tiny",))
     )
 
 
@@ -68,7 +72,7 @@ def test_cells_of_an_experiment_are_different_runs(name, scale):
     assert len(set(hashes)) == len(hashes)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", USUAL)
 def test_cells_that_mean_the_same_are_one_run(scale):
     def of(name: str, cell: str):
         return load_experiment(name, scale).cells[cell]
@@ -82,6 +86,20 @@ def test_cells_that_mean_the_same_are_one_run(scale):
     assert uniform == of("algorithms", "grpo-uniform") == of("single_dataset", f"{studied}-grpo")
     assert of("data_efficiency", "all-grpo") == of("main_table", "math-1.5b-grpo")
     assert of("ablate_schedule", "length") == of("ablate_signal", "length")
+
+
+def test_the_small_scale_compares_schedules_on_one_real_model():
+    table, schedules = load_experiment("main_table", "small").cells, load_experiment("ablate_schedule", "small").cells
+    pairs = {"grpo": "uniform", "adarft": "adarft", "gainrl": "gaussian", "control": "random"}
+    assert {name: table[f"135m-{name}"] for name in pairs} == {name: schedules[other] for name, other in pairs.items()}
+    middle, last = table["135m-middle"], table["135m-gainrl"]
+    assert middle.signal.layer == cells.MIDDLE_LAYER
+    assert middle.model_copy(update={"signal": last.signal}) == last
+    for name in ("main_table", "ablate_schedule", "data_efficiency", "patterns"):
+        for run in load_experiment(name, "small").cells.values():
+            assert (run.model.name, run.problems.train) == cells.STUDIED["small"]
+            assert (run.training.steps, run.training.prompts_per_step, run.training.generations) == (60, 8, 8)
+            assert run.training.prompts_per_epoch == (8 if run.schedule.name == "adarft" else 32)
 
 
 def test_the_quickstart_is_part_of_the_tiny_experiments():

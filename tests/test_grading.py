@@ -562,3 +562,53 @@ def test_a_worker_does_not_outlive_its_parent():
 def test_grading_imports_no_sympy_into_its_process():
     program = "import sys, gainrl.grading; print([m for m in ('sympy', 'math_verify', 'torch') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
+
+
+GAMES = [
+    # answers that the task's scorer accepts, and one that it does not
+    ("gym:countdown:min_numbers=3,max_numbers=3", "{answer}", "3"),
+    ("gym:countdown:min_numbers=3,max_numbers=3", "({answer})", "0"),
+    ("gym:spell_backward", "\\text{{{answer}}}", "x"),
+    ("gym:number_sorting", "{answer}", "[]"),
+    ("gym:letter_counting", "{answer}", "-1"),
+    ("gym:letter_counting", "{answer}.0", "-1"),
+    ("gym:word_sorting", "{answer}", "a, b"),
+]
+
+
+@pytest.mark.parametrize(("name", "right", "wrong"), GAMES)
+def test_answers_to_reasoning_gym_are_judged_by_its_own_scorer(name, right, wrong):
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; make small")
+    for problem in load_problems(name, limit=3).problems:
+        answer = Gold.parse(problem.answer).answers[0]
+        assert grade(f"\\boxed{{{right.format(answer=answer)}}}", problem.answer).correct
+        assert grade(f"\\boxed{{{wrong}}}", problem.answer) == Verdict(False, "differs")
+        assert grade(problem.gold_completion, problem.answer).correct
+
+
+def test_letters_of_a_word_are_no_product():
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; make small")
+    (problem,) = load_problems("gym:spell_backward:min_word_len=5,max_word_len=5", limit=1).problems
+    answer = Gold.parse(problem.answer).answers[0]
+    assert not grade(f"\\boxed{{{answer[1:] + answer[0]}}}", problem.answer).correct
+
+
+def test_a_task_without_a_known_answer_has_no_gold_completion():
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; make small")
+    (problem,) = load_problems("gym:graph_color", limit=1).problems
+    assert not grade("\\boxed{{}}", problem.answer).correct
+    with pytest.raises(InputError, match="judges answers but names none"):
+        _ = problem.gold_completion
+
+
+@pytest.mark.parametrize("scorer", ["gym:no_such_task", "gym:gcd:no_such_option=1"])
+def test_a_scorer_that_cannot_be_made_is_no_wrong_answer(scorer):
+    gold = str(Gold(("1",), scorer=scorer, entry={"answer": "1"}))
+    assert Gold.parse(gold).scorer == scorer
+    assert grade("\\boxed{2}", gold).reason == "unparseable_gold"
+
+
+@pytest.mark.parametrize("gold", ['{"any": ["1"], "scorer": "gym:gcd"}', '{"any": ["1"], "scorer": 3, "entry": {}}'])
+def test_a_scorer_without_its_item_is_refused(gold):
+    with pytest.raises(InputError, match="needs both scorer, a task's name, and entry"):
+        Gold.parse(gold)

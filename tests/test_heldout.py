@@ -103,3 +103,14 @@ def test_it_is_what_the_benchmark_gives_through_lm_eval(tiny, problems, tmp_path
     (benchmark,) = summarize_samples(samples).to_dict("records")
     mine = vars(held_out(tiny, problems).evaluate(hf_backend(tiny.model, tiny.tokenizer)))
     assert {"metric": "accuracy", **mine} == benchmark
+
+
+def test_accuracy_by_kind_is_that_of_the_kinds_problems(tiny, problems):
+    some = tuple(replace(p, kind=("sum", "story", None)[row % 3]) for row, p in enumerate(problems.problems))
+    some += (replace(problems.problems[0], problem_id="alone", kind="alone"),)
+    found = held_out(tiny, ProblemSet("kinds", some)).by_metric(hf_backend(tiny.model, tiny.tokenizer))
+    assert set(found) == {"accuracy", "accuracy of sum", "accuracy of story"}
+    for kind in ("sum", "story"):
+        own = ProblemSet(kind, tuple(problem for problem in some if problem.kind == kind))
+        alone = held_out(tiny, own).evaluate(hf_backend(tiny.model, tiny.tokenizer))
+        assert vars(found[f"accuracy of {kind}"]) == pytest.approx(vars(alone), nan_ok=True)

@@ -42,12 +42,12 @@ def problems():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_held_out_is_nowhere_else(family):
     train, held_out = load_problems(family, seed=3), load_problems(f"{family}-heldout", seed=3)
-    assert (len(train), len(held_out)) == (1024, 600)
+    assert (len(train), len(held_out)) == (1024, FAMILIES[family].held_out_size)
     assert train.problems == load_problems(family, seed=3).problems
     assert train.fingerprint != load_problems(family, seed=4).fingerprint
     hidden = {content_of(problem) for problem in held_out.problems}
     warm_up = {content_of(problem) for problem, _ in FAMILIES[family].sloppy_examples(3, 2000, 0.75, 0.02)}
-    assert len(hidden) == 600
+    assert len(hidden) == FAMILIES[family].held_out_size
     assert not hidden & (warm_up | {content_of(problem) for problem in train.problems})
 
 

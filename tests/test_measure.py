@@ -131,7 +131,7 @@ def test_a_residual_site_has_no_projection(tiny, problems):
     assert measured.table.gradient_projection.isna().all()
     assert measured.parts.empty
     table = correlations(measured.table, probed_layer=1, resamples=20)
-    assert set(table.weights) == {"model", "layer"}
+    assert set(table.weights) == {"model", "layer", "model, summed over tokens"}
     assert gradient_parts.notes(measured.table, measured.parts, gradient_parts.shares(measured.parts)) == []
 
 

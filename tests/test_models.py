@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertLMHea
 
 from gainrl.angle import angle_concentration
 from gainrl.errors import InputError
-from gainrl.models import SHAPES, TINY_RECIPES, TinyRecipe
+from gainrl.models import PACKAGED_MODELS, SHAPES, TINY_RECIPES, Packaged, TinyRecipe
 from gainrl.models.generation.hf import hf_backend
 from gainrl.models.loading import NO_LIMIT, load_model, load_tokenizer, weights_hash
 from gainrl.models.text import text_model
@@ -53,6 +53,31 @@ def test_warm_up_is_cached_and_deterministic(small_recipe, tmp_path):
     assert len(steps) == 3
     assert load(tmp_path / "two").version == first.version
     assert load(tmp_path / "one", seed=1).version != first.version
+
+
+def packaged(monkeypatch, tmp_path, module: str) -> None:
+    """Register a packaged model of this module; what can be imported is ``carrier``, and a stand-in for gguf."""
+    for name in ("carrier", "gguf"):
+        (tmp_path / "site" / name).mkdir(parents=True)
+        (tmp_path / "site" / name / "__init__.py").touch()
+    (tmp_path / "site" / "carrier" / "weights.gguf").write_bytes(b"something else")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setitem(PACKAGED_MODELS, "packaged", Packaged(module, "weights.gguf", "0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("no_such_module", r"model packaged is not installed; make small installs it"),
+        ("carrier", r"carrier/weights.gguf has the SHA-256 \w{12}..., not 000000000000...; install the package again"),
+    ],
+)
+def test_a_packaged_model_that_is_absent_or_another_one_is_refused(monkeypatch, tmp_path, module, message):
+    packaged(monkeypatch, tmp_path, module)
+    with pytest.raises(InputError, match=message) as error:
+        load_model("packaged", cache=tmp_path / "cache")
+    assert "\n" not in str(error.value)
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
 
 
 @pytest.mark.parametrize("kind", [BertLMHeadModel, BertModel])

@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from gainrl.errors import InputError
-from gainrl.grading import Gold
+from gainrl.grading import Gold, grade
 from gainrl.problems import load_problems
 from gainrl.problems.arithmetic import WORDINGS, Arithmetic, _terms
+from gainrl.problems.family import content_of
 from gainrl.problems.hub import HUB_SETS, HubSet, load_hub
+from gainrl.problems.skills import KINDS, length_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -329,3 +331,76 @@ def test_real_problem_files_load(name, size, dropped, several):
     assert len(problems) == size
     assert problems.source["dropped_null_answers"] == dropped
     assert sum(not Gold.parse(problem.answer).is_plain for problem in problems.problems) == several
+
+
+def test_skills_are_disjoint_balanced_and_graded_right():
+    train, held_out = load_problems("skills", seed=3), load_problems("skills-heldout", seed=3)
+    assert (len(train), len(held_out)) == (1024, 400)
+    assert not {content_of(problem) for problem in train.problems} & {
+        content_of(problem) for problem in held_out.problems
+    }
+    for problems in (train.problems, held_out.problems):
+        kinds = Counter(problem.kind for problem in problems)
+        assert set(kinds) == set(KINDS)
+        assert min(kinds.values()) > 0.7 * len(problems) / len(KINDS)
+        for problem in problems:
+            assert grade(problem.gold_completion, problem.answer).correct
+            assert problem.kind == problem.problem_id.split()[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_length_level_and_kind_of_skills_can_be_told_apart(seed):
+    problems = load_problems("skills", seed=seed).problems
+    kinds = pd.get_dummies([problem.kind for problem in problems], dtype=float)
+    table = kinds.assign(
+        length=[length_of(problem.question) for problem in problems], level=[problem.difficulty for problem in problems]
+    )
+    assert table.length.max() >= 1.7 * table.length.min()
+    correlations = table.corr("spearman")[["length", "level"]].drop(index=["length", "level"])
+    assert correlations.abs().to_numpy().max() < 0.15
+    assert abs(table.length.corr(table.level, method="spearman")) < 0.1
+
+
+def test_the_kind_is_no_part_of_a_fingerprint():
+    problems = load_problems("skills", limit=8)
+    plain = dataclasses.replace(
+        problems, problems=tuple(dataclasses.replace(problem, kind=None) for problem in problems.problems)
+    )
+    assert plain.fingerprint == problems.fingerprint
+
+
+def test_problems_of_reasoning_gym_are_stable_and_have_levels():
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; make small")
+    name = 'gym:basic_arithmetic:max_terms=3,operators=["+","-"]'
+    problems = load_problems(name, limit=40, seed=1)
+    assert problems.problems[:10] == load_problems(name, limit=10, seed=1).problems
+    assert problems.fingerprint != load_problems(name, limit=40, seed=2).fingerprint
+    assert problems.problems[0].problem_id == "basic_arithmetic/1/0"
+    assert len({p.difficulty for p in problems.problems}) > 2
+    assert all(0 <= p.difficulty <= 100 and "*" not in p.question for p in problems.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gym:nope", "unknown task of reasoning-gym 'nope'; valid: ab, .*zebra_puzzles"),
+        ("gym:composite", "unknown task of reasoning-gym 'composite'"),
+        ("gym:gcd:size=3", "multiple values for keyword argument 'size'; options: max_numbers, max_value"),
+        ("gym:basic_arithmetic:terms=3", "unexpected keyword argument 'terms'; options: .*max_terms"),
+        ("gym:basic_arithmetic:min_terms=9,max_terms=2", "max_terms must be >= min_terms"),
+        ("gym:coin_flip:min_trials=1,max_trials=1", "has [0-9]+ different problems; 1,024 were asked for"),
+        ("gym:word_ladder", "draws other problems in every process; set PYTHONHASHSEED=0"),
+    ],
+)
+def test_a_task_of_reasoning_gym_that_cannot_be_made_is_one_line(monkeypatch, name, message):
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; make small")
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    with pytest.raises(InputError, match=message) as error:
+        load_problems(name)
+    assert "\n" not in str(error.value)
+
+
+def test_without_reasoning_gym_the_error_says_what_installs_it(monkeypatch):
+    monkeypatch.setattr("gainrl.grading.gym.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="not installed; make small installs them"):
+        load_problems("gym:lcm:max_value=7")

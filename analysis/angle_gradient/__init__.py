@@ -12,6 +12,7 @@ from analysis.angle_gradient.correlations import (
     best_partial,
     correlations,
     find,
+    with_token_sums,
 )
 from analysis.angle_gradient.resampling import FEWEST, Estimate, spearman
 from analysis.angle_gradient.words import markdown, verdict
@@ -33,4 +34,5 @@ __all__ = [
     "markdown",
     "spearman",
     "verdict",
+    "with_token_sums",
 ]

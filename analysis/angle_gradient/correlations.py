@@ -1,7 +1,11 @@
-"""Does a problem's angle concentration go with the size of its gradient, and what is left without length and difficulty?
+"""Does a problem's angle concentration go with the size of its gradient, and what is left without lengths and difficulty?
 
 Pure functions of a tidy frame ``measured``, one row a (problem, layer, loss): problem_id, layer, loss (`LOSSES`), the
-`FEATURES`, and three norms of the gradient of the sample's loss (`WEIGHTS`).
+`FEATURES`, and norms of the gradient of the sample's loss (`WEIGHTS`).
+
+The losses are means over the tokens of a completion, so a long completion has a small gradient for that reason alone. Hence
+its number of tokens is a control, and the gradient of the loss summed over tokens is looked at too: for the one completion
+of the supervised loss it is the mean's times the number of tokens, exactly.
 
 Shapes: R samples (row 0 the data, the others its resamples), N problems, K columns.
 """
@@ -33,18 +37,27 @@ LABELS = {
     "off_diagonal": "angle without i = j",
     "question_tokens": "question length",
     "difficulty": "difficulty",
+    "completion_tokens": "completion tokens",
     "pass_rate": "pass rate",
 }
 FEATURES = tuple(LABELS)
 ANGLES = FEATURES[:4]
-WEIGHTS = {"model": "gradient_model", "layer": "gradient_layer", "projection": "gradient_projection"}
+WEIGHTS = {
+    "model": "gradient_model",
+    "layer": "gradient_layer",
+    "projection": "gradient_projection",
+    "model, summed over tokens": "gradient_sum",
+}
 PARTIALS = {
     "partial: log length": ("question_tokens",),
     "partial: difficulty": ("difficulty",),
+    "partial: completion tokens": ("completion_tokens",),
     "partial: log length and difficulty": ("question_tokens", "difficulty"),
+    "partial: log length, difficulty and completion tokens": ("question_tokens", "difficulty", "completion_tokens"),
 }
 """What each partial rank correlation holds fixed, linearly in ranks: where ranks bend against each other, a trace of the
 control is left, which ``within lengths`` is rid of. A length has the ranks of its logarithm."""
+CONTROLS = ("question_tokens", "difficulty", "completion_tokens")
 TENTHS = 10
 STATISTICS = ("spearman", "pearson", *PARTIALS, "within levels", "within lengths")
 COLUMNS = ("loss", "subset", "layer", "weights", "feature", "statistic", "value", "low", "high", "n")
@@ -64,7 +77,7 @@ def correlations(
     - ``within levels``: the same pooled; ranks are taken, centred and divided by their number inside each such level
     - ``within lengths``: likewise inside tenths of the problems by question length
 
-    The probed layer has them all. Any other has, for `ANGLES`, spearman and the partial with the most controls.
+    The probed layer has them all. Any other has, for `ANGLES`, spearman and the partial ones.
     Intervals: percentile bootstrap over problems. A feature that is constant or missing everywhere has no row and costs no
     problem; of the other columns, only problems that have them all are used.
 
@@ -72,11 +85,12 @@ def correlations(
         InputError: a column is missing, a loss is unknown, or the probed layer was not measured.
     """
     _check(measured, probed_layer)
+    measured = with_token_sums(measured)
     tables = []
     for loss in LOSSES:
         for layer, block in measured[measured.loss == loss].sort_values("problem_id").groupby("layer"):
             probed = layer == probed_layer
-            features = FEATURES if probed else (*ANGLES, "question_tokens", "difficulty")
+            features = FEATURES if probed else (*ANGLES, *CONTROLS)
             for subset, sample in _subsets(block[[*features, *WEIGHTS.values()]]):
                 counts_RN = counts(len(sample), seed, resamples)
                 for statistic, n, values_RKK in _statistics(sample, counts_RN, probed):
@@ -88,6 +102,14 @@ def correlations(
     weights = table.second.map({column: name for name, column in WEIGHTS.items()})
     wanted = table.feature.isin(ANGLES) | (table.feature.isin(FEATURES) & (table.layer == probed_layer))
     return table.assign(weights=weights)[wanted & weights.notna()].reset_index(drop=True)[list(COLUMNS)]
+
+
+def with_token_sums(measured: pd.DataFrame) -> pd.DataFrame:
+    """The measurements with ``gradient_sum``; missing, as ``completion_tokens`` is, where an older version measured."""
+    if "completion_tokens" not in measured:
+        return measured.assign(completion_tokens=np.nan, gradient_sum=np.nan)
+    sums = measured.gradient_model * measured.completion_tokens
+    return measured.assign(gradient_sum=sums.where(measured.loss == "supervised"))
 
 
 def find(
@@ -111,17 +133,21 @@ def find(
 
 
 def best_partial(
-    table: pd.DataFrame, loss: str, layer: int, *, weights: str = "model", subset: str = "all"
+    table: pd.DataFrame, loss: str, layer: int, *, weights: str = "model", subset: str = "all", tokens: bool = True
 ) -> tuple[str, Estimate] | None:
-    """The angle's partial rank correlation that holds most fixed, and what it holds fixed in words."""
-    for name in reversed(PARTIALS):
+    """The angle's partial rank correlation that holds most fixed, and what it holds fixed in words.
+
+    ``tokens``: whether the number of completion tokens may be among it.
+    """
+    names = [name for name, controls in PARTIALS.items() if tokens or "completion_tokens" not in controls]
+    for name in reversed(names):
         if estimate := find(table, loss, layer, statistic=name, weights=weights, subset=subset):
             return name.removeprefix("partial: ").replace("log ", ""), estimate
     return None
 
 
 def _check(measured: pd.DataFrame, probed_layer: int) -> None:
-    needed = {"problem_id", "layer", "loss", *FEATURES, *WEIGHTS.values()}
+    needed = {"problem_id", "layer", "loss", *FEATURES, *WEIGHTS.values()} - {"completion_tokens", "gradient_sum"}
     if missing := sorted(needed - set(measured.columns)):
         raise InputError(f"the measurements have no column {', '.join(missing)}")
     for loss in set(measured.loss) - set(LOSSES):
@@ -147,7 +173,7 @@ def _statistics(sample: pd.DataFrame, counts_RN: Floats, everything: bool) -> It
     rank_RKK = correlation(products(sample.to_numpy(), counts_RN, ranked=True))
     yield "spearman", len(sample), rank_RKK
     possible = [name for name, controls in PARTIALS.items() if set(controls) <= set(sample.columns)]
-    for name in possible if everything else possible[-1:]:
+    for name in possible:
         yield name, len(sample), partial(rank_RKK, sample.columns.get_indexer(pd.Index(PARTIALS[name])))
     if everything:
         yield "pearson", len(sample), correlation(products(_standardized(sample), counts_RN, ranked=False))

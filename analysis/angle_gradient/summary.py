@@ -57,12 +57,15 @@ def row(folder: Path, table: pd.DataFrame, loss: str) -> dict[str, str] | None:
     plain = find(table, loss, layer)
     if plain is None:
         return None
-    partial, positive = (best_partial(table, loss, layer, subset=subset) for subset in ("all", "non-zero"))
+    partial, positive = (best_partial(table, loss, layer, subset=s, tokens=False) for s in ("all", "non-zero"))
+    whole = best_partial(table, loss, layer)
     others = {feature: found for feature in FEATURES if (found := find(table, loss, layer, feature))}
     strongest = max(others, key=lambda feature: abs(others[feature].value))
     cells = {
         "angle": plain,
         "given length and difficulty": partial and partial[1],
+        "and completion tokens": whole and whole[1] if whole != partial else None,
+        "summed over tokens": find(table, loss, layer, weights="model, summed over tokens"),
         "within lengths": find(table, loss, layer, statistic="within lengths"),
         "angle without i = j": find(table, loss, layer, "off_diagonal"),
         "angle, non-zero gradients": find(table, loss, layer, subset="non-zero"),

@@ -49,6 +49,7 @@ def _findings(table: pd.DataFrame, loss: str, plain: Estimate, layer: int) -> st
     positive = find(table, loss, layer, subset="non-zero")
     within, levels = find(table, loss, layer, statistic="within levels"), _level_signs(table, loss, layer)
     length = find(table, loss, layer, statistic="within lengths")
+    summed = find(table, loss, layer, weights="model, summed over tokens")
     bare = find(table, loss, layer, "off_diagonal")
     sentences = [
         f"For the {LOSSES[loss]} ({plain.n:,} problems), set against the norm of the whole model's gradient, the angle "
@@ -58,6 +59,7 @@ def _findings(table: pd.DataFrame, loss: str, plain: Estimate, layer: int) -> st
         and f"among the {positive.n:,} problems whose gradient is not 0, it {_RELATION[positive.sign]} ({positive})",
         within and f"within levels of difficulty {_sign(plain, within)} ({within}; {levels})",
         length and f"within tenths of question length {_sign(plain, length)} ({length})",
+        summed and f"for the loss summed over tokens it {_RELATION[summed.sign]} ({summed})",
         bare and f"without the i = j terms {_sign(plain, bare)} ({bare})",
         _strongest(table, loss, layer),
     ]
@@ -95,7 +97,7 @@ def _claim(table: pd.DataFrame, loss: str, plain: Estimate, layer: int) -> str:
         return f"undecided (a relation shows only given {controls})" if partial and partial.sign else "undecided"
     word = "supported" if plain.sign > 0 else "contradicted"
     if partial is None:
-        return f"{word} (neither length nor difficulty could be held fixed)"
+        return f"{word} (neither lengths nor difficulty could be held fixed)"
     within = find(table, loss, layer, statistic="within lengths")
     signs = {partial.sign, within.sign} if within else {partial.sign}
     if -plain.sign in signs:
@@ -135,7 +137,8 @@ def markdown(correlations: pd.DataFrame, verdict: str, notes: Sequence[str] = ()
 
 _KEY = (
     "Value [bootstrap interval over problems]. Weights: the gradient norm is that of the whole model, of the layer alone, or "
-    "of the projections in it that read the probed hidden states. Spearman and the partial correlations are of ranks (the "
+    "of the projections in it that read the probed hidden states; or that of the whole model for the loss summed over the "
+    "completion's tokens instead of their mean. Spearman and the partial correlations are of ranks (the "
     "controls are taken out linearly in ranks); Pearson is with the logarithm of the norm where no norm is 0, else with the "
     f"norm. Within levels: ranks taken inside each level of difficulty of at least {FEWEST} problems, and pooled."
 )

@@ -217,13 +217,16 @@ def show(experiment: ExperimentName, cell: str, scale: Scale = "tiny") -> None:
 
 @app.command(name="list")
 def list_names() -> None:
-    """List experiments with their cells, models, problem sets, benchmarks, schedules and orders."""
-    from experiments import experiment_names, load_experiment, scales
+    """List scales with what they need, experiments with their cells, models, problem sets, benchmarks, schedules and orders."""
+    from experiments import SCALES, experiment_names, load_experiment, scales
     from gainrl.evaluation.benchmarks import BENCHMARKS
     from gainrl.models import MODELS
     from gainrl.problems import problem_sets
     from gainrl.schedules import ORDERS, SCHEDULES
 
+    print("scales")
+    for scale, needs in SCALES.items():
+        print(f"  {scale}: {needs}")
     print("experiments")
     for name in experiment_names():
         plans = {scale: load_experiment(name, scale) for scale in scales(name)}
@@ -232,7 +235,7 @@ def list_names() -> None:
             print(f"    cells: {cells}")
     for title, names in {
         "models": MODELS,
-        "problem sets": problem_sets(),
+        "problem sets": [*problem_sets(), "gym:<task of reasoning-gym>"],
         "benchmarks": BENCHMARKS,
         "schedules": SCHEDULES,
         "orders": [*ORDERS, "random"],

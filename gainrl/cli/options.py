@@ -74,7 +74,9 @@ ExperimentName = Annotated[
 Scale = Annotated[
     str,
     AfterValidator(_known_scale),
-    tyro.conf.arg(help="tiny (minutes on a CPU) or, where the experiment has it, paper (GPUs)."),
+    tyro.conf.arg(
+        help="tiny (minutes on a CPU) or, where the experiment has it, small (a real model, hours on a CPU) or paper (GPUs)."
+    ),
 ]
 RunsDir = Annotated[Path | None, tyro.conf.arg(help="Folder of the runs. Default: $GAINRL_RUNS, or runs/ here.")]
 SiteName = Annotated[

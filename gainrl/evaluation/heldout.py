@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
+import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from gainrl.grading import grade_batch
@@ -43,18 +43,32 @@ class HeldOut:
         self.problems, self.tokenizer, self.max_completion_tokens = problems, tokenizer, max_completion_tokens
         self.prompts = [encoding.ids.tolist() for encoding in encoded]
         self.golds = [problem.answer for problem in problems.problems]
+        self.kinds = [problem.kind for problem in problems.problems]
         self.batch_tokens = batch_size * (max(map(len, self.prompts)) + max_completion_tokens)
 
     def evaluate(self, backend: Backend) -> Accuracy:
         """Greedy, so that no random state changes."""
+        return self.by_metric(backend)["accuracy"]
+
+    def by_metric(self, backend: Backend) -> dict[str, Accuracy]:
+        """``accuracy`` of all problems, and ``accuracy of <kind>`` for each kind that two problems or more are of; greedy."""
         completions = backend(self.prompts, max_tokens=self.max_completion_tokens, temperature=0, seed=0)
         texts = self.tokenizer.batch_decode([completion.text_ids for completion in completions])
-        verdicts = grade_batch(texts, self.golds, [completion.truncated for completion in completions])
-        correct_N = np.array([verdict.correct for verdict in verdicts], dtype=float)
-        return Accuracy(
-            value=float(correct_N.mean()),
-            stderr=float(correct_N.std(ddof=1) / len(correct_N) ** 0.5) if len(correct_N) > 1 else float("nan"),
-            n=len(correct_N),
-            truncated=float(np.mean([completion.truncated for completion in completions])),
-            unparseable=float(np.mean([verdict.reason in ("no_answer", "truncated") for verdict in verdicts])),
+        truncated = [completion.truncated for completion in completions]
+        verdicts = grade_batch(texts, self.golds, truncated)
+        table = pd.DataFrame(verdicts, columns=["correct", "reason"]).assign(
+            truncated=truncated, kind=pd.Series(self.kinds, dtype=object)
         )
+        kinds = {f"accuracy of {kind}": _accuracy(rows) for kind, rows in table.groupby("kind") if len(rows) > 1}
+        return {"accuracy": _accuracy(table), **kinds}
+
+
+def _accuracy(table: pd.DataFrame) -> Accuracy:
+    correct_N = table.correct.to_numpy(dtype=float)
+    return Accuracy(
+        value=float(correct_N.mean()),
+        stderr=float(correct_N.std(ddof=1) / len(correct_N) ** 0.5) if len(correct_N) > 1 else float("nan"),
+        n=len(correct_N),
+        truncated=float(table.truncated.mean()),
+        unparseable=float(table.reason.isin(["no_answer", "truncated"]).mean()),
+    )

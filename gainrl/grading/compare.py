@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from gainrl.errors import InputError
 from gainrl.grading.finished import is_number, is_unknown, left_to_work_out, sides
 from gainrl.grading.gold import Gold
+from gainrl.grading.gym import is_full_score
 from gainrl.grading.lists import items, unwrapped
 from gainrl.grading.mathematics import UnparseableError, difference, same_mathematics
 from gainrl.grading.notation import clean, number, quick_verdict
@@ -22,6 +24,11 @@ Outcome = Literal["match", "differs", "unparseable_gold"]
 
 def compare(answer: str, gold: Gold) -> Outcome:
     """Compare an answer, as written in its box, with the gold answers. Takes as long as sympy takes."""
+    if gold.scorer is not None:
+        try:
+            return "match" if is_full_score(gold.scorer, answer, gold.entry or {}) else "differs"
+        except InputError:
+            return "unparseable_gold"
     answer, accepted = clean(answer), [clean(text) for text in gold.answers]
     comparison = _Comparison(gold.tolerance, _unit(gold, accepted), "%" in (gold.unit or ""))
     attempts: list[Callable[[], bool]] = [partial(comparison.is_right, answer, text) for text in accepted]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +17,10 @@ class Gold:
     ``{"any": ["0.01", "0.02"]}``, ``{"all": ["1", "3"], "unit": "km"}``. `Gold.parse` reads both. No LaTeX answer can be
     mistaken for such an object: it would have to be valid JSON with exactly these keys.
 
-    Raises InputError: no answer or an empty one, a tolerance that is not a finite number of 0 or more, a unit that is no text.
+    An answer that only a task of reasoning-gym can judge names its ``scorer`` and the task's item, ``entry``.
+
+    Raises InputError: no answer (where there is no scorer) or an empty one, a tolerance that is not a finite number of 0 or
+    more, a unit that is no text.
     """
 
     answers: tuple[str, ...]
@@ -26,9 +30,14 @@ class Gold:
     """Largest accepted absolute difference of a number from the gold one."""
     unit: str | None = None
     """The unit that the question asks for. An answer may carry it or leave it out; another unit is wrong."""
+    scorer: str | None = None
+    """Name of the task whose scorer judges (`gainrl.grading.gym`); the answers are then examples, if any is known."""
+    entry: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if not self.answers or not all(isinstance(text, str) and text.strip() for text in self.answers):
+        if (self.scorer is None and not self.answers) or not all(
+            isinstance(text, str) and text.strip() for text in self.answers
+        ):
             raise InputError("a gold answer is missing or empty")
         number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
         if not number or not 0 <= self.tolerance < math.inf:
@@ -42,16 +51,19 @@ class Gold:
         content: dict[str, Any] = {self.need: list(self.answers)}
         content |= {"tolerance": self.tolerance} if self.tolerance else {}
         content |= {"unit": self.unit} if self.unit else {}
+        content |= {"scorer": self.scorer, "entry": self.entry} if self.scorer else {}
         return json.dumps(content, ensure_ascii=False)
 
     @property
     def is_plain(self) -> bool:
-        """One answer, no tolerance, no unit."""
-        return len(self.answers) == 1 and not self.tolerance and self.unit is None
+        """One answer, no tolerance, no unit, no scorer."""
+        return len(self.answers) == 1 and not self.tolerance and self.unit is None and self.scorer is None
 
     @property
     def written(self) -> str:
-        """What a model that knows the answer could write into its box."""
+        """What a model that knows the answer could write into its box. Raises InputError: no right answer is known."""
+        if not self.answers:
+            raise InputError(f"{self.scorer} judges answers but names none, so there is no completion to learn from")
         return ", ".join(self.answers) if self.need == "all" else self.answers[0]
 
     @classmethod
@@ -63,11 +75,19 @@ class Gold:
         content = _json_object(text)
         need: Literal["any", "all"] = "all" if "all" in content else "any"
         answers = content.get(need)
-        if not isinstance(answers, list) or not set(content) <= {need, "tolerance", "unit"}:
+        if not isinstance(answers, list) or not set(content) <= {need, "tolerance", "unit", "scorer", "entry"}:
             return cls((text,))
         if any(not isinstance(answer, str | int | float) or str(answer) in _NO_NUMBERS for answer in answers):
             raise InputError(f"a gold answer holds {json.dumps(answers)[:40]}; texts and numbers are needed")
-        return cls(tuple(map(str, answers)), need, content.get("tolerance", 0.0), content.get("unit"))
+        scorer, entry = content.get("scorer"), content.get("entry")
+        if (
+            (scorer is None) != (entry is None)
+            or not isinstance(scorer or "", str)
+            or not isinstance(entry or {}, dict)
+        ):
+            raise InputError("a gold answer needs both scorer, a task's name, and entry, the task's item, or neither")
+        accepted = tuple(map(str, answers))
+        return cls(accepted, need, content.get("tolerance", 0.0), content.get("unit"), scorer, entry)
 
 
 _NO_NUMBERS = ("True", "False", "nan", "inf", "-inf")

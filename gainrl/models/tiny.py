@@ -6,13 +6,9 @@ GRPO can mend; a warm-up that is only stopped half-way has none, and GRPO goes n
 
 import hashlib
 import re
-import shutil
-import sys
-import tempfile
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import (
     LlamaConfig,
@@ -23,7 +19,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from gainrl.files import damage, write_manifest
+from gainrl.files import made_once
 from gainrl.models import TinyRecipe
 from gainrl.models.supervised import supervise
 from gainrl.problems import FAMILIES
@@ -45,30 +41,19 @@ _CHAT_TEMPLATE = (
 def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progress | None = None) -> Path:
     """The folder of the warmed-up model, from the cache if it is there and whole, made now if not.
 
-    The cache's key is a hash of recipe, prompt, tokenizer and seed. A damaged folder is rebuilt, and stderr says so.
+    The cache's key is a hash of recipe, prompt, tokenizer and seed.
     """
     tokenizer = tiny_tokenizer(recipe.problems)
     parts = [recipe.model_dump_json(), Prompt().hash, tokenizer.backend_tokenizer.to_str(), _CHAT_TEMPLATE, str(seed)]
     folder = cache / f"tiny-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f".{folder.name}.lock"):
-        if folder.exists():
-            wrong = damage(folder)
-            if wrong is None:
-                return folder
-            print(f"gainrl: the cached model {folder} is damaged ({wrong}); making it again", file=sys.stderr)
-            shutil.rmtree(folder)
-        for left in cache.glob(f"making-{folder.name}-*"):  # by a process that was killed
-            shutil.rmtree(left)
+
+    def make(work: Path) -> None:
         if progress is not None:
             progress(0, recipe.steps)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=f"making-{folder.name}-") as unfinished:
-            work = Path(unfinished) / "model"
-            warm_up(recipe, tokenizer, seed, progress).save_pretrained(work)
-            tokenizer.save_pretrained(work)
-            write_manifest(work)
-            work.rename(folder)
-    return folder
+        warm_up(recipe, tokenizer, seed, progress).save_pretrained(work)
+        tokenizer.save_pretrained(work)
+
+    return made_once(folder, make)
 
 
 def tiny_tokenizer(problems: str = "arithmetic") -> PreTrainedTokenizerFast:

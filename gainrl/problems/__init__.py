@@ -1,19 +1,22 @@
-"""Problem sets by name: generated families, hub sets, JSON / JSONL / Parquet files. One shape: `Problem`."""
+"""Problem sets by name: generated families, tasks of reasoning-gym, hub sets, files. One shape: `Problem`."""
 
 from pathlib import Path
 
 from gainrl.errors import InputError, unknown_name
+from gainrl.grading.gym import PREFIX
 from gainrl.problems.arithmetic import Arithmetic
 from gainrl.problems.base import Problem, ProblemSet
 from gainrl.problems.family import Family
 from gainrl.problems.files import SUFFIXES, load_file
+from gainrl.problems.gym import load_gym
 from gainrl.problems.hub import HUB_SETS, load_hub
 from gainrl.problems.lists import Lists
 from gainrl.problems.mixture import Mixture
+from gainrl.problems.skills import Skills
 
 __all__ = ["FAMILIES", "Family", "Problem", "ProblemSet", "load_problems", "problem_sets"]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Arithmetic(), Lists(), Mixture())}
+FAMILIES: dict[str, Family] = {family.name: family for family in (Arithmetic(), Lists(), Mixture(), Skills())}
 GENERATED = {
     name: make
     for family in FAMILIES.values()
@@ -42,6 +45,8 @@ def load_problems(
     """
     if name in GENERATED:
         return GENERATED[name](seed, limit)
+    if name.startswith(PREFIX):
+        return load_gym(name, seed, limit)
     if name in HUB_SETS:
         return load_hub(name, HUB_SETS[name], revision, drop_null_answers).head(limit)
     path = Path(name)
@@ -49,4 +54,5 @@ def load_problems(
         return load_file(path, drop_null_answers).head(limit)
     if path.exists():
         raise InputError(f"problem file {name}: unknown type {path.suffix!r}; valid: {', '.join(SUFFIXES)}")
-    raise unknown_name("problem set", name, problem_sets(), f"a file ({', '.join(SUFFIXES)})")
+    or_else = f"{PREFIX} and a task of reasoning-gym, or a file ({', '.join(SUFFIXES)})"
+    raise unknown_name("problem set", name, problem_sets(), or_else)

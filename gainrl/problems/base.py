@@ -35,7 +35,7 @@ class Problem:
     solution: str | None = None
     """A worked solution, where the set has one."""
     kind: str | None = None
-    """The skill that it asks for, where the set names one."""
+    """What is asked, where a set mixes several things."""
 
     @property
     def gold_completion(self) -> str:

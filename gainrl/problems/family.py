@@ -12,7 +12,6 @@ from gainrl.problems.base import Problem, ProblemSet
 from gainrl.rng import generator
 
 LEVELS = (1, 2, 3, 4)
-HELD_OUT = 600
 TRAINING = 1024
 LARGEST = 10_000
 """Most training problems of any family; they are drawn one by one."""
@@ -32,6 +31,7 @@ class Family(ABC):
     largest_number: ClassVar[int]
     easiest: ClassVar[int]
     """How many different problems the first level has, which has the fewest."""
+    held_out_size: ClassVar[int] = 600
     compares: ClassVar[bool] = False
     """Whether problems ask which number is larger; a model learns it sooner when its digits begin with a size."""
 
@@ -56,7 +56,7 @@ class Family(ABC):
         Raises InputError: there are not so many.
         """
         size = TRAINING if limit is None else limit
-        largest = min(LARGEST, len(LEVELS) * self.easiest - HELD_OUT)
+        largest = min(LARGEST, len(LEVELS) * self.easiest - self.held_out_size)
         if not 1 <= size <= largest:
             raise InputError(
                 f"problem set {self.name} has {TRAINING:,} problems by default and at most {largest:,}; "
@@ -66,8 +66,8 @@ class Family(ABC):
         return ProblemSet(self.name, problems, self._source(seed))
 
     def held_out(self, seed: int, limit: int | None = None) -> ProblemSet:
-        """The first ``limit`` of 600 problems that no training or warm-up problem of the same seed repeats."""
-        problems = self._distinct(f"{self.name} held-out", seed, HELD_OUT, set())
+        """The first ``limit`` of `held_out_size` problems that no training or warm-up problem of the same seed repeats."""
+        problems = self._distinct(f"{self.name} held-out", seed, self.held_out_size, set())
         return ProblemSet(f"{self.name}-heldout", problems, self._source(seed)).head(limit)
 
     def sloppy_examples(self, seed: int, size: int, forget: float, slip: float) -> list[tuple[Problem, str]]:

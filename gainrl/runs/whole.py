@@ -29,6 +29,8 @@ def _require_steps(run: RunRecord, config: RunConfig) -> None:
 
 def _require_evaluations(run: RunRecord, config: RunConfig) -> None:
     where, evaluations = run.where("evals.jsonl"), run.evals()
+    if len(evaluations):  # those by kind of problem come with them
+        evaluations = evaluations[evaluations.metric == "accuracy"]
     means = evaluations.groupby("step")["value"].mean() if len(evaluations) else pd.Series(dtype=float)
     accuracies = dict(zip(means.index.tolist(), means.tolist(), strict=True))
     steps = config.evaluation.steps(accuracies, config.training.steps)

@@ -113,7 +113,9 @@ class Recorder(TrainerCallback):
 
     def _count(self, evals: pd.DataFrame) -> None:
         """Go on from the evaluations that the folder holds."""
-        means = evals.groupby("step")["value"].mean() if len(evals) else pd.Series(dtype=float)
+        means = (
+            evals[evals.metric == "accuracy"].groupby("step")["value"].mean() if len(evals) else pd.Series(dtype=float)
+        )
         self.evaluated = dict(zip(means.index.tolist(), means.tolist(), strict=True))
 
     def _is_due(self, state: Any) -> bool:
@@ -127,10 +129,10 @@ class Recorder(TrainerCallback):
         accuracies = []
         for name, held_out in self.held_out.items():
             with trainer_backend(self.trainer, held_out.batch_tokens) as backend:
-                accuracy = held_out.evaluate(backend)
-            accuracies.append(accuracy.value)
-            if self.writes:
-                self.folder.append_eval({"step": step, "benchmark": name, "metric": "accuracy", **vars(accuracy)})
+                found = held_out.by_metric(backend)
+            accuracies.append(found["accuracy"].value)
+            for metric, accuracy in found.items() if self.writes else ():
+                self.folder.append_eval({"step": step, "benchmark": name, "metric": metric, **vars(accuracy)})
         self.evaluated[step] = sum(accuracies) / len(accuracies)
 
 

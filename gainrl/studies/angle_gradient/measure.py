@@ -34,7 +34,8 @@ class Measured:
     """What `measure` gives.
 
     ``table``: one row per (problem, layer, loss), the input of `analysis.angle_gradient`; its ``question_share`` is the
-    part of ``gradient_projection`` squared that comes from pairs of question tokens.
+    part of ``gradient_projection`` squared that comes from pairs of question tokens, its ``completion_tokens`` the length
+    of what the loss is about, end token included (the mean over a group's completions).
     ``parts``: one row per (layer, problem), from `gainrl.studies.gradients.decompose`, for the supervised loss.
     """
 
@@ -93,7 +94,9 @@ def measure(
             norms.add(model, batch, [encoded[row] for row in batch], [rows[row] for row in batch], loss_temperature)
             if progress is not None:
                 progress(index * len(problems) + norms.count, len(groups) * len(problems))
-        tables.append(norms.table(problems, loss))
+        tokens = {name: np.mean([len(ids) for ids, _ in group]) for name, group in zip(problems.ids, rows, strict=True)}
+        table = norms.table(problems, loss)
+        tables.append(table.assign(completion_tokens=table.problem_id.map(tokens)))
         grams = grams or norms.grams
     table = pd.concat(tables).merge(_angles(scores), on=["problem_id", "layer"])
     return Measured(table.merge(_features(problems, rollouts), on="problem_id"), _parts(problems, grams))

@@ -32,6 +32,7 @@ MEASURED = Rows(
         "gradient_model": Column(low=0),
         **dict.fromkeys(("angle", "c_intra", "c_inter"), _NUMBER),
         "pass_rate": Column(low=0, high=1, optional=True, nullable=True),
+        "completion_tokens": Column(low=1, optional=True),
     }
 )
 PARTS = Rows({"problem_id": _TEXT, "layer": Column("whole number"), "log_squared_norm": _NUMBER})
