@@ -23,7 +23,7 @@ from gainrl.cli.experiments import Changes
 from gainrl.cli.options import app
 from gainrl.scoring import Scores
 from tests.helpers import gainrl
-from tests.test_comparison import write_runs
+from tests.test_comparison import printed, write_runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -216,7 +216,7 @@ def test_a_vllm_server_is_for_one_run_that_samples_with_vllm(folder, monkeypatch
 def test_targets_can_be_reached_by_a_running_mean(folder, short_experiments, monkeypatch, capsys):
     write_runs(folder / "runs", 1)
     code, out, _ = gainrl(monkeypatch, capsys, "table", "quickstart", "--running-mean", "2")
-    assert (code, out.split("GRPO (uniform)")[2].split("|")[1].strip()) == (0, "22")
+    assert (code, printed(out, "GRPO (uniform)", "steps to 60 %")) == (0, "22")
     code, _, err = gainrl(monkeypatch, capsys, "table", "quickstart", "--running-mean", "0")
     assert (code, err) == (2, "gainrl: --running-mean is 0; it should be greater than or equal to 1\n")
 
