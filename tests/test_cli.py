@@ -271,6 +271,7 @@ def test_score_says_what_it_left_out_and_what_is_nan(folder, monkeypatch, capsys
     assert gainrl(monkeypatch, capsys, *arguments, "--device", "cuda")[0] == 2
 
 
+@pytest.mark.slow
 def test_a_killed_scoring_goes_on_to_the_same_file(folder, monkeypatch, capsys):
     rows = [{"question": " + ".join(["1"] * (2 + n % 40)), "answer": 2 + n % 40, "id": n} for n in range(400)]
     (folder / "many.json").write_text(json.dumps(rows))
