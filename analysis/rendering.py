@@ -15,7 +15,7 @@ LATEX = {">": "$>$", "<": "$<$", "`": ""}
 def markdown(experiment: Experiment, comparison: pd.DataFrame, grids: Sequence[Grid], verdict: Verdict) -> str:
     sentences = "\n".join(f"- {sentence}" for sentence in verdict.sentences)
     parts = [f"# {experiment.title}", seeds_and_marks(experiment, comparison)]
-    parts += ["## Does it hold?", f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.**", sentences]
+    parts += ["## Does it hold?", f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.**", *filter(None, [sentences])]
     for grid in grids:
         alignment = ["left"] + ["left" if grid.words else "right"] * (grid.table.shape[1] - 1)
         table = grid.table.to_markdown(index=False, disable_numparse=True, colalign=alignment)

@@ -273,6 +273,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_follow_up_leaves_its_files_and_keeps_what_is_there(name, small, tmp_path):
     plan, measure, told = small(name), FOLLOW_UPS[name], []

@@ -104,7 +104,9 @@ def broken(experiment, cell="gainrl"):
     return experiment.model_copy(update={"cells": {**experiment.cells, cell: RunConfig.model_validate(bad)}})
 
 
-@pytest.mark.parametrize("launcher", [Debug(), Local(jobs=2)], ids=["debug", "local"])
+@pytest.mark.parametrize(
+    "launcher", [Debug(), pytest.param(Local(jobs=2), marks=pytest.mark.slow)], ids=["debug", "local"]
+)
 def test_a_failure_is_reported_and_the_other_cells_go_on(experiment, tmp_path, capfd, launcher):
     runs = plan(broken(experiment), tmp_path, "gainrl", "grpo", arguments=("--scale", "tiny"))
     (failure,) = run_all(runs, launcher)
@@ -119,6 +121,7 @@ def test_a_failure_is_reported_and_the_other_cells_go_on(experiment, tmp_path, c
     assert RunFolder(runs[1].path).status() == ("finished", None)
 
 
+@pytest.mark.slow
 def test_local_jobs_give_the_runs_that_this_process_gives(experiment, tmp_path):
     here = plan(experiment, tmp_path / "here", "grpo", "gainrl")
     there = plan(experiment, tmp_path / "there", "grpo", "gainrl")
@@ -132,6 +135,7 @@ def test_local_jobs_give_the_runs_that_this_process_gives(experiment, tmp_path):
         assert environment["command"] == f"gainrl train small --cell {other.cell} --seed 0"  # no folder of this machine
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_local_jobs_after_a_checkpoint_and_the_same_command_goes_on(tiny, tmp_path):
     (run,) = plan(small_experiment(tiny, tmp_path, steps=400), tmp_path, "grpo")
 

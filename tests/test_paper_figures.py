@@ -15,6 +15,7 @@ from gainrl.schedules import ORDERS
 from gainrl.scoring import Scores
 from gainrl.scoring.scores import SCORE_COLUMNS
 from gainrl.statistics import summarize
+from gainrl.training.inputs import rollouts_path
 from paper_figures import ablation, drawn_ranks, learning_curves, of_experiment, steps_to_target, style
 from paper_figures import order_correlations as order_figure
 from tests.test_comparison import CURVES, cell_of, table_of, write_runs
@@ -138,7 +139,8 @@ def shared_scores(root, problems, *, model, definition="paper", sign=1.0):
     length_N = np.arange(len(problems), dtype=float)
     angle = {"c_intra": -sign * length_N, "c_inter": np.cos(length_N), "angle": -sign * length_N}
     table = pd.DataFrame({"problem_id": problems.ids, **angle, "question_tokens": length_N, "prefix_tokens": 3})
-    metadata = {"model": model, "problem_set": problems.fingerprint, "definition": definition, "layer": "-1"}
+    made_with = {"model": model, "dtype": "float32", "problem_set": problems.fingerprint}
+    metadata = made_with | {"definition": definition, "layer": "-1"}
     Scores(table[list(SCORE_COLUMNS)], metadata).save(root / "shared" / "scores" / f"{model}-{definition}.parquet")
 
 
@@ -153,11 +155,19 @@ def test_orders_are_compared_where_runs_share_their_scores(tmp_path):
     shared_scores(tmp_path, problems, model="m", definition="released", sign=-1.0)
     shared_scores(tmp_path, problems, model="m", definition="off-diagonal")  # its file comes before the paper's
     shared_scores(tmp_path, problems, model="other")
+    config = runs["grpo"][0].config()
+    rollouts = rollouts_path(tmp_path / "shared" / "scores", config, "m", "float32", problems.fingerprint)
+    correct_N = np.arange(len(problems)) < 300  # of these and no others half of the completions are right
+    pairs = {"problem_id": np.repeat(problems.ids, 2), "correct": np.ravel([[right, False] for right in correct_N])}
+    pd.DataFrame(pairs).to_parquet(rollouts)
     found = order_correlations(runs, tmp_path / "shared")
     pairs = {(row.first, row.second): row.correlation for row in found.itertuples()}
     assert all(list(ORDERS).index(first) < list(ORDERS).index(second) for first, second in pairs)
     assert pairs["angle", "length"] == pytest.approx(1)
     assert pairs["angle", "released"] == pytest.approx(-1)
+    assert pairs["length", "reward-variance"] == pytest.approx(
+        0.79, abs=0.01
+    )  # large variance where the question is short
     assert abs(pairs["angle", "difficulty"]) < 0.5  # the rows are in no order of difficulty
     assert set(found.model) == {"m"}
     figure = order_figure.plot(order_figure.data(found))

@@ -68,6 +68,7 @@ def site(tmp_path_factory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow
 def test_the_commands_work_from_an_installed_wheel(site, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(site), "GAINRL_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
