@@ -26,6 +26,14 @@ SETS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
 }
 """By scale: prefix of the cells -> (training set, model, prefix of the labels)."""
+ASKED_IN = {
+    "arithmetic-gainrl": "ablate_schedule",
+    "arithmetic-control": "ablate_schedule",
+    "arithmetic-adarft": "ablate_schedule",
+    "lists-gainrl": "ablate_schedule_lists",
+    "lists-control": "ablate_schedule_lists",
+    "lists-adarft": "single_dataset",
+}
 WITH_KINDS = ("mixture", "lists")
 """Sets whose problems have a kind, which is SEC's arm there; elsewhere it is a level of difficulty."""
 DRAWS = {"tiny": 120, "paper": paper.EPOCHS}
@@ -66,5 +74,6 @@ def experiment(scale: str = "tiny") -> Experiment:
         "Selectors of problems",
         cells,
         baseline="uniform",
+        asked_in=ASKED_IN,
         reference=f"Paper: GAIN-RL {paper.SPEED_UP} over vanilla GRPO (abstract).",
     )

@@ -37,7 +37,7 @@ PHASES = {
     "generation": "gainrl.training.ScheduledGRPOTrainer._generate_single_turn",
     "loss": "gainrl.training.ScheduledGRPOTrainer._compute_loss",
     "optimizer": "torch.optim.AdamW.step",
-    "evaluation": "gainrl.evaluation.heldout.HeldOut.evaluate",
+    "evaluation": "gainrl.evaluation.heldout.HeldOut.by_metric",
     "draws": "gainrl.runs.records.RunFolder.write_draws",
     "checkpoint, begun": "gainrl.training.ScheduledGRPOTrainer._save_rng_state",
     "checkpoint, unnamed": "gainrl.training.checkpoints.write_manifest",
