@@ -13,7 +13,7 @@ from gainrl.runs.experiment import SlurmOptions
 from gainrl.runs.plan import plan_runs
 from gainrl.runs.records import RunFolder
 from gainrl.runs.state import read_state
-from tests.helpers import small_experiment
+from tests.helpers import TIMES, small_experiment
 
 pytestmark = pytest.mark.slurm
 OPTIONS = SlurmOptions(cpus=1, hours=0.5, array_size=2)
@@ -72,11 +72,7 @@ def test_a_disturbed_job_goes_on_and_ends_as_an_undisturbed_one(tiny, tmp_path, 
     assert times_resumed(run) == 1
     assert disturbed.draws().equals(whole.draws())
     assert disturbed.evals().equals(whole.evals())
-    assert (
-        disturbed.metrics()
-        .drop(columns=["seconds", "choosing_seconds"])
-        .equals(whole.metrics().drop(columns=["seconds", "choosing_seconds"]))
-    )
+    assert disturbed.metrics().drop(columns=TIMES).equals(whole.metrics().drop(columns=TIMES))
     one, two = (next(folder.checkpoints.rglob("model.safetensors")).read_bytes() for folder in (whole, disturbed))
     assert one == two
 
