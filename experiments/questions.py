@@ -19,7 +19,6 @@ from analysis.runs import finished_runs
 from analysis.tables import show
 from analysis.verdict import Direction, direction
 from experiments import load_experiment
-from gainrl.errors import InputError
 from gainrl.files import write_text
 from gainrl.runs.experiment import Experiment
 
@@ -93,10 +92,9 @@ Comparisons = Mapping[str, tuple[Experiment, Lookup]]
 def comparisons(name: str, root: Path, over_models: bool) -> Comparisons:
     """Of an experiment's finished runs under ``root``, none where there are none: with its baseline, with each control."""
     plan = load_experiment(name)
-    try:
-        runs = finished_runs(plan, root)
-    except InputError:
+    if not (root / name).exists():
         return {}
+    runs = finished_runs(plan, root)
     if over_models:
         together = pooled(plan, runs)
         assert together is not None, f"{name} has one model"

@@ -12,6 +12,8 @@ from gainrl.runs.experiment import Experiment
 from paper_figures import style
 
 POINTS = 25
+TOP = 101
+"""Where an axis of accuracies ends, in %: Student's interval does not know that none is above 100."""
 MOST_TOGETHER = 4
 """More cells than that are drawn in panels of their own, each over its baseline."""
 
@@ -63,7 +65,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     _together(experiment, frame, "accuracy", top)
     _targets(experiment, top)
     top.set(xlabel="optimizer step", ylabel="held-out accuracy, greedy (%)", xlim=(0, None))
-    top.set_ylim(top=min(top.get_ylim()[1], 101))  # Student's interval does not know that no accuracy is above 100 %
+    top.set_ylim(top=min(top.get_ylim()[1], TOP))
     top.set_title(style.title(experiment, frame), loc="left")
     if sliding:
         _together(experiment, frame, "mu", axes[1, 0])
@@ -90,7 +92,7 @@ def _panels(experiment: Experiment, frame: pd.DataFrame) -> Figure:
         min(curve.low.min() for curve in curves.values()),
         max(curve.high.max() for curve in curves.values()),
     )
-    limits = (0, frame.x.max()), (lowest - 3, highest + 3)
+    limits = (0, frame.x.max()), (lowest - 3, min(highest + 3, TOP))
     figure, axes = style.panels(len(cells), height=1.5, limits=limits, words="optimizer step")
     for ax, cell in zip(axes, cells, strict=True):
         for name, colour in ((baseline_of(experiment, cell), "0.55"), (cell, sns.color_palette("colorblind")[0])):

@@ -83,6 +83,7 @@ def test_runs_are_keyed_by_the_hash_of_their_config_as_it_stands(work):
     run = published_runs(work / "results", "quickstart")["grpo"][0]
     assert run.hash != short_experiment("quickstart").cells["grpo"].hash
     assert run.hash in stored_runs(work / "results")
+    assert run.where("config.json").startswith("results/quickstart/runs/runs.parquet, run ")  # no path of this machine
 
 
 def test_a_shared_run_is_stored_once_and_survives_the_other_being_published_anew(work):

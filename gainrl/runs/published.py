@@ -62,7 +62,8 @@ class PublishedRun(RunRecord):
 
     def where(self, name: str) -> str:
         file = FILES.get(name, "runs")
-        return f"{self.store.folder / file}.parquet, run {self.known_as}{f', {name}' if file == 'runs' else ''}"
+        folder = Path(os.path.relpath(self.store.folder))  # as it is seen from here: pages show no path of a machine
+        return f"{folder / file}.parquet, run {self.known_as}{f', {name}' if file == 'runs' else ''}"
 
     def text(self, name: str) -> str:
         if name not in TEXTS:
