@@ -135,6 +135,14 @@ def test_local_jobs_give_the_runs_that_this_process_gives(experiment, tmp_path):
         assert environment["command"] == f"gainrl train small --cell {other.cell} --seed 0"  # no folder of this machine
 
 
+def test_local_jobs_have_the_threads_that_the_environment_says_or_share_the_cores(monkeypatch):
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [Local(jobs=jobs).threads for jobs in (1, cores, 2 * cores)] == [cores, 1, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert Local(jobs=1).threads == 3
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_local_jobs_after_a_checkpoint_and_the_same_command_goes_on(tiny, tmp_path):
     (run,) = plan(small_experiment(tiny, tmp_path, steps=400), tmp_path, "grpo")

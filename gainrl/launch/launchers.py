@@ -69,7 +69,9 @@ class Local:
 
     @property
     def threads(self) -> int:
-        return max(1, len(os.sched_getaffinity(0)) // self.jobs)
+        """Of each job: what OMP_NUM_THREADS says, else an equal share of the cores."""
+        wanted = os.environ.get("OMP_NUM_THREADS", "")
+        return int(wanted) if wanted.isdigit() and int(wanted) else max(1, len(os.sched_getaffinity(0)) // self.jobs)
 
     def train(self, runs: Sequence[Run], tick: Tick) -> Outcomes:
         gpus = _gpus(runs)
