@@ -1,9 +1,10 @@
-"""A row a method: how much sooner than the baseline it is there, what it wastes, what choosing takes; for each family of problems.
+"""A row a method, for each family of problems: how soon it reaches the target, what it wastes, what choosing takes.
 
 The numbers are those of `analysis.comparison`; only what takes several families together is worked out here.
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from analysis.runs import Runs, baseline_of
 from analysis.tables import Column, Grid, show
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
-from gainrl.statistics import Summary, interquartile_mean, probability_of_improvement
+from gainrl.statistics import FEWEST_FOR_A_STAR, Summary, interquartile_mean, probability_of_improvement
 
 CEILING = "oracle"
 """Schedule of the cells that are no methods: they know what no method can know."""
@@ -27,15 +28,15 @@ RATIOS = {
 SHARES = {
     "accuracy at end, %": Column("accuracy at end", None, "percent"),
     "rollouts without a gradient, %": Column("rollouts without a gradient", None, "percent"),
-    "choosing, seconds a step": Column("seconds of choosing a step", None, "seconds"),
+    "choosing, ms a step": Column("seconds of choosing a step", None, "milliseconds"),
     "choosing, % of the time": Column("share of choosing", None, "percent"),
     "probability of improvement": Column("probability of improvement", None, "share"),
     "interquartile mean at end, %": Column("interquartile mean of accuracy at end", None, "percent"),
 }
 TOGETHER_NOTE = (
-    "Accuracies at the end of the runs of all families, as in rliable (Agarwal et al. 2021): the mean of their middle half, and the "
-    "chance that a run ends higher than one of the baseline on the same family; 95 % intervals by a bootstrap within each family. "
-    "Methods without runs of every family that is listed are left out."
+    "Accuracies at the end of the runs of all families, as in rliable (Agarwal et al. 2021): mean of their middle half, and "
+    "the chance that a run ends higher than one of the baseline on the same family; 95 % intervals by a bootstrap within each "
+    "family. Methods without runs of every family that is listed are left out."
 )
 
 
@@ -122,6 +123,14 @@ def together(experiment: Experiment, runs: Runs) -> Grid | None:
     return Grid(f"Leaderboard: {ALL} ({names})", pd.DataFrame(table), TOGETHER_NOTE)
 
 
+def leaderboards(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[Grid]:
+    """A table a family, and one over all of them; none of an experiment whose cells are no methods."""
+    if not experiment.leaderboard:
+        return []
+    over_all = together(experiment, runs)
+    return [*boards(experiment, comparison).values(), *([over_all] if over_all else [])]
+
+
 def _row(experiment: Experiment, rows: Lookup, family: Family, method: str, seeds: str) -> dict[str, str]:
     cell, target = family.cells[method], experiment.primary_target
     texts = {"method": label_of(experiment, method, cell), "seeds": seeds}
@@ -154,8 +163,7 @@ def _row_of_all(label: str, pairs: list[tuple[dict[int, float], dict[int, float]
 
 
 def _text(summary: Summary, style: str) -> str:
-    frame = pd.DataFrame([vars(summary) | {"quantity": "", "p_holm": None}])
-    return show(next(frame.itertuples()), style)
+    return show(SimpleNamespace(**vars(summary), quantity="", p_holm=None), style)
 
 
 def _ends(runs: Runs) -> dict[str, dict[int, float]]:
@@ -174,16 +182,18 @@ def _seeds(rows: Lookup, cell: str) -> int:
 
 def _note(experiment: Experiment, rows: Lookup, family: Family, most: int) -> str:
     sentences = [
-        f"Against {experiment.labels[family.baseline]}, paired over seeds; ordered by the speed-up in steps, the primary endpoint",
+        f"Against {experiment.labels[family.baseline]}, paired over seeds",
+        "Ordered by the primary endpoint, the speed-up in steps",
         "Whatever a method samples and throws away counts in its rollouts and tokens",
         "Seconds are of training; choosing (drawing, observing, measuring) comes on top",
     ]
     cells = family.cells.values()
     if any(is_ceiling(experiment.cells[cell]) for cell in cells):
         sentences.append("A ceiling is no method: it measures all pass rates by rollouts that count in no budget")
-    few = [cell for cell in cells if 0 < _seeds(rows, cell) < most]
-    if few:
-        sentences.append(f"{len(few)} methods have fewer seeds than others ({most})")
+    if few := [cell for cell in cells if 0 < _seeds(rows, cell) < most]:
+        sentences.append(
+            f"{len(few)} have fewer than {most} seeds; from fewer than {FEWEST_FOR_A_STAR} there can be no star"
+        )
     if missing := [
         label_of(experiment, method, cell) for method, cell in family.cells.items() if not _seeds(rows, cell)
     ]:

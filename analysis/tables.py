@@ -22,7 +22,8 @@ STYLES: dict[str, Style] = {
     "whole": lambda v: f"{v:,.0f}",
     "signed": lambda v: f"{v:+,.0f}",
     "times": lambda v: f"{v:.2f}x",
-    "seconds": lambda v: f"{v:.2g}" if v < 0.1 else f"{v:.2f}" if v < 5 else f"{v:.1f}" if v < 100 else f"{v:,.0f}",
+    "milliseconds": lambda v: f"{1000 * v:.2g}" if v < 0.01 else f"{1000 * v:,.0f}",
+    "seconds": lambda v: f"{v:.2f}" if v < 5 else f"{v:.1f}" if v < 100 else f"{v:,.0f}",
     "share": lambda v: f"{v:.2f}",
     "difference": lambda v: f"{v:+.2f}",
 }
@@ -74,7 +75,7 @@ DRAWN = {
     f"without a gradient, first {EARLY} epochs, %": Column("early drawn without a gradient", None, "percent"),
     "without a gradient, all epochs, %": Column("drawn without a gradient", None, "percent"),
     "rollouts without a gradient, %": Column("rollouts without a gradient", None, "percent"),
-    "choosing, seconds a step": Column("seconds of choosing a step", None, "seconds"),
+    "choosing, ms a step": Column("seconds of choosing a step", None, "milliseconds"),
     "choosing, % of the time": Column("share of choosing", None, "percent"),
 }
 SPEED_UPS = ("speed-up to", "speed-up in tokens to")
@@ -84,8 +85,8 @@ ENDS = {
     "probability of improvement": Column("probability of improvement", None, "share"),
 }
 DRAWN_NOTE = (
-    "A problem has no gradient where all of its rollouts get the same reward. The share of rollouts is of all that were sampled, "
-    "with those that were thrown away. Choosing: drawing, observing, and what a schedule measures to choose by."
+    "A problem has no gradient where all of its rollouts get the same reward. The share of rollouts is of all that were "
+    "sampled, with those that were thrown away. Choosing: drawing, observing, and what a schedule measures to choose by."
 )
 BUDGET_NOTE = (
     "At the end, when all have taken the same number of steps; then where both of a pair have spent what the thriftier of the "
