@@ -31,7 +31,6 @@ SHARES = {
     "choosing, ms a step": Column("seconds of choosing a step", None, "milliseconds"),
     "choosing, % of the time": Column("share of choosing", None, "percent"),
     "probability of improvement": Column("probability of improvement", None, "share"),
-    "interquartile mean at end, %": Column("interquartile mean of accuracy at end", None, "percent"),
 }
 TOGETHER_NOTE = (
     "Accuracies at the end of the runs of all families, as in rliable (Agarwal et al. 2021): mean of their middle half, and "

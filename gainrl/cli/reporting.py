@@ -93,7 +93,8 @@ def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir
             f"or move them away: {runs.left_out[0]}"
         )
     _warn(plan, (), runs.notes, unfinished_runs(plan, source))
-    if missing := [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]:
+    missing = [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]
+    if missing and not plan.leaderboard:  # a row of a leaderboard says how many seeds it has
         raise InputError(
             f"every cell must have the same seeds to be published; gainrl reproduce first: {', '.join(missing)}"
         )
