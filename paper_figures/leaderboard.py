@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from analysis.comparison import Lookup
 from analysis.leaderboard import Family, is_ceiling, label_of, ranking
@@ -113,5 +114,5 @@ def _keys(ax: Axes, frame: pd.DataFrame) -> list[Any]:
         "not significant, or too few seeds": ({"color": OPEN}, (~speeds.standout).any()),
         "a bound": ({"facecolor": "white", "edgecolor": OPEN, "hatch": "////"}, (speeds.bound != "").any()),
     }
-    bars = [plt.Rectangle((0, 0), 1, 1, label=label, **look) for label, (look, there) in looks.items() if there]
-    return [*(line for line in ax.lines if not line.get_label().startswith("_")), *bars]
+    bars = [Patch(label=label, **look) for label, (look, there) in looks.items() if there]
+    return [*(line for line in ax.lines if not str(line.get_label()).startswith("_")), *bars]
