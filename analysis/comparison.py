@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.runs import MEAN, Runs, baseline_of, shares_problems
+from analysis.runs import MEAN, RUN, Runs, baseline_of, shares_problems
 from gainrl.runs.experiment import Experiment
 from gainrl.statistics import (
     Reached,
@@ -28,10 +29,25 @@ MISSING = "–"  # noqa: RUF001 (an en dash is what a missing cell prints)
 COSTS = {
     "steps": "step",
     "problems": "problems_seen",
+    "rollouts": "rollouts",
     "completion tokens": "completion_tokens",
     "seconds": "training_seconds",
 }
 """What a target may cost -> its column of the accuracy curves."""
+
+PAIRED = {
+    "speed-up": "steps",
+    "speed-up in rollouts": "rollouts",
+    "speed-up in tokens": "completion tokens",
+    "speed-up in seconds": "seconds",
+}
+"""Ratio of costs -> the cost (of `COSTS`)."""
+BUDGETS = {
+    "accuracy gained at equal rollouts": "rollouts",
+    "accuracy gained at equal tokens": "completion tokens",
+    "accuracy gained at equal seconds": "seconds",
+}
+"""Difference of accuracies -> what both have spent then (of `COSTS`); at the end they have taken the same number of steps."""
 
 EARLY = 5
 """Epochs: what a schedule draws first, before mu has come far."""
@@ -49,12 +65,15 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
 
     Quantities:
     - ``accuracy at start``, ``accuracy at end`` (interval over seeds and problems), ``interquartile mean of accuracy at end``
-    - ``seconds a step``; ``early pass rate`` of what is drawn in the first `EARLY` epochs; ``drawn without a gradient`` and
-      ``early drawn without a gradient``, the shares whose rollouts all got the same reward (benchmark is empty)
-    - for each target ``steps to target``, and problems, completion tokens and seconds; ``median steps to target``;
-      ``steps to target at an evaluation``, not interpolated
-    - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's), ``steps saved`` and
-      ``speed-up in tokens`` for each target, ``accuracy gained`` at the end, ``probability of improvement`` at the end
+    - ``seconds a step``, ``seconds of choosing a step`` and ``share of choosing`` in their sum; ``early pass rate`` of what is
+      drawn in the first `EARLY` epochs; ``drawn without a gradient`` and ``early drawn without a gradient``, the shares whose
+      rollouts all got the same reward; ``rollouts without a gradient``, the share of all that were sampled, those that were
+      thrown away with them (benchmark is empty)
+    - for each target ``steps to target``, and the other `COSTS`; ``median steps to target``; ``steps to target at an
+      evaluation``, not interpolated
+    - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's), the same in the
+      other costs of `PAIRED`, and ``steps saved``, for each target; ``accuracy gained`` at the end, and at an equal budget
+      (`BUDGETS`: what the one of the two has spent that spends less); ``probability of improvement`` at the end
 
     With several benchmarks there is one more, `MEAN`. p is of no difference from the baseline; p_holm is adjusted within a
     ``family``: ``primary`` is the speed-up to `Experiment.primary_target` (on the mean, where there are several benchmarks),
@@ -65,7 +84,10 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
         window: a target counts as reached by the running mean of so many evaluations.
     """
     curves = _curves(runs)
-    rows, benchmarks = [*_speeds(runs), *_drawn(runs)], list(dict.fromkeys(name for _, _, name in curves))
+    rows, benchmarks = (
+        [*_speeds(runs), *_drawn(runs), *_sampled(runs)],
+        list(dict.fromkeys(name for _, _, name in curves)),
+    )
     for cell in runs:
         for benchmark in benchmarks:
             rows += _own(experiment, runs[cell], curves, cell, benchmark, window)
@@ -115,10 +137,18 @@ def _curves(runs: Runs) -> Curves:
 
 
 def _speeds(runs: Runs) -> Iterator[Row]:
-    medians = runs.training.groupby(["cell", "seed"]).seconds.median()
-    for cell, by_seed in runs.items():
-        if by_seed:
-            yield cell, "", "seconds a step", None, summarize([medians[cell, seed] for seed in by_seed])
+    """Choosing is told apart: most of it happens between steps. Runs in which it was not timed say nothing of it."""
+    training = runs.training.assign(choosing=runs.training.get("choosing_seconds", float("nan")))
+    by_run = training.groupby(RUN)
+    medians, ends = by_run.seconds.median(), by_run[["step", "training_seconds", "choosing"]].last()
+    shares = ends.choosing / (ends.training_seconds + ends.choosing)
+    for quantity, values in (
+        ("seconds a step", medians),
+        ("seconds of choosing a step", ends.choosing / ends.step),
+        ("share of choosing", shares),
+    ):
+        for cell, of in values.dropna().groupby("cell", sort=False):
+            yield str(cell), "", quantity, None, summarize(of.tolist())
 
 
 def _drawn(runs: Runs) -> Iterator[Row]:
@@ -129,9 +159,23 @@ def _drawn(runs: Runs) -> Iterator[Row]:
         ("early drawn without a gradient", "flat", flat[flat.epoch < EARLY]),
         ("drawn without a gradient", "flat", flat),
     ):
-        shares = drawn.groupby(["cell", "seed"])[column].mean()
+        shares = drawn.groupby(RUN)[column].mean()
         for cell in drawn.cell.unique():
             yield cell, "", quantity, None, summarize(shares[cell].tolist())
+
+
+def _sampled(runs: Runs) -> Iterator[Row]:
+    """A group that was thrown away gave no gradient, whatever its rollouts were."""
+    useful = runs.draws.assign(useful=runs.draws.pass_rate.between(0, 1, inclusive="neither")).groupby(RUN).useful.sum()
+    sampled = runs.training.groupby(RUN).rollouts.last()
+    for cell, by_seed in runs.items():
+        shares = [
+            1 - useful[cell, seed] * run.config().training.generations / sampled[cell, seed]
+            for seed, run in by_seed.items()
+            if (cell, seed) in useful.index
+        ]
+        if shares:
+            yield cell, "", "rollouts without a gradient", None, summarize(np.clip(shares, 0, 1).tolist())
 
 
 def _own(
@@ -163,16 +207,24 @@ def _against(
     if cell == baseline or not seeds:
         return
     for target in experiment.targets:
-        steps, tokens = (
-            [[when_reached(curve, cost, target, window) for curve in side] for side in (theirs, ours)]
-            for cost in ("steps", "completion tokens")
-        )
-        yield cell, benchmark, "speed-up", target, speed_up(*steps)
-        yield cell, benchmark, "steps saved", target, saved(*steps)
-        yield cell, benchmark, "speed-up in tokens", target, speed_up(*tokens)
+        for quantity, cost in PAIRED.items():
+            sides = [[when_reached(curve, cost, target, window) for curve in side] for side in (theirs, ours)]
+            yield cell, benchmark, quantity, target, speed_up(*sides)
+            if cost == "steps":
+                yield cell, benchmark, "steps saved", target, saved(*sides)
     ends = [[curve["accuracy"][-1] for curve in side] for side in (ours, theirs)]
     gained = [end - base for end, base in zip(*ends, strict=True)]
     yield cell, benchmark, "accuracy gained", None, replace(summarize(gained), p=paired_p(gained))
+    for quantity, cost in BUDGETS.items():
+        gained = [_gained(own, base, COSTS[cost]) for own, base in zip(ours, theirs, strict=True)]
+        yield cell, benchmark, quantity, None, replace(summarize(gained), p=paired_p(gained))
+
+
+def _gained(curve: Curve, base: Curve, spent: str) -> float:
+    """Difference of accuracies where both have spent what the thriftier one has at its end, between evaluations by a line."""
+    budget = min(side[spent][-1] for side in (curve, base))
+    end, base_end = (float(np.interp(budget, side[spent], side["accuracy"])) for side in (curve, base))
+    return end - base_end
 
 
 def _across(experiment: Experiment, runs: Runs, curves: Curves, cell: str) -> Iterator[Row]:
@@ -192,7 +244,7 @@ def _across(experiment: Experiment, runs: Runs, curves: Curves, cell: str) -> It
         yield cell, benchmark, "interquartile mean of accuracy at end", None, iqm
     baseline = baseline_of(experiment, cell)
     if cell != baseline and (common := sorted({*asked[cell]} & {*asked[baseline]})):
-        chance = probability_of_improvement(ends(cell, common), ends(baseline, common))
+        chance = probability_of_improvement((ends(cell, common), ends(baseline, common)))
         yield cell, benchmark, "probability of improvement", None, chance
 
 

@@ -19,7 +19,7 @@ MEAN = "mean of the benchmarks"
 """Stands for a benchmark where there are several."""
 MEASURING = ("evaluation.", "problems.heldout", "training.generation")
 """Keys of a config that say how a run is measured and sampled, not what is trained."""
-SPENT = ["problems_seen", "completion_tokens", "training_seconds"]
+SPENT = ["problems_seen", "rollouts", "completion_tokens", "training_seconds"]
 
 
 class Runs(dict[str, dict[int, RunRecord]]):
@@ -38,7 +38,7 @@ class Runs(dict[str, dict[int, RunRecord]]):
     @cached_property
     def training(self) -> pd.DataFrame:
         """A row a (cell, seed, optimizer step): what metrics.jsonl holds, and training_seconds until then."""
-        metrics = self._stack(lambda run: run.metrics())
+        metrics = self._stack(_metrics)
         return metrics.assign(training_seconds=metrics.groupby(RUN).seconds.cumsum())
 
     @cached_property
@@ -167,6 +167,14 @@ def shares_problems(by_seed: dict[int, RunRecord], benchmark: str) -> bool:
         known = run.read_json("environment.json").get("inputs", {}).get("heldout", {})
         prints.append(tuple(known.get(name, {}).get("fingerprint") for name in names or sorted(known)))
     return len(set(prints)) < len(prints) or any(None in one for one in prints)
+
+
+def _metrics(run: RunRecord) -> pd.DataFrame:
+    """A run's metrics. One that was trained before rollouts were counted threw none away: so many a problem."""
+    metrics = run.metrics()
+    rollouts = metrics.problems_seen * run.config().training.generations
+    counted = metrics.rollouts if "rollouts" in metrics else rollouts
+    return metrics.assign(rollouts=counted.fillna(rollouts))
 
 
 def _mean_over_benchmarks(accuracy: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.comparison import EARLY, MISSING, Lookup, headlines
+from analysis.comparison import BUDGETS, EARLY, MISSING, Lookup, headlines
 from analysis.control import Controls
 from analysis.paper import against_paper, departures, differences, paper, settings
 from analysis.pooled import pooled
@@ -22,6 +22,7 @@ STYLES: dict[str, Style] = {
     "whole": lambda v: f"{v:,.0f}",
     "signed": lambda v: f"{v:+,.0f}",
     "times": lambda v: f"{v:.2f}x",
+    "milliseconds": lambda v: f"{1000 * v:.2g}" if v < 0.01 else f"{1000 * v:,.0f}",
     "seconds": lambda v: f"{v:.2f}" if v < 5 else f"{v:.1f}" if v < 100 else f"{v:,.0f}",
     "share": lambda v: f"{v:.2f}",
     "difference": lambda v: f"{v:+.2f}",
@@ -56,14 +57,26 @@ TOKENS = {
     "tokens to": ("completion tokens to target", "whole"),
     "speed-up in tokens to": ("speed-up in tokens", "times"),
 }
-OTHER_COSTS = {
-    "problems to": ("problems to target", "whole"),
+ROLLOUTS = {
+    "rollouts to": ("rollouts to target", "whole"),
+    "speed-up in rollouts to": ("speed-up in rollouts", "times"),
+}
+SECONDS = {
     "seconds to": ("seconds to target", "seconds"),
+    "speed-up in seconds to": ("speed-up in seconds", "times"),
+}
+PROBLEMS = {"problems to": ("problems to target", "whole")}
+BUDGET = {
+    "gained at equal steps, points": Column("accuracy gained", None, "points"),
+    **{f"{quantity.removeprefix('accuracy ')}, points": Column(quantity, None, "points") for quantity in BUDGETS},
 }
 DRAWN = {
     f"pass rate, first {EARLY} epochs, %": Column("early pass rate", None, "percent"),
     f"without a gradient, first {EARLY} epochs, %": Column("early drawn without a gradient", None, "percent"),
     "without a gradient, all epochs, %": Column("drawn without a gradient", None, "percent"),
+    "rollouts without a gradient, %": Column("rollouts without a gradient", None, "percent"),
+    "choosing, ms a step": Column("seconds of choosing a step", None, "milliseconds"),
+    "choosing, % of the time": Column("share of choosing", None, "percent"),
 }
 SPEED_UPS = ("speed-up to", "speed-up in tokens to")
 FURTHER = {"median steps to": ("median steps to target", "whole"), "steps saved to": ("steps saved", "signed")}
@@ -71,7 +84,14 @@ ENDS = {
     "interquartile mean at end, %": Column("interquartile mean of accuracy at end", None, "percent"),
     "probability of improvement": Column("probability of improvement", None, "share"),
 }
-DRAWN_NOTE = "A problem has no gradient where all of its rollouts get the same reward."
+DRAWN_NOTE = (
+    "A problem has no gradient where all of its rollouts get the same reward. The share of rollouts is of all that were "
+    "sampled, with those that were thrown away. Choosing: drawing, observing, and what a schedule measures to choose by."
+)
+BUDGET_NOTE = (
+    "At the end, when all have taken the same number of steps; then where both of a pair have spent what the thriftier of the "
+    "two has at its end. Rollouts and tokens are of everything that was sampled. Seconds are of training, without choosing."
+)
 FURTHER_NOTE = (
     "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within a pair's smaller budget. "
     "Probability of improvement: that a run ends higher than one of the baseline."
@@ -85,7 +105,7 @@ PAPER_STYLES = {"accuracy at end": "percent", "steps to target": "whole", "speed
 
 
 def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, runs: Runs) -> list[Grid]:
-    """Accuracies; steps; what the order adds; tokens; other costs; draws; medians; each benchmark; paper; settings."""
+    """Accuracies; steps; what the order adds; other costs; equal budgets; draws; medians; each benchmark; paper; settings."""
     targets = experiment.targets
 
     rows = Lookup(comparison)
@@ -98,8 +118,11 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, 
         grid("Steps to target", _by_target(targets, STEPS)),
         *_order_grids(controls),
         *_pooled_grids(experiment, runs),
+        grid("Rollouts to target", _by_target(targets, ROLLOUTS)),
         grid("Completion tokens to target", _by_target(targets, TOKENS)),
-        grid("Other costs of a target", _by_target(targets, OTHER_COSTS)),
+        grid("Seconds to target", _by_target(targets, SECONDS)),
+        grid("Problems to target", _by_target(targets, PROBLEMS)),
+        grid("Accuracy at an equal budget", BUDGET, BUDGET_NOTE),
         grid("Drawn problems", DRAWN, DRAWN_NOTE),
         grid("Further statistics", _by_target(targets, FURTHER) | ENDS, FURTHER_NOTE),
         *_each_benchmark(grid, experiment, comparison),

@@ -156,6 +156,7 @@ def assemble(
     baseline: str,
     reference: str = "",
     asked_in: dict[str, str] | None = None,
+    leaderboard: bool = False,
 ) -> Experiment:
     """An experiment from (label, run) by cell. ``asked_in`` names cells tested in another experiment; not used at ``paper``."""
     runs = {key: run for key, (_, run) in cells.items()}
@@ -168,6 +169,7 @@ def assemble(
         baseline=baseline,
         targets=TARGETS[scale],
         asked_in=asked_in if asked_in and scale != "paper" else {},
+        leaderboard=leaderboard,
         reference=reference,
     )
 

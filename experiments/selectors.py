@@ -75,5 +75,6 @@ def experiment(scale: str = "tiny") -> Experiment:
         cells,
         baseline="uniform",
         asked_in=ASKED_IN,
+        leaderboard=True,
         reference=f"Paper: GAIN-RL {paper.SPEED_UP} over vanilla GRPO (abstract).",
     )

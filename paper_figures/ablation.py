@@ -49,7 +49,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
             _dot(ax, row, labels.index(row.schedule) + 0.2 * place, shades.get(row.target, "black"))
         ax.set_xlabel(words, fontsize=8)
         ax.tick_params(axis="y", length=0)
-    _ratio_axis(axes[0])
+    ratio_axis(axes[0])
     axes[0].set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.4, -0.6))
     for target, shade in shades.items():
         axes[0].plot([], [], "o", ms=4, color=shade, label=f"to {100 * target:.0f} %")
@@ -73,7 +73,8 @@ def _dot(ax: Axes, row: Any, y: float, colour: str | tuple[float, float, float])
     ax.plot(row.value, y, MARKS.get(row.bound, "o"), ms=4.5, color=colour, mfc=face, mew=1)
 
 
-def _ratio_axis(ax: Axes) -> None:
+def ratio_axis(ax: Axes) -> None:
+    """Ratios on a logarithmic axis around 1."""
     ax.set_xscale("log", base=2)
     low, high = ax.get_xlim()
     ax.set_xlim(min(low, 0.7), max(high, 1.4))

@@ -4,12 +4,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.control import Controls
+from analysis.leaderboard import families
 from analysis.report import Picture
 from analysis.runs import Runs
 from gainrl.runs.experiment import Experiment
-from paper_figures import ablation, drawn_ranks, learning_curves, order_correlations, steps_to_target, style
+from paper_figures import (
+    ablation,
+    drawn_ranks,
+    leaderboard,
+    learning_curves,
+    order_correlations,
+    steps_to_target,
+    style,
+)
 
 CAPTIONS = {
+    "leaderboard": "Speed-up in steps to the middle target, with 95 % intervals, in its order; the oracle is a line. Beside it "
+    "the chance that a run ends higher than one of the baseline, and the mean of the middle half of the accuracies at the end.",
     "learning_curves": "Held-out accuracy against optimizer step, mean over seeds and its 95 % interval; where a "
     "schedule slides, mu against epoch.",
     "steps_to_target": "Optimizer steps until held-out accuracy first reaches each target.",
@@ -26,9 +37,14 @@ def figures(
 ) -> dict[str, Figure]:
     """Those that there are data for: of the runs, their comparisons, and how alike their orders are (may be empty).
 
-    Where an experiment has several controls, there is a figure ``order_adds-CONTROL`` for each.
+    Where an experiment has several controls, there is a figure ``order_adds-CONTROL`` for each; one with a leaderboard has
+    ``leaderboard-FAMILY`` for each training set.
     """
-    result = {
+    result = {}
+    for family in families(experiment) if experiment.leaderboard else ():
+        if "speed-up" in set((ranked := leaderboard.data(experiment, comparison, family)).get("panel", ())):
+            result[f"leaderboard-{family.name}"] = leaderboard.plot(experiment, family, ranked)
+    result |= {
         "learning_curves": learning_curves.plot(experiment, learning_curves.data(experiment, runs)),
         "steps_to_target": steps_to_target.plot(experiment, steps_to_target.data(experiment, runs)),
     }

@@ -14,12 +14,14 @@ import pytest
 
 import gainrl
 from analysis.excerpts import EXCERPT, claims, renewed
+from analysis.runs import finished_runs
 from gainrl.cli import evaluation, experiments, main, reporting, scoring, studies  # noqa: F401 (commands enter themselves)
 from gainrl.cli.options import app, load_plan
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import BENCHMARKS
-from gainrl.runs.config import complete_options
+from gainrl.runs.config import ScheduleConfig, complete_options
 from gainrl.schedules import SCHEDULES, Feedback, Outcome
+from tests.helpers import run_experiment, small_experiment
 from tests.test_comparison import write_runs
 
 ROOT = Path(__file__).parents[1]
@@ -160,40 +162,74 @@ def test_the_house_has_every_room_and_no_other():
     assert rooms | packages <= shown
 
 
-def test_the_ten_lines_of_the_library_run_as_they_stand(tiny, tmp_path, monkeypatch):
+def run_the_script(tiny, tmp_path, monkeypatch, code, scope=()) -> dict[str, object]:
+    """Run the page's script beside the files that it names; the names that it leaves."""
     tiny.model.save_pretrained(tmp_path / "my-model")
     tiny.tokenizer.save_pretrained(tmp_path / "my-model")
     rows = [{"question": f"What is {n} + {n}?", "answer": 2 * n} for n in range(40)]
     (tmp_path / "problems.json").write_text(json.dumps(rows))
     monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = dict(scope)
+    exec(code, names)
+    return names
+
+
+def test_the_ten_lines_of_the_library_run_as_they_stand(tiny, tmp_path, monkeypatch):
     (code,) = set(python_blocks("ScheduledGRPOTrainer"))
     assert len(code.strip().splitlines()) <= 15
-    scope: dict[str, object] = {}
-    exec(code, scope)
-    trainer = scope["trainer"]
+    trainer = run_the_script(tiny, tmp_path, monkeypatch, code)["trainer"]
     assert trainer.state.global_step == 4
     assert len(trainer.epochs) == 2
     assert trainer.schedule.mu > 0
 
 
-def test_the_schedule_of_the_docs_works():
+@pytest.fixture
+def streaks():
+    """What the page on adding a schedule defines, with its entry in the registry, which is taken out again."""
     (code,) = python_blocks("class ")
-    before = dict(SCHEDULES)
-    scope: dict[str, object] = {}
-    try:
-        exec(code, scope)
-        (name,) = set(SCHEDULES) - set(before)
-        schedule, resumed = (SCHEDULES[name](range(10), seed=0) for _ in range(2))
-        rows = schedule.draw(4)
-        assert len(set(rows.tolist())) == 4
-        schedule.observe(Feedback(1.0, None, {row: Outcome(8, 8.0, 80) for row in rows.tolist()}))
-        assert schedule.metrics() == {"longest_streak": 1.0}
-        resumed.load_state_dict(json.loads(json.dumps(schedule.state_dict(), default=np.ndarray.tolist)))
-        assert resumed.draw(4).tolist() == schedule.draw(4).tolist()
-        assert complete_options(name, {"share": 0.25}) == {"share": 0.25}
-    finally:
-        SCHEDULES.clear()
-        SCHEDULES.update(before)
+    before, scope = dict(SCHEDULES), {}
+    exec(code, scope)
+    yield scope
+    SCHEDULES.clear()
+    SCHEDULES.update(before)
+
+
+def test_the_schedule_of_the_docs_is_in_the_registry(streaks):
+    schedule, resumed = (SCHEDULES["streaks"](range(10), seed=0) for _ in range(2))
+    rows = schedule.draw(4)
+    assert len(set(rows.tolist())) == 4
+    schedule.observe(Feedback(1.0, None, {row: Outcome(8, 8.0, 80) for row in rows.tolist()}))
+    assert schedule.metrics() == {"longest_streak": 1.0}
+    resumed.load_state_dict(json.loads(json.dumps(schedule.state_dict(), default=np.ndarray.tolist)))
+    assert resumed.draw(4).tolist() == schedule.draw(4).tolist()
+    assert complete_options("streaks", {"share": 0.25}) == {"share": 0.25}
+
+
+def test_the_schedule_of_the_docs_trains_in_an_experiments_cell(streaks, tiny, tmp_path):
+    (words,) = set(re.findall(r"`(ScheduleConfig\(.*?\}\))`", PAGES["docs/adding.md"]))
+    small = small_experiment(tiny, tmp_path, cells=("grpo",))
+    config = small.cells["grpo"].model_copy(update={"schedule": eval(words, {"ScheduleConfig": ScheduleConfig})})
+    with_it = small.model_copy(
+        update={"cells": small.cells | {"streaks": config}, "labels": small.labels | {"streaks": "streaks"}}
+    )
+    assert run_experiment(with_it, cells=["streaks"], seeds=[0], runs_dir=tmp_path) == []
+    runs = finished_runs(with_it, tmp_path)
+    run_of_it = runs["streaks"][0]
+    assert run_of_it.config().schedule.options == {"share": 0.25}
+    assert run_of_it.metrics().longest_streak.notna().all()
+    assert run_of_it.draws().groupby("epoch").problem_id.nunique().tolist() == [4, 4]
+
+
+def test_the_schedule_of_the_docs_trains_in_a_script(streaks, tiny, tmp_path, monkeypatch):
+    (words,) = set(re.findall(r"`schedule=(.*?)`", PAGES["docs/adding.md"]))
+    (code,) = set(python_blocks("ScheduledGRPOTrainer"))
+    scope = run_the_script(
+        tiny, tmp_path, monkeypatch, re.sub(r"schedule=.*?\)(?=, prompts)", f"schedule={words}", code), streaks
+    )
+    trainer = scope["trainer"]
+    assert type(trainer.schedule).__name__ == "Streaks"
+    assert trainer.state.global_step == 4
+    assert len(trainer.epochs) == 2
 
 
 def test_yaml_of_the_docs_is_a_benchmarks_file():
@@ -224,7 +260,7 @@ def test_what_runs_gave_stands_in_excerpts_alone(page):
     for section in expected:  # questions, and what we thought
         text = text.replace(section, "")
     assert claims(text) == []
-    assert len(expected) == (page in NOTES)
+    assert bool(expected) == (page in NOTES)
 
 
 @pytest.mark.parametrize(

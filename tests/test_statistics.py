@@ -98,7 +98,7 @@ def test_no_interval_has_zero_width(seeds):
     ratio = speed_up(same, [Reached(25.0, False, 25.0, grid=5.0)] * seeds)
     assert ratio.mean == pytest.approx(0.8)
     assert ratio.low < 0.8 < ratio.high
-    assert probability_of_improvement([[1.0]] * seeds, [[0.0]] * seeds).low is None
+    assert probability_of_improvement(([[1.0]] * seeds, [[0.0]] * seeds)).low is None
 
 
 def runs(*costs: float) -> list[Reached]:
@@ -230,12 +230,38 @@ def test_probability_of_improvement_is_mann_and_whitneys():
     rng = generator(0, "improvement")
     method, baseline = rng.integers(0, 9, (6, 2)), rng.integers(0, 9, (6, 2))
     u = [scipy_stats.mannwhitneyu(method[:, k], baseline[:, k]).statistic / 36 for k in range(2)]
-    assert probability_of_improvement(method, baseline).mean == pytest.approx(np.mean(u))
-    assert probability_of_improvement(baseline, baseline).mean == 0.5
-    sure = probability_of_improvement(method + 10, baseline)
+    assert probability_of_improvement((method, baseline)).mean == pytest.approx(np.mean(u))
+    assert probability_of_improvement((baseline, baseline)).mean == 0.5
+    sure = probability_of_improvement((method + 10, baseline))
     assert (sure.mean, sure.low, sure.high) == (1, None, None)
     with pytest.raises(ValueError, match="same runs"):
-        probability_of_improvement(method, baseline[:5])
+        probability_of_improvement((method, baseline[:5]))
+
+
+def test_strata_are_resampled_apart_and_together_say_more_than_one():
+    rng = generator(0, "strata")
+    first, second = rng.normal(0.6, 0.05, (8, 1)), rng.normal(0.7, 0.05, (8, 1))
+    both = interquartile_mean(first, second)
+    assert both.mean == pytest.approx(scipy_stats.trim_mean(np.vstack([first, second]).ravel(), 0.25))
+    assert both.seeds == 8
+    assert interquartile_mean(first, second[:5]).seeds == 5
+    assert interquartile_mean(first, second[:2]).low is None, "no interval from fewer than three runs"
+    baseline = rng.normal(0.6, 0.05, (8, 1))
+    pairs = [(first, baseline), (second, baseline)]
+    alone = [probability_of_improvement(pair).mean for pair in pairs]
+    assert probability_of_improvement(*pairs).mean == pytest.approx(np.mean(alone))
+    twins = [probability_of_improvement(*[pairs[0]] * number) for number in (1, 4)]
+    assert twins[1].high - twins[1].low < 0.7 * (twins[0].high - twins[0].low), (
+        "strata that share their draws gain nothing"
+    )
+
+
+def test_the_interval_over_strata_holds_as_often_as_it_should():
+    rng, held = generator(0, "coverage over strata"), []
+    for _ in range(40):
+        found = interquartile_mean(*(rng.normal(0.5, 0.1, (5, 1)) for _ in range(3)))
+        held.append(found.low <= 0.5 <= found.high)
+    assert np.mean(held) >= 0.875
 
 
 def test_p_is_that_of_scipys_exact_sign_flips():

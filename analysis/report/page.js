@@ -103,16 +103,17 @@ function details(run, data, columns) {
   row.append(cell);
   return row;
 }
+function toggle(button, row, make) {
+  const open = button.getAttribute("aria-expanded") === "true";
+  button.setAttribute("aria-expanded", String(!open));
+  if (open) row.nextElementSibling.remove(); else row.after(make());
+}
 function runRow(run, data, columns) {
   const row = element("tr"), head = element("th", undefined, { scope: "row" }), button = element("button", run.cell, { type: "button", "aria-expanded": "false" });
   const environment = data.environments[run.environment], curves = Object.values(run.evaluations);
   const mean = curves.reduce((sum, curve) => sum + curve.at(-1)[1], 0) / curves.length;
   const commit = (environment.git_commit || "\u2013").slice(0, 10) + (environment.git_dirty ? " (changed)" : "");
-  button.addEventListener("click", () => {
-    const open = button.getAttribute("aria-expanded") === "true";
-    button.setAttribute("aria-expanded", String(!open));
-    if (open) row.nextElementSibling.remove(); else row.after(details(run, data, columns));
-  });
+  button.addEventListener("click", () => toggle(button, row, () => details(run, data, columns)));
   head.append(button);
   row.append(head, ...[run.seed, mean.toFixed(1), curves[0].at(-1)[0], commit, run.hash].map((text) => element("td", String(text))));
   return row;
@@ -128,6 +129,29 @@ for (const table of document.querySelectorAll("table.runs")) {
       if (row.nextElementSibling?.className === "run-details") row.nextElementSibling.hidden = row.hidden;
     }
   });
+}
+
+// A method of a leaderboard opens its curves and draws, each over its baseline's.
+function methodDetails(cell, data, columns) {
+  const row = element("tr", undefined, { class: "run-details" }), place = element("td", undefined, { colspan: columns });
+  const charts = element("div", undefined, { class: "curves" }), baseline = data.baselines[cell];
+  for (const [caption, curve] of Object.entries(data.curves[cell])) {
+    const other = baseline === cell ? undefined : data.curves[baseline]?.[caption];
+    const told = other ? `${caption}: ${data.labels[cell]} solid, ${data.labels[baseline]} dashed` : caption;
+    charts.append(drawing(told, other ? { own: curve, baseline: other } : { own: curve }));
+  }
+  place.append(charts);
+  row.append(place);
+  return row;
+}
+for (const table of document.querySelectorAll("table[data-methods]")) {
+  const data = JSON.parse(document.getElementById(table.dataset.methods).textContent), columns = table.tHead.rows[0].cells.length;
+  for (const row of table.tBodies[0].rows) {
+    if (!data.curves[row.dataset.cell]) continue;
+    const head = row.cells[0], button = element("button", head.textContent, { type: "button", "aria-expanded": "false" });
+    button.addEventListener("click", () => toggle(button, row, () => methodDetails(row.dataset.cell, data, columns)));
+    head.replaceChildren(button);
+  }
 }
 
 // Print shows what is closed.

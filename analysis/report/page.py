@@ -10,8 +10,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from analysis.comparison import Lookup
 from analysis.control import Controls
+from analysis.leaderboard import boards, families, ranking, together
 from analysis.report import release
+from analysis.report.methods import method_details
 from analysis.report.run_details import run_details
 from analysis.runs import Runs
 from analysis.tables import Grid, grids, seeds_and_marks
@@ -19,6 +22,8 @@ from analysis.verdict import Verdict, verdict
 from gainrl.runs.experiment import Experiment
 
 FOLDER = Path(__file__).parent
+OF_A_BOARD = "leaderboard-"
+"""Figures of that name, and the family's, stand beside their table."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,25 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Board:
+    """The leaderboard of one family of problems."""
+
+    grid: Grid
+    cells: list[str]
+    """A cell a row of the grid"""
+    picture: Picture | None
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All of an experiment's."""
+
+    boards: list[Board]
+    together: Grid | None
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Section:
     """One experiment on the page."""
 
@@ -49,6 +73,7 @@ class Section:
     left_out: tuple[str, ...]
     """Runs that are damaged, and why."""
     notes: tuple[str, ...]
+    leaderboard: Leaderboard | None = None
 
 
 def section(
@@ -64,13 +89,32 @@ def section(
         experiment,
         verdict(experiment, comparison, controls, runs),
         seeds_and_marks(experiment, comparison),
-        pictures,
+        [picture for picture in pictures if not picture.name.startswith(OF_A_BOARD)],
         grids(experiment, comparison, controls, runs),
         run_details(experiment, runs),
         unfinished,
         runs.left_out,
         runs.notes,
+        _leaderboard(experiment, runs, comparison, pictures) if experiment.leaderboard else None,
     )
+
+
+def _leaderboard(experiment: Experiment, runs: Runs, comparison: pd.DataFrame, pictures: list[Picture]) -> Leaderboard:
+    drawn, rows, grids_by_family = (
+        {picture.name: picture for picture in pictures},
+        Lookup(comparison),
+        boards(experiment, comparison),
+    )
+    found = [
+        Board(
+            grids_by_family[family.name],
+            [family.cells[method] for method in ranking(experiment, rows, family)],
+            drawn.get(f"{OF_A_BOARD}{family.name}"),
+        )
+        for family in families(experiment)
+        if family.name in grids_by_family
+    ]
+    return Leaderboard(found, together(experiment, runs), method_details(experiment, runs))
 
 
 def page(sections: list[Section]) -> str:
@@ -80,6 +124,7 @@ def page(sections: list[Section]) -> str:
     )
     environment.filters["json"] = _json
     environment.filters["code"] = _code
+    environment.filters["interval"] = _interval
     title = sections[0].experiment.title if len(sections) == 1 else "GAIN-RL: all experiments"
     return environment.get_template("page.html.j2").render(
         title=title,
@@ -101,3 +146,12 @@ def _code(text: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(piece) if odd % 2 else piece for odd, piece in enumerate(pieces)
     )
+
+
+def _interval(text: str) -> Markup:
+    """A cell of a table whose interval stands in a line of its own."""
+    mean, bracket, rest = text.partition(" [")
+    low_high, end, star = rest.partition("]")
+    if not bracket:
+        return Markup("{}").format(text)
+    return Markup('{}{} <span class="interval">{}</span>').format(mean, star, f"[{low_high}{end}")

@@ -93,7 +93,8 @@ def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir
             f"or move them away: {runs.left_out[0]}"
         )
     _warn(plan, (), runs.notes, unfinished_runs(plan, source))
-    if missing := [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]:
+    missing = [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]
+    if missing and not plan.leaderboard:  # a row of a leaderboard says how many seeds it has
         raise InputError(
             f"every cell must have the same seeds to be published; gainrl reproduce first: {', '.join(missing)}"
         )
@@ -197,6 +198,7 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
     """table.md, table.tex and table.csv beside the runs; returns the first's text."""
     from analysis.comparison import compare
     from analysis.control import against_control
+    from analysis.leaderboard import leaderboards
     from analysis.paper import against_paper
     from analysis.rendering import latex, markdown
     from analysis.tables import grids
@@ -204,7 +206,7 @@ def write_table(plan: "Experiment", root: Path, window: int = 1) -> str:
 
     runs = _finished(plan, root)
     comparison, controls = compare(plan, runs, window=window), against_control(plan, runs)
-    tables = grids(plan, comparison, controls, runs)
+    tables = [*leaderboards(plan, comparison, runs), *grids(plan, comparison, controls, runs)]
     text, folder = markdown(plan, comparison, tables, verdict(plan, comparison, controls, runs)), root / plan.name
     whole = against_paper(plan, comparison)
     write_atomically(folder / "table.csv", lambda path: whole.to_csv(path, index=False))
@@ -287,7 +289,7 @@ def _section(plan: "Experiment", root: Path) -> "Section":
 
 
 def _all_with_runs(scale: str, root: Path) -> "list[Experiment]":
-    """The experiments of which a run has begun or is published."""
+    """The experiments of which a run has begun or is published; those with a leaderboard come first."""
     from experiments import experiment_names, scales
     from gainrl.runs.plan import seed_paths
     from gainrl.runs.published import INDEX
@@ -296,4 +298,4 @@ def _all_with_runs(scale: str, root: Path) -> "list[Experiment]":
     begun = [name for name in names if os.path.lexists(root / name / INDEX) or seed_paths(root, name)]
     if not begun:
         raise InputError(f"no experiment has a finished run under {root}; gainrl reproduce makes them")
-    return [load_plan(name, scale) for name in begun]
+    return sorted((load_plan(name, scale) for name in begun), key=lambda plan: not plan.leaderboard)

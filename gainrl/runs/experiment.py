@@ -78,6 +78,8 @@ class Experiment(Frozen):
     targets: tuple[float, ...]
     asked_in: dict[str, str] = Field(default_factory=dict)
     """Cell -> the experiment that compares it with the same baseline: there it has its test, here it has none."""
+    leaderboard: bool = False
+    """The cells are methods, the same on each training set: tables and page begin with a row a method."""
     reference: str = ""
     """What the paper says on the same question, with its source; printed under the table."""
 

@@ -1,14 +1,7 @@
 """Intervals over seeds, costs to target with censoring, comparisons of cells. Pure functions of numbers."""
 
-from gainrl.statistics.intervals import (
-    FEWEST_SEEDS,
-    Summary,
-    interquartile_mean,
-    mean_interval,
-    probability_of_improvement,
-    summarize,
-    summarize_accuracy,
-)
+from gainrl.statistics.aggregates import interquartile_mean, probability_of_improvement
+from gainrl.statistics.intervals import FEWEST_SEEDS, Summary, mean_interval, summarize, summarize_accuracy
 from gainrl.statistics.reaching import (
     Reached,
     median_reached,

@@ -9,13 +9,13 @@ No interval has zero width: where all resamples agree there is none.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t, trim_mean
+from numpy.typing import NDArray
+from scipy.stats import norm, t
 
 from gainrl.rng import generator
 
@@ -96,61 +96,28 @@ def summarize_accuracy(
     return replace(over_seeds, low=max(0.0, low), high=min(1.0, high)) if low < high else over_seeds
 
 
-def interquartile_mean(scores_SK: ArrayLike, *, seed: int = 0) -> Summary:
-    """Mean of the middle half of all scores of S runs on K tasks (Agarwal et al. 2021, arXiv 2108.13264).
-
-    Departure from the source: runs are resampled whole, as one run's scores on several tasks are not independent.
-    """
-    scores = np.atleast_2d(np.asarray(scores_SK, dtype=float))
-
-    def statistic(chosen_RS: NDArray[np.int64]) -> Floats:
-        return np.asarray(trim_mean(scores[chosen_RS].reshape(len(chosen_RS), -1), 0.25, axis=1))
-
-    return _over_runs(statistic, len(scores), seed)
-
-
-def probability_of_improvement(method_SK: ArrayLike, baseline_SK: ArrayLike, *, seed: int = 0) -> Summary:
-    """Chance that a run of the method scores higher than a run of the baseline, ties counting half; mean over K tasks.
-
-    Mann and Whitney's U / S^2 on each task (Agarwal et al. 2021). Both have the same S seeds, which are resampled together.
-    """
-    method, baseline = (np.atleast_2d(np.asarray(scores, dtype=float)) for scores in (method_SK, baseline_SK))
-    if method.shape != baseline.shape:
-        raise ValueError(f"scores of shape {method.shape} and {baseline.shape}; the same runs and tasks are needed")
-    wins_SSK = (method[:, None] > baseline[None]) + 0.5 * (method[:, None] == baseline[None])
-    wins_SS = wins_SSK.mean(axis=2)
-
-    def statistic(chosen_RS: NDArray[np.int64]) -> Floats:
-        times_RS = (chosen_RS[:, :, None] == np.arange(len(method))).sum(axis=1)  # how often each run was drawn
-        return np.asarray(((times_RS @ wins_SS) * times_RS).sum(axis=1) / len(method) ** 2)
-
-    return _over_runs(statistic, len(method), seed)
-
-
 @cache
-def resamples(size: int, seed: int) -> NDArray[np.int64]:
-    """``RESAMPLES`` draws of S of S rows with replacement, the same for the same seed: (R, S)."""
-    return generator(seed, "bootstrap").integers(size, size=(RESAMPLES, size))
+def resamples(size: int, seed: int, stratum: int = 0) -> NDArray[np.int64]:
+    """``RESAMPLES`` draws of S of S rows with replacement, the same for the same seed and stratum: (R, S)."""
+    name = f"bootstrap of stratum {stratum}" if stratum else "bootstrap"
+    return generator(seed, name).integers(size, size=(RESAMPLES, size))
 
 
-def interval(statistic_R: Floats, size: int, confidence: float = 0.95) -> Ends:
-    """Percentile interval of a bootstrapped statistic of ``size`` values, at the expanded level; none of zero width."""
-    expanded = _expanded(size, (1 - confidence) / 2)
+def interval(statistic_R: Floats, *sizes: int, confidence: float = 0.95) -> Ends:
+    """Percentile interval of a bootstrapped statistic, at the expanded level; none of zero width.
+
+    Args:
+        sizes: how many values each stratum has, all of which have the same weight; one where there are no strata.
+    """
+    expanded = _expanded(sum(sizes) / len(sizes), sum(sizes) - len(sizes), (1 - confidence) / 2)
     low, high = np.quantile(statistic_R, [expanded, 1 - expanded], method="inverted_cdf")
     return (float(low), float(high)) if low < high else (None, None)
 
 
 @cache
-def _expanded(size: int, tail: float) -> float:
+def _expanded(size: float, freedom: int, tail: float) -> float:
     """The level of a percentile at which the interval of normal data would be Student's."""
-    return float(norm.cdf((size / (size - 1)) ** 0.5 * t.ppf(tail, size - 1)))
-
-
-def _over_runs(statistic: Callable[[NDArray[np.int64]], Floats], size: int, seed: int) -> Summary:
-    value = float(statistic(np.arange(size)[None])[0])
-    if size < FEWEST_SEEDS:
-        return Summary(value, None, None, size)
-    return Summary(value, *interval(statistic(resamples(size, seed)), size), size)
+    return float(norm.cdf((size / (size - 1)) ** 0.5 * t.ppf(tail, freedom)))
 
 
 def _sample(values: Sequence[float]) -> Floats:
