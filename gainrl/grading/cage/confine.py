@@ -115,7 +115,9 @@ _HIGH = 200
 """A descriptor beyond those that a program's standard streams and sockets are put at."""
 _ALL_FILES = (1 << 15) - 1
 _DEVICES = 1 << 15  # ioctl on devices, from version 5
-_MAKE = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | sum(1 << bit for bit in (4, 5, 7, 8, 12))  # remove, dir, file, link
+_MAKE = (
+    _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | sum(1 << bit for bit in (4, 5, 7, 8, 12))
+)  # remove, dir, file, link
 
 
 def landlock_version() -> int:

@@ -23,15 +23,46 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Callable
 from typing import Any
 
 from gainrl.grading.cage import confine
 from gainrl.grading.cage.values import FromProgram, Program, decode, encode, receive, send
 
-COMMON = (
-    "array bisect calendar cmath collections contextlib copy csv dataclasses datetime decimal enum fractions functools hashlib "
-    "heapq io itertools json math numbers operator queue random re statistics string struct textwrap threading time typing"
-).split()
+COMMON = [
+    "array",
+    "bisect",
+    "calendar",
+    "cmath",
+    "collections",
+    "contextlib",
+    "copy",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "hashlib",
+    "heapq",
+    "io",
+    "itertools",
+    "json",
+    "math",
+    "numbers",
+    "operator",
+    "queue",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "struct",
+    "textwrap",
+    "threading",
+    "time",
+    "typing",
+]
 """Modules of the standard library that programs import; others are read when they are."""
 LOOK_SECONDS = 0.1
 """How often the scratch folder is measured, where the system does not bound it."""
@@ -107,7 +138,8 @@ def _wait(child: int, seconds: float, link: socket.socket, woken: int, settings:
             return {"ended": "time"}
         if settings["scratch_bytes"] and _is_full(settings["scratch"], settings["scratch_bytes"]):
             return {"ended": "scratch"}
-        ready, _, _ = select.select([link, woken], [], [], min(LOOK_SECONDS, max(deadline - time.monotonic(), 0.001)))
+        channels: list[Any] = [link, woken]
+        ready, _, _ = select.select(channels, [], [], min(LOOK_SECONDS, max(deadline - time.monotonic(), 0.001)))
         if woken in ready:
             os.read(woken, 4096)
         if link in ready:
@@ -181,7 +213,9 @@ def _open_folders(folder: str) -> None:
 # -- the process that is forked ----------------------------------------------------------------------------------------
 
 
-def _become(keeper: int, request: dict[str, Any], descriptors: list[int], settings: dict[str, Any], rules: int | None) -> None:
+def _become(
+    keeper: int, request: dict[str, Any], descriptors: list[int], settings: dict[str, Any], rules: int | None
+) -> None:
     """Give up everything, then do the job; ends the process."""
     os.setsid()
     signal.set_wakeup_fd(-1)
@@ -207,7 +241,8 @@ def _become(keeper: int, request: dict[str, Any], descriptors: list[int], settin
     if settings["level"] != "limits":
         confine.refuse_system_calls()
     _settle()
-    {"stream": run_stream, "functions": answer, "judge": judge}[request["role"]](job, *links)
+    roles: dict[str, Callable[..., None]] = {"stream": run_stream, "functions": answer, "judge": judge}
+    roles[request["role"]](job, *links)
 
 
 def _place(streams: list[int]) -> list[socket.socket]:
@@ -225,8 +260,9 @@ def _settle() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "gainrl"]:
         del sys.modules[name]
     sys.argv = ["program.py"]
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    standard_input = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    standard_output = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    vars(sys).update(stdin=standard_input, __stdin__=standard_input, stdout=standard_output, __stdout__=standard_output)
     random.seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
@@ -253,10 +289,8 @@ def run_stream(job: dict[str, Any], link: socket.socket) -> None:
     """Run the program as a script; say at the end whether it raised."""
     report: Any = {"value": None}
     try:
-        try:
+        with contextlib.suppress(SystemExit):
             _load(job, "__main__")
-        except SystemExit:
-            pass
         threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads, as an interpreter does
         atexit._run_exitfuncs()
         sys.stdout.flush()
@@ -306,14 +340,16 @@ def _global(names: dict[str, Any], name: str) -> Any:
 
 def judge(job: dict[str, Any], program_link: socket.socket, verdict_link: socket.socket) -> None:
     """Execute tests against a program that runs elsewhere; answer with a reason and what it was about."""
-    program = Program(program_link)
+    send(verdict_link, _judged(job, Program(program_link)))
+
+
+def _judged(job: dict[str, Any], program: Program) -> list[str]:
     try:
         code = compile(job["asserts"], "tests.py", "exec", dont_inherit=True)
         names: dict[str, Any] = {"__name__": "tests"}
         exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), names)
     except BaseException as error:
-        return send(verdict_link, ["unparseable_gold", _told(error)])
-    verdict = ["passed", ""]
+        return ["unparseable_gold", _told(error)]
     try:
         program.wait_until_loaded()
         for name in _asked_for(job, names):
@@ -321,8 +357,8 @@ def judge(job: dict[str, Any], program_link: socket.socket, verdict_link: socket
                 names[name] = program.ask({"global": name})
         exec(code, names)
     except BaseException as error:
-        verdict = [_reason(error), f"{_told(error)}{_line(error, job['asserts'])}"]
-    send(verdict_link, verdict)
+        return [_reason(error), f"{_told(error)}{_line(error, job['asserts'])}"]
+    return ["passed", ""]
 
 
 def _asked_for(job: dict[str, Any], names: dict[str, Any]) -> list[str]:
@@ -334,9 +370,9 @@ def _asked_for(job: dict[str, Any], names: dict[str, Any]) -> list[str]:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, EOFError):
-        return "ended"
-    return reason_of(error.name) if isinstance(error, FromProgram) else "wrong_output"
+    if isinstance(error, FromProgram):
+        return reason_of(error.name)
+    return "ended" if isinstance(error, EOFError) else "wrong_output"
 
 
 def reason_of(name: str) -> str:
@@ -356,3 +392,48 @@ def _line(error: BaseException, source: str) -> str:
             number = trace.tb_lineno
         trace = trace.tb_next
     return f" in {source.splitlines()[number - 1].strip()[:200]}" if number else ""
+
+
+# -- in a remote sandbox -----------------------------------------------------------------------------------------------
+
+
+def serve_remotely(request: dict[str, Any]) -> None:
+    """Start the program in a process of its own, judge it here, print the verdict (or the values) as one line of JSON."""
+    confine.hide_memory()
+    sys.stdout.flush()
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            (link,) = _place([os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY), theirs.fileno()])
+            os.closerange(4, 65_536)
+            confine.leave_root(65_534)
+            _settle()
+            answer(request["job"], link)
+        finally:
+            os._exit(70)
+    theirs.close()
+    program = Program(ours)
+    said = _judged(request["tests"], program) if request["role"] == "judge" else _called(request, program)
+    with contextlib.suppress(OSError):
+        os.killpg(child, signal.SIGKILL)
+    if said[0] == "ended":
+        said = ["exception", "it ended before its tests"]
+    print("\n" + json.dumps(said), flush=True)
+    os._exit(0)
+
+
+def _called(request: dict[str, Any], program: Program) -> list[Any]:
+    """The values of the calls, as `encode` writes them, and what ended them early."""
+    values: list[Any] = []
+    try:
+        program.wait_until_loaded()
+        function = program.ask({"global": request["entry"]})
+        for arguments in request["arguments"]:
+            program.deadline = time.monotonic() + request["seconds"]
+            values.append(encode(function(*arguments), lambda _: -1))
+    except BaseException as error:
+        reason = "timeout" if isinstance(error, TimeoutError) and not isinstance(error, FromProgram) else _reason(error)
+        return [values, ["exception" if reason == "ended" else reason, _told(error)]]
+    return [values, None]

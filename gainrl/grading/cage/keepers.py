@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import queue
+import select
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from gainrl.grading.cage.remote import modules
 from gainrl.grading.cage.values import receive, send
 
 Level = Literal["bubblewrap", "landlock", "limits"]
@@ -40,7 +42,6 @@ PROGRAMS = 2_000
 """A keeper is replaced after so many processes."""
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
 """All that a program finds in its environment; the same order of a set in every run."""
-_SOURCES = ("values", "confine", "inside")
 _LOADER = """
 import socket, struct, sys, json, types
 link = socket.socket(fileno=0)
@@ -70,13 +71,17 @@ class Keeper:
         command = _bubblewrap("/scratch") if level == "bubblewrap" else _interpreter()
         with theirs, tempfile.TemporaryFile() as errors:
             self.process = subprocess.Popen(
-                command, stdin=theirs, stdout=errors, stderr=errors, env=ENVIRONMENT, cwd="/", start_new_session=True
+                command,
+                stdin=theirs.fileno(),
+                stdout=errors,
+                stderr=errors,
+                env=ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
             )
             theirs.close()
             try:
-                modules = [(__package__, "")]
-                modules += [(f"{__package__}.{name}", (Path(__file__).parent / f"{name}.py").read_text()) for name in _SOURCES]
-                send(self.link, {"modules": modules, "settings": _settings(level, scratch)})
+                send(self.link, {"modules": modules(), "settings": _settings(level, scratch)})
                 started = receive(self.link, time.monotonic() + START_SECONDS) == "ready"
             except (OSError, ValueError):
                 started = False
@@ -107,10 +112,11 @@ class Keeper:
             return None
         return ended
 
-    def stop(self) -> dict[str, Any] | None:
-        """End the process now; how it ended, if it had already."""
-        with contextlib.suppress(OSError):
-            self.link.send(b"stop\n")
+    def stop(self, patience: float = 0.0) -> dict[str, Any] | None:
+        """End the process now, or after so many seconds; how it ended, if it had ended itself."""
+        with contextlib.suppress(OSError, ValueError):
+            if not select.select([self.link], [], [], patience)[0]:
+                self.link.send(b"stop\n")
         return self.wait(0)
 
     @property
@@ -134,7 +140,14 @@ def _settings(level: Level, scratch: Path) -> dict[str, Any]:
     base = Path(sys.base_prefix)
     readable = [str(path) for path in library.iterdir() if path.name not in packages]
     readable += [str(path) for path in (*base.glob("lib/lib*.so*"), *_numpy_folders())]
-    readable += ["/lib", "/lib64", "/usr/lib64", *glob("/usr/lib/*-linux-gnu*"), "/etc/ld.so.cache", "/usr/share/zoneinfo"]
+    readable += [
+        "/lib",
+        "/lib64",
+        "/usr/lib64",
+        *glob("/usr/lib/*-linux-gnu*"),
+        "/etc/ld.so.cache",
+        "/usr/share/zoneinfo",
+    ]
     readable += ["/dev/zero", "/dev/urandom", "/dev/random"]
     return {
         "level": level,
@@ -173,7 +186,10 @@ def _bubblewrap(scratch: str) -> list[str]:
     command += ["--hostname", "cage", "--clearenv"]
     for name, value in ENVIRONMENT.items():
         command += ["--setenv", name, value]
-    libraries = [Path(folder) for folder in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")]
+    libraries = [
+        Path(folder)
+        for folder in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
+    ]
     interpreter = Path(os.path.realpath(sys.executable))
     library = Path(os.__file__).parent
     for path in (*libraries, Path(sys.base_prefix) / "lib", library, interpreter):
@@ -197,13 +213,13 @@ def _can_bound_scratch() -> bool:
 
 # -- the pool ----------------------------------------------------------------------------------------------------------
 
-_idle: "queue.SimpleQueue[tuple[Level, Keeper]]" = queue.SimpleQueue()
+_idle: "queue.SimpleQueue[tuple[str, Keeper]]" = queue.SimpleQueue()
 _all: set[Keeper] = set()
 _lock = threading.Lock()
 
 
 @contextmanager
-def keeper(level: Level) -> Iterator[Keeper]:
+def keeper(level: str) -> Iterator[Keeper]:
     """A keeper for one program or one judge: an idle one, or another. Raises OSError: none can be started."""
     mine = None
     with contextlib.suppress(queue.Empty):
@@ -214,7 +230,7 @@ def keeper(level: Level) -> Iterator[Keeper]:
             else:
                 _retire(each)
     if mine is None:
-        mine = Keeper(level)
+        mine = Keeper(level)  # type: ignore[arg-type]
         with _lock:
             _all.add(mine)
     try:

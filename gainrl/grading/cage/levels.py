@@ -10,6 +10,7 @@ from typing import get_args
 from gainrl.errors import InputError
 from gainrl.grading.cage import confine
 from gainrl.grading.cage.keepers import Level
+from gainrl.grading.cage.remote import is_remote
 from gainrl.grading.cage.trials import run_stream
 
 VARIABLE = "GAINRL_SANDBOX"
@@ -34,10 +35,6 @@ print("done")
 """
 
 
-def is_remote(name: str) -> bool:
-    return name.startswith(("http://", "https://"))
-
-
 def level() -> str:
     """The level in force in this process: the one that `VARIABLE` demands, else the strongest that holds here.
 
@@ -58,17 +55,21 @@ def demand(name: str | None) -> None:
 @lru_cache
 def _choose(demanded: str) -> str:
     if demanded and not is_remote(demanded) and demanded not in LEVELS:
-        raise InputError(f"sandbox is {demanded!r}; valid: {', '.join(LEVELS)}, or the http address of a remote sandbox")
+        raise InputError(
+            f"sandbox is {demanded!r}; valid: {', '.join(LEVELS)}, or the http address of a remote sandbox"
+        )
     faults = {}
     for name in (demanded,) if demanded else LEVELS:
-        fault = "" if is_remote(name) else weakness(name)  # type: ignore[arg-type]
+        fault = "" if is_remote(name) else weakness(name)
         if not fault:
             is_none = ", which is no sandbox: install bubblewrap, or give a remote sandbox" * (name == "limits")
             print(f"gainrl: programs that models write run in: {name}{is_none}", file=sys.stderr)
             return name
         faults[name] = fault
     told = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
-    raise InputError(f"no sandbox for programs ({told}); valid: {', '.join(LEVELS)}, or a remote sandbox's http address")
+    raise InputError(
+        f"no sandbox for programs ({told}); valid: {', '.join(LEVELS)}, or a remote sandbox's http address"
+    )
 
 
 @lru_cache

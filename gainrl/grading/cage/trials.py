@@ -3,31 +3,24 @@
 import contextlib
 import json
 import os
-import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
-from gainrl.grading.cage.inside import reason_of
-from gainrl.grading.cage.keepers import FILE_BYTES, Keeper, Level, keeper
-from gainrl.grading.cage.values import FromProgram, Program, receive
-from gainrl.grading.verdict import Reason
+from gainrl.grading.cage import remote
+from gainrl.grading.cage.endings import Calls, Ending, of_fault, of_process
+from gainrl.grading.cage.keepers import FILE_BYTES, Keeper, Role, keeper
+from gainrl.grading.cage.remote import is_remote
+from gainrl.grading.cage.values import Program, receive
 
+TOGETHER = 12
+"""How many times its limit for one test a program may take for all of them."""
 _LONGEST_REPORT = 1 << 16
-_SIGNALS: dict[int, Reason] = {signal.SIGXCPU: "timeout", signal.SIGKILL: "memory", signal.SIGSYS: "forbidden"}
-"""What the system ends a process with, when it exceeds a limit; SIGKILL is the machine that is out of memory."""
 
 
-class Ending(NamedTuple):
-    """How a process ended: None where it ended well, else why not."""
-
-    reason: Reason | None
-    detail: str = ""
-
-
-def run_stream(level: Level, job: dict[str, str], text: str, seconds: float) -> tuple[Ending, str]:
+def run_stream(level: str, job: dict[str, str], text: str, seconds: float) -> tuple[Ending, str]:
     """Run a program as a script on a standard input: how it ended, and its standard output.
 
     Args:
@@ -36,6 +29,8 @@ def run_stream(level: Level, job: dict[str, str], text: str, seconds: float) -> 
 
     Raises OSError: no keeper can be started.
     """
+    if is_remote(level):
+        return remote.run_stream(level, job, text, seconds)
     with ExitStack() as stack:
         files = [stack.enter_context(_memory(content)) for content in (json.dumps(job), text, "")]
         ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
@@ -45,74 +40,90 @@ def run_stream(level: Level, job: dict[str, str], text: str, seconds: float) -> 
         report: Any = None
         with contextlib.suppress(OSError, ValueError, RecursionError):
             report = receive(ours, time.monotonic(), _LONGEST_REPORT)
-        return _ending(ended, report), os.pread(files[2], FILE_BYTES, 0).decode(errors="replace")
+        return of_process(ended, report), os.pread(files[2], FILE_BYTES, 0).decode(errors="replace")
 
 
-@contextmanager
-def functions(level: Level, job: dict[str, str], seconds: float, longest: int) -> Iterator[tuple[Program, list[Ending]]]:
-    """A program that is loaded and answers calls, and the place where its ending stands if it ends within the block.
-
-    An exception of the program, its end, a value that cannot cross and a missed deadline leave the block, and are the ending.
+def call_functions(
+    level: str, job: dict[str, str], calls: Calls, accepts: Callable[[int, Any], bool], seconds: float
+) -> tuple[Ending, int]:
+    """Call a program's function until a value is not accepted: how that ended, and at which call (from 1; 0 is loading).
 
     Args:
-        seconds: that the process may live, whatever it answers.
-        longest: bytes of one answer.
+        accepts: given a call's place and its value, which is of built-in types or a `Handle`.
+        seconds: of each call; all together may take `TOGETHER` times as long.
     """
-    endings: list[Ending] = []
+    if is_remote(level):
+        return remote.call_functions(level, job, calls, accepts, seconds)
+    number, lifetime = 0, TOGETHER * seconds
     with ExitStack() as stack:
-        files = [stack.enter_context(_memory(content)) for content in (json.dumps(job), "", "")]
+        file, nothing = stack.enter_context(_memory(json.dumps(job))), stack.enter_context(_nothing())
         ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
-        mine = _start(stack, level, "functions", files[0], seconds, [files[1], files[2], theirs.fileno()])
+        mine = _start(stack, level, "functions", file, lifetime, [nothing, nothing, theirs.fileno()])
         theirs.close()
-        fault: Exception | None = None
+        program = Program(ours, calls.longest)
+        ending = Ending(None)
         try:
-            yield Program(ours, longest), endings
-        except (OSError, EOFError, ValueError, TypeError, KeyError, RecursionError) as error:
-            fault = error
+            program.deadline = time.monotonic() + seconds
+            program.wait_until_loaded()
+            function = program.ask({"global": calls.entry})
+            for number, arguments in enumerate(calls.arguments, 1):
+                program.deadline = time.monotonic() + seconds
+                if not accepts(number - 1, function(*arguments)):
+                    ending = Ending("wrong_output")
+                    break
         except Exception as error:
-            if not isinstance(error, FromProgram):
-                raise
-            fault = error
-        ended = mine.wait(0.2) if isinstance(fault, EOFError) else mine.stop()
-        if fault is not None:
-            endings.append(_of_fault(fault, ended))
+            return of_fault(error, mine.stop(patience=0.5 if isinstance(error, EOFError) else 0.0)), number
+        mine.stop()
+        return ending, number
 
 
-def run_asserts(level: Level, job: dict[str, str], tests: dict[str, Any], seconds: float) -> tuple[str, str]:
+def run_asserts(level: str, job: dict[str, str], tests: dict[str, Any], seconds: float) -> tuple[str, str]:
     """Execute tests against a program, each in a process of its own: the reason of the verdict, and its detail.
 
     Args:
         tests: ``setup``, ``asserts`` and ``entry``.
     """
+    if is_remote(level):
+        return remote.run_asserts(level, job, tests, seconds)
     with ExitStack() as stack:
-        files = [stack.enter_context(_memory(content)) for content in (json.dumps(job), json.dumps(tests), "", "")]
+        files = [stack.enter_context(_memory(json.dumps(content))) for content in (job, tests)]
+        nothing = stack.enter_context(_nothing())
         program_end, judge_end = (stack.enter_context(end) for end in socket.socketpair())
         ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
-        mine = _start(stack, level, "functions", files[0], seconds, [files[2], files[3], program_end.fileno()])
+        mine = _start(stack, level, "functions", files[0], seconds, [nothing, nothing, program_end.fileno()])
         program_end.close()
-        ends = [files[2], files[3], judge_end.fileno(), theirs.fileno()]
+        ends = [nothing, nothing, judge_end.fileno(), theirs.fileno()]
         other = _start(stack, level, "judge", files[1], seconds, ends)
         judge_end.close()
         theirs.close()
         verdict: Any = None
         with contextlib.suppress(OSError, ValueError, RecursionError):
             verdict = receive(ours, time.monotonic() + seconds, _LONGEST_REPORT)
-        judged, ended = other.stop() if verdict is None else other.wait(1.0), mine.stop()
-        if verdict is None or verdict[0] == "ended":
-            late = [each for each in (ended, judged) if each is None or each["ended"] in ("time", "stopped")]
-            if verdict is None and late:
-                return "timeout", f"after {seconds:g} s"
-            ending = _ending(ended, None)
-            return ending.reason or "exception", ending.detail or "it ended before its tests"
-        return str(verdict[0]), str(verdict[1])
+        in_time = verdict is not None
+        other.stop()
+        ended = mine.stop(patience=0.5 if in_time and verdict[0] == "ended" else 0.0)
+        if in_time and verdict[0] != "ended":
+            return str(verdict[0]), str(verdict[1])
+        if not in_time and (ended is None or ended["ended"] == "stopped"):
+            return "timeout", f"after {seconds:g} s"
+        ending = of_process(ended)
+        return ending.reason or "exception", ending.detail or "it ended before its tests"
 
 
-def _start(
-    stack: ExitStack, level: Level, role: Any, job: int, seconds: float, streams: list[int]
-) -> Keeper:
+def _start(stack: ExitStack, level: str, role: Role, job: int, seconds: float, streams: list[int]) -> Keeper:
     mine = stack.enter_context(keeper(level))
     mine.start(role, job, seconds, streams)
     return mine
+
+
+@contextmanager
+def _nothing() -> Iterator[int]:
+    """Empty to read, and swallows what is written."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -121,35 +132,8 @@ def _memory(content: str) -> Iterator[int]:
     descriptor = os.memfd_create("gainrl")
     try:
         with open(descriptor, "wb", closefd=False) as file:
-            file.write(content.encode("utf-8", "surrogateescape"))
+            file.write(content.encode("utf-8", "surrogatepass"))
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _ending(ended: dict[str, Any] | None, report: Any) -> Ending:
-    if isinstance(report, dict) and "exception" in report:
-        name = str(report["exception"])
-        return Ending(reason_of(name), f"{name}: {report.get('message', '')}"[:200])  # type: ignore[arg-type]
-    if ended is None:
-        return Ending("forbidden", "what ran it ended with it")
-    how, number = ended["ended"], ended.get("number", 0)
-    if how == "exit":
-        return Ending(None) if number == 0 else Ending("exception", f"it ended with exit code {number}")
-    if how == "signal":
-        return Ending(_SIGNALS.get(number, "exception"), f"it ended by signal {number}")
-    if how == "scratch":
-        return Ending("memory", "its files are too large or too many")
-    return Ending("timeout", "it took too long") if how == "time" else Ending(None)
-
-
-def _of_fault(fault: Exception, ended: dict[str, Any] | None) -> Ending:
-    if isinstance(fault, FromProgram):
-        return Ending(reason_of(fault.name), f"{fault.name}: {fault}"[:200])  # type: ignore[arg-type]
-    if isinstance(fault, TimeoutError):
-        return Ending("timeout", "it took too long")
-    if isinstance(fault, EOFError):
-        ending = _ending(ended, None)
-        return ending if ending.reason else Ending("exception", "it ended before its tests")
-    return Ending("wrong_output", f"its value cannot be read: {fault}"[:200])

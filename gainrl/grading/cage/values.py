@@ -18,8 +18,8 @@ LONGEST_FRAME = 1 << 24
 """Bytes."""
 _MOST_ITEMS = 100_000
 """Of an iterator that a program returns; one without end would never cross."""
-_CONTAINERS: dict[str, type] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque}
-_ITERATORS = (map, filter, zip, range, enumerate, reversed, Iterator)
+_CONTAINERS: dict[str, type[Any]] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque}
+_ITERATORS = (range, Iterator)
 
 
 class Handle:
@@ -175,7 +175,7 @@ class Program:
         given["named"] = {name: encode(value, _cannot_enter) for name, value in (named or {}).items()}  # type: ignore
         try:
             send(self.link, request | given)
-        except OSError as error:
+        except ConnectionError as error:
             raise EOFError("the program has ended") from error
         return decode(self._reply(), lambda number: Handle(number, self.ask))
 
