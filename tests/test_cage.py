@@ -15,7 +15,7 @@ import pytest
 
 from gainrl.errors import InputError
 from gainrl.grading import cage, grade, programs
-from gainrl.grading.cage import Calls, call_functions, confine, keepers, levels, run_stream, weakness
+from gainrl.grading.cage import Calls, call_functions, keepers, levels, run_stream, weakness
 
 ROOT = Path(__file__).parents[1]
 SANDBOXES = ("bubblewrap", "landlock")
@@ -110,8 +110,8 @@ GREEDY = {
         "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(99,)).start()",
         {"exception", "timeout", "memory"},
     ),
-    "recursion without end": ("import sys\nsys.setrecursionlimit(10 ** 9)\ndef f(x): return f(x)", {"timeout", "memory", "exception"}),
-    "recursion in C": ("import sys, ast\nsys.setrecursionlimit(10 ** 9)\nx = []\nfor _ in range(10 ** 6): x = [x]\nrepr(x)", None),
+    "recursion without end": ("import sys\nsys.setrecursionlimit(10 ** 9)\ndef f(x): return f(x)", None),
+    "recursion in C": ("import sys\nsys.setrecursionlimit(10 ** 9)\nx = []\nfor _ in range(10 ** 6): x = [x]\nrepr(x)", None),
     "a crash": ("import ctypes\nctypes.string_at(0)", {"exception"}),
     "an abort": ("import os\nos.abort()", {"exception"}),
     "open files": ("x = [open('a', 'w') for _ in range(100_000)]", {"exception"}),
@@ -124,8 +124,8 @@ GREEDY = {
         "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\nwhile True: pass",
         {"timeout", "memory", "exception"},
     ),
-    "a folder that is closed": ("import os\nos.makedirs('a/b')\nopen('a/b/c', 'w')\nos.chmod('a/b', 0)\nos.chmod('a', 0)", None),
-    "its own folder deleted": ("import os, shutil\nshutil.rmtree(os.getcwd(), ignore_errors=True)\nos.rmdir(os.getcwd())", None),
+    "a folder that is closed": ("import os\nos.makedirs('a/b')\nos.chmod('a/b', 0)\nos.chmod('a', 0)", None),
+    "its own folder deleted": ("import os, shutil\nshutil.rmtree(os.getcwd(), True)\nos.rmdir(os.getcwd())", None),
     "ten megabytes of source": (f"x = '{'x' * 10_000_000}'", {"memory"}),
     "a null byte": ("x = 1\0", {"exception"}),
     "another encoding": ("# coding: utf-7\n+AG8-", {"exception"}),
@@ -170,7 +170,7 @@ def test_without_a_sandbox_processes_that_were_started_are_killed(tmp_path, monk
             os.setsid()
             for number in (1, 2, 15): signal.signal(number, signal.SIG_IGN)
             while True:
-                open({str(tmp_path / 'alive')!r}, 'w').write(str(time.time()))
+                open({str(tmp_path / "alive")!r}, 'w').write(str(time.time()))
                 time.sleep(0.02)
         try:
             for _ in range(3): os.fork()
@@ -219,7 +219,7 @@ CHEATS = {
             def __call__(self, *given): return self
         def f(x): return All()
     """,
-    "an object that says it is an int": "class A:\n    __class__ = int\n    def __eq__(self, o): return True\ndef f(x): return A()",
+    "an object that says it is an int": "class A:\n    __class__ = int\n    __eq__ = bool\ndef f(x): return A()",
     "patched builtins": """
         import builtins, sys
         class Never(Exception): pass
@@ -253,7 +253,7 @@ CHEATS = {
         def f(x): return 0
     """,
     "closed descriptors": "import os\nos.closerange(0, 1000)\ndef f(x): return 0",
-    "descriptors that are others": "import os\nfor n in range(12):\n    try: os.dup2(1, n)\n    except OSError: pass\ndef f(x): return 0",
+    "descriptors that are others": "import os\nfor n in range(2, 12): os.dup2(1, n)\ndef f(x): return 0",
     "an exception that is no test's": "class E(BaseException): pass\ndef f(x): raise E",
     "an exception that cannot be told": "class E(Exception):\n    def __str__(self): raise E\ndef f(x): raise E",
     "a value in itself": "def f(x):\n    a = []\n    a.append(a)\n    return a",
@@ -308,7 +308,9 @@ def test_what_is_expected_is_nowhere_in_the_program_s_process(level, kind):
 def test_what_a_program_prints_of_its_keeper_is_only_its_answer(level):
     ending, output = run_stream(level, {"setup": "", "program": textwrap.dedent(FORGED)}, "", 5.0)
     assert ending.reason is None
-    assert "passed" in output  # written to descriptor 1 as to the others, and compared with what is expected like any answer
+    assert (
+        "passed" in output
+    )  # written to descriptor 1 as to the others, and compared with what is expected like any answer
 
 
 # -- what reaches outside ----------------------------------------------------------------------------------------------
@@ -487,7 +489,11 @@ def test_keepers_end_with_the_process_that_started_them(level):
         time.sleep(100)
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, cwd=ROOT, text=True, env=dict(os.environ)
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+        env=dict(os.environ),
     )
     started = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
     everyone = [*started, *(child for each in started for child in each.children(recursive=True))]
@@ -531,31 +537,39 @@ def test_the_strongest_level_is_taken_and_said_once(fresh_levels, capsys):
     assert capsys.readouterr().err.count("gainrl: programs that models write run in: ") == 1
 
 
-def test_weaker_levels_follow_where_a_stronger_one_is_not_there(fresh_levels, capsys):
+@pytest.mark.parametrize("expected", ["landlock", "limits"])
+def test_weaker_levels_follow_where_a_stronger_one_is_not_there(fresh_levels, capsys, expected):
+    if fault := weakness("landlock"):
+        pytest.skip(fault)
+    levels._choose.cache_clear()
+    weakness.cache_clear()
     fresh_levels.setenv("PATH", "")
-    for version, expected in ((confine.landlock_version(), "landlock"), (0, "limits")):
-        levels._choose.cache_clear()
-        weakness.cache_clear()
-        if version:
-            if fault := weakness("landlock"):
-                pytest.skip(fault)
-        else:
-            settings = keepers._settings
-            fresh_levels.setattr(keepers, "_settings", lambda level, scratch: settings(level, scratch) | {"level": "gone"})
-            settings_of = {"landlock": "gone", "limits": "limits"}
-            fresh_levels.setattr(
-                keepers, "_settings", lambda level, scratch: settings(level, scratch) | {"level": settings_of[level]}
-            )
-        assert cage.level() == expected
-    assert "which is no sandbox: install bubblewrap" in capsys.readouterr().err
+    if expected == "limits":
+        settings = keepers._settings
+        old = {
+            "readable": [],
+            "listed": [],
+            "level": "limits",
+        }  # a kernel without Landlock: what is refused is not refused
+
+        def without_landlock(level, scratch):
+            return settings(level, scratch) | old
+
+        fresh_levels.setattr(keepers, "_settings", without_landlock)
+    assert cage.level() == expected
+    assert ("which is no sandbox: install bubblewrap" in capsys.readouterr().err) == (expected == "limits")
 
 
 def test_a_level_that_cannot_be_had_is_one_line(fresh_levels):
     fresh_levels.setenv("PATH", "")
-    with pytest.raises(InputError, match=r"no sandbox for programs \(bubblewrap: .*bwrap is not installed\); valid: ") as raised:
+    with pytest.raises(
+        InputError, match=r"no sandbox for programs \(bubblewrap: .*bwrap is not installed\); valid: "
+    ) as raised:
         cage.demand("bubblewrap")
     assert "\n" not in str(raised.value)
-    with pytest.raises(InputError, match="sandbox is 'docker'; valid: bubblewrap, landlock, limits, or the http address"):
+    with pytest.raises(
+        InputError, match="sandbox is 'docker'; valid: bubblewrap, landlock, limits, or the http address"
+    ):
         cage.demand("docker")
 
 

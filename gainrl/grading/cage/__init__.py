@@ -6,10 +6,10 @@ which cage there is. A program is never in one process with its tests, nor with 
 """
 
 from gainrl.grading.cage.endings import KEEPER_GONE, Calls, Ending
-from gainrl.grading.cage.levels import LEVELS, VARIABLE, demand, level, weakness
+from gainrl.grading.cage.levels import LEVELS, VARIABLE, demand, level, recorded, weakness
 from gainrl.grading.cage.trials import TOGETHER, call_functions, run_asserts, run_stream
 
 __all__ = [
-    "KEEPER_GONE", "LEVELS", "TOGETHER", "VARIABLE", "Calls", "Ending", "call_functions", "demand", "level", "run_asserts", "run_stream",
-    "weakness",
+    "KEEPER_GONE", "LEVELS", "TOGETHER", "VARIABLE", "Calls", "Ending", "call_functions", "demand", "level", "recorded",
+    "run_asserts", "run_stream", "weakness",
 ]  # fmt: skip
