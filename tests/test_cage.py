@@ -482,7 +482,7 @@ def test_harmless_things_work_within_a_sandbox(sandbox):
 # -- keepers and levels ------------------------------------------------------------------------------------------------
 
 
-def test_keepers_end_with_the_process_that_started_them(level):
+def test_keepers_end_with_the_process_that_started_them(level, tmp_path):
     endless = fenced("def f(x):\n    while True: pass")
     script = f"""
         import sys, threading, time
@@ -500,7 +500,7 @@ def test_keepers_end_with_the_process_that_started_them(level):
         stdout=subprocess.PIPE,
         cwd=ROOT,
         text=True,
-        env=dict(os.environ),
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     started = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
     everyone = [*started, *(child for each in started for child in each.children(recursive=True))]
@@ -509,6 +509,7 @@ def test_keepers_end_with_the_process_that_started_them(level):
     assert len(everyone) >= 2
     _, alive = psutil.wait_procs(everyone, timeout=10)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_keeper_that_was_killed_is_replaced(level):
