@@ -12,10 +12,13 @@ from gainrl.cli.options import (
     LargeCount,
     ModelName,
     RunsDir,
+    Sandbox,
     TemperatureOrGreedy,
     command,
+    demand_sandbox,
     folder_to_write,
 )
+from gainrl.errors import InputError
 from gainrl.runs.config import Seed
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ def evaluate(
     batch_tokens: LargeCount = 16_384,
     device: Device = DEVICE,
     runs_dir: RunsDir = None,
+    window: str | None = None,
+    sandbox: Sandbox = None,
 ) -> None:
     """Run benchmarks, greedy or with k samples a problem: avg@k, pass@k, maj@k, with standard errors over problems.
 
@@ -64,12 +69,18 @@ def evaluate(
         seed: Seed of sampling (and of a tiny model).
         prompt: JSON file with another prompt (system, example).
         batch_tokens: Most tokens in a batch of the hf backend.
+        window: Of livecodebench, only problems released from the first day to the last: 2024-08-01:2025-02-01.
     """
     from gainrl.evaluation.benchmarks import BENCHMARKS, load_benchmark
 
-    names = [name for name, benchmark in BENCHMARKS.items() if benchmark.files] if tasks == "all" else tasks.split(",")
-    problems = {name: load_benchmark(name, data_dir, seed=seed, limit=limit) for name in names}
+    names = (
+        [name for name, benchmark in BENCHMARKS.items() if benchmark.in_paper] if tasks == "all" else tasks.split(",")
+    )
+    if window is not None and "livecodebench" not in names:
+        raise InputError("--window is of livecodebench, which is not among --tasks; leave it out")
+    problems = {name: load_benchmark(name, data_dir, seed=seed, limit=limit, window=window) for name in names}
     folder_to_write(out)
+    demand_sandbox(sandbox, problems.values())
 
     from gainrl.evaluation.harness import Sampling, evaluate_benchmark
     from gainrl.evaluation.summary import summarize_samples, write_evals
@@ -91,7 +102,7 @@ def evaluate(
                 out,
                 sampling,
                 model_version=loaded.version,
-                prompt=load_prompt(prompt),
+                prompt=None if prompt is None else load_prompt(prompt),
                 report=report,
             )
             summaries[name] = summarize_samples(table, skip_unparseable_golds=skip_unparseable_golds)

@@ -17,6 +17,7 @@ from gainrl.files import is_unicode
 from gainrl.grading.gold import Gold
 from gainrl.grading.lists import items, unwrapped
 from gainrl.grading.notation import clean
+from gainrl.grading.programs import Tests, is_program
 from gainrl.rng import generator
 
 QUESTION_COLUMNS = ("problem", "question")
@@ -30,7 +31,7 @@ class Problem:
     problem_id: str
     question: str
     answer: str
-    """The gold answer; several, a tolerance or a unit as `gainrl.grading.Gold` writes them."""
+    """The gold answer; several, a tolerance or a unit as `gainrl.grading.Gold` writes them; of a program, its `Tests`."""
     difficulty: float | None = None
     solution: str | None = None
     """A worked solution, where the set has one."""
@@ -39,7 +40,14 @@ class Problem:
 
     @property
     def gold_completion(self) -> str:
-        """What a model that solves the problem could write: the solution, with the answer in a box at its end."""
+        """What a model that solves the problem could write: the solution, with the answer in a box at its end.
+
+        Of a program, the solution in a fence. Raises InputError: no right answer, or no program, is known.
+        """
+        if is_program(self.answer):
+            if self.solution is None:
+                raise InputError(f"problem {self.problem_id} asks for a program and has no solution to learn from")
+            return f"```python\n{self.solution}\n```"
         boxed = f"\\boxed{{{Gold.parse(self.answer).written}}}"
         if self.solution is None:
             return boxed
@@ -194,7 +202,7 @@ def _checked(name: str, where: str, row: Mapping[str, Any], column: str, answer_
     """The gold answer as text that the grader can read: also one that the file gives in `Gold`'s own form."""
     try:
         gold = str(_gold(name, where, row, column, answer_after))
-        Gold.parse(gold)
+        Tests.parse(gold) if is_program(gold) else Gold.parse(gold)
     except InputError as error:
         place = f"{name}, {where}: "
         raise InputError(f"{place}{column}: {error}" if place not in str(error) else str(error)) from error
