@@ -70,6 +70,13 @@ class Prompt(BaseModel):
             raise InputError(f"prompt file {path}: {field}: {first['msg']}; valid: system, example") from error
 
 
+PROGRAM_PROMPT = Prompt(
+    system="Reason step by step and end with the whole program, fenced as Python.",
+    example=Example(question="f(x): 2 more than x.", answer="```python\ndef f(x):\n    return x + 2\n```"),
+)
+"""What stands before a question that asks for a program, unless another prompt is given."""
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedPrompt:
     """Token ids (T,) of one rendered prompt: prefix, question, then what the template adds before the model's turn."""
