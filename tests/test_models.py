@@ -214,7 +214,7 @@ def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
     def accuracy(problems: ProblemSet) -> float:
         settings = {"context": loaded.context, "max_completion_tokens": TINY_COMPLETION[family], "batch_size": 600}
         return (
-            HeldOut(problems, Prompt(), loaded.tokenizer, **settings)
+            HeldOut(problems, problems.prompt, loaded.tokenizer, **settings)
             .evaluate(hf_backend(loaded.model, loaded.tokenizer))
             .value
         )

@@ -125,7 +125,7 @@ def evaluate_benchmark(
     Raises InputError: a prompt leaves no room for a completion, ``out`` holds files of other settings (the error says
     which differ), or the backend fails midway.
     """
-    prompt = prompt or Prompt()
+    prompt = prompt or problems.prompt
     tokens = completion_limit(name, problems, backend.context, tokenizer, prompt, sampling.max_completion_tokens)
     settings = {
         **asdict(sampling),

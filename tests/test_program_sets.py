@@ -1,0 +1,203 @@
+"""Sets that ask for programs: forms of tests in files and on the hub, and what is made of them."""
+
+import dataclasses
+import json
+
+import pandas as pd
+import pytest
+
+from gainrl.errors import InputError
+from gainrl.grading.programs import Tests as ProgramTests
+from gainrl.problems import load_problems
+from gainrl.problems.cases import LONGEST_CASE, MOST_CASES
+from gainrl.problems.hub import HUB_SETS, load_hub
+from gainrl.prompts import PROGRAM_PROMPT, Prompt
+
+ADD = "def add(a, b):\n    return a + b"
+HUMAN_EVAL = {
+    "task_id": "HumanEval/0",
+    "prompt": 'from typing import List\n\n\ndef total(xs: List[int]) -> int:\n    """ The sum of xs.\n    """\n',
+    "entry_point": "total",
+    "canonical_solution": "    return sum(xs)\n",
+    "test": "def check(candidate):\n    assert candidate([1, 2]) == 3\n",
+}
+MBPP = {
+    "task_id": 2,
+    "text": "Write a function to add two numbers.",
+    "code": ADD,
+    "test_list": ["assert add(1, 2) == 3", "assert add(0, 0) == 0"],
+    "test_setup_code": "import math",
+}
+STREAM_QUESTION = "Add.\n\nThe program reads standard input and writes to standard output."
+FORMS = {
+    "ours": (
+        {"question": "add(a, b) adds.", "tests": {"entry": "add", "calls": [[[1, 2], 3]]}, "solution": ADD},
+        ("add(a, b) adds.", {"entry": "add", "calls": [[[1, 2], 3]]}, f"```python\n{ADD}\n```"),
+    ),
+    "ours as text": (
+        {"question": "Add.", "tests": '{"tests": {"streams": [["1 2", "3"]], "setup": null}}'},
+        (STREAM_QUESTION, {"streams": [["1 2", "3"]]}, None),
+    ),
+    "PrimeIntellect, streams": (
+        {
+            "problem": "Add.",
+            "solutions": ["print(1 + 2)  # long", "print(3)"],
+            "tests": json.dumps([{"type": "stdin_stdout", "input": "1 2\n", "output": "3\n"}]),
+        },
+        (STREAM_QUESTION, {"streams": [["1 2\n", "3\n"]]}, "```python\nprint(3)\n```"),
+    ),
+    "PrimeIntellect, calls": (
+        {
+            "problem": "Add.",
+            "solutions": [f"```python\n{ADD}\n```"],
+            "tests": json.dumps([{"type": "function_call", "fn_name": "add", "input": [1, 2], "output": [3]}]),
+        },
+        (
+            "Add.\n\nThe function is called add.",
+            {"entry": "add", "calls": [[[1, 2], 3]]},
+            f"```python\n{ADD}\n```",
+        ),
+    ),
+    "TACO, streams": (
+        {"problem": "Add.", "tests": json.dumps({"inputs": ["1\n2\n", ["1", "2"]], "outputs": ["3", ["3"]]})},
+        (STREAM_QUESTION, {"streams": [["1\n2\n", "3"], ["1\n2", "3"]]}, None),
+    ),
+    "TACO, calls": (
+        {
+            "problem": "Write `pair(a)`.",
+            "tests": json.dumps({"fn_name": "pair", "inputs": [[1], [2]], "outputs": [[[1, 1]], [2, 2]]}),
+        },
+        ("Write `pair(a)`.", {"entry": "pair", "calls": [[[1], [1, 1]], [[2], [2, 2]]]}, None),
+    ),
+    "LiveCodeBench, streams": (
+        {
+            "problem": "Add.",
+            "starter_code": "",
+            "metadata": {"func_name": None},
+            "tests": json.dumps([{"testtype": "stdin", "input": "1 2", "output": "3"}]),
+        },
+        (STREAM_QUESTION, {"streams": [["1 2", "3"]]}, None),
+    ),
+    "LiveCodeBench, calls": (
+        {
+            "problem": "Add.",
+            "starter_code": "class Solution:\n    def add(self, xs, y):\n        ",
+            "metadata": json.dumps({"func_name": "add"}),
+            "tests": json.dumps([{"testtype": "functional", "input": "[1, 2]\n3", "output": "[6]"}]),
+        },
+        (
+            "Add.\n\nBegin with this code:\n```python\nclass Solution:\n    def add(self, xs, y):\n        \n```",
+            {"entry": "add", "calls": [[[[1, 2], 3], [6]]]},
+            None,
+        ),
+    ),
+    "HumanEval": (
+        HUMAN_EVAL,
+        (
+            f"Write the whole of this function.\n```python\n{HUMAN_EVAL['prompt'].strip()}\n```",
+            {"entry": "total", "asserts": f"{HUMAN_EVAL['test']}\n\ncheck(total)\n", "setup": HUMAN_EVAL["prompt"]},
+            f"```python\n{HUMAN_EVAL['prompt']}{HUMAN_EVAL['canonical_solution'].rstrip()}\n```",
+        ),
+    ),
+    "MBPP": (
+        MBPP,
+        (
+            f"{MBPP['text']}\nThis must hold: assert add(1, 2) == 3",
+            {"asserts": "\n".join(MBPP["test_list"]), "setup": "import math"},
+            f"```python\n{ADD}\n```",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("form", FORMS)
+def test_tests_of_every_form_become_the_answer(tmp_path, form, suffix):
+    row, (question, tests, solution) = FORMS[form]
+    path = tmp_path / f"set.{suffix}"
+    if suffix == "parquet":
+        as_text = {"tests": json.dumps(row["tests"])} if isinstance(row.get("tests"), dict) else {}
+        pd.DataFrame([row | as_text]).to_parquet(path)
+    else:
+        path.write_text(json.dumps(row))
+    problems = load_problems(str(path))
+    (problem,) = problems.problems
+    assert (problem.question, problem.solution) == (question, solution)
+    assert json.loads(str(ProgramTests.parse(problem.answer)))["tests"] == tests
+    assert problems.prompt == PROGRAM_PROMPT
+    if solution is not None:
+        assert problem.gold_completion == solution
+    assert problem.problem_id == str(row["task_id"]) if "task_id" in row else len(problem.problem_id) == 16
+
+
+def test_without_a_solution_there_is_nothing_to_learn_from(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([FORMS["TACO, calls"][0]]))
+    with pytest.raises(InputError, match="has tests but no solution, so there is nothing to learn from"):
+        _ = load_problems(str(tmp_path / "a.json")).problems[0].gold_completion
+
+
+def test_a_set_of_other_questions_keeps_the_usual_prompt(tmp_path):
+    rows = [FORMS["ours"][0], {"question": "1 + 1", "answer": "2"}]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    assert load_problems(str(tmp_path / "a.json")).prompt == Prompt()
+    assert load_problems("programs", limit=8).prompt == PROGRAM_PROMPT
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tests": "[1"}, "tests: not JSON: '\\[1'"),
+        ({"tests": 5}, "tests are neither an object .*entry, calls.* nor a list of cases"),
+        ({"tests": [1]}, "tests are neither an object"),
+        ({"tests": []}, "no test of 100,000 characters or less \\(0 in all\\)"),
+        ({"tests": {}}, "tests have none of them; exactly one of calls, streams and asserts is needed"),
+        ({"tests": {"call": []}}, "tests: unknown 'call'; valid: asserts, calls"),
+        ({"tests": {"calls": [[[1], 1]]}}, "tests have calls but no entry"),
+        ({"tests": {"inputs": ["1"], "outputs": []}}, "tests: inputs and outputs must be lists of the same length"),
+        ({"tests": {"fn_name": "f", "inputs": ["1"], "outputs": ["1"]}}, "tests of f: an input is no list of arguments"),
+        ({"tests": [{"testtype": "functional", "input": "1", "output": "1"}]}, "tests are calls, but neither metadata nor starter_code names"),
+        ({"tests": [{"testtype": "functional", "input": "x", "output": "1"}]}, "input: not JSON: 'x'"),
+        ({"tests": [{"input": "x" * LONGEST_CASE, "output": "1"}]}, "no test of 100,000 characters or less \\(1 in all\\)"),
+        ({"question": None, "tests": {"streams": [["1", "2"]]}}, "problem is null"),
+        ({"tests": None, "answer": '{"tests": {}}'}, "answer: tests have none of them"),
+        ({"tests": None, "test_list": []}, "MBPP's rows need text .* and an assert in test_list"),
+    ],
+)
+def test_tests_that_cannot_be_used_are_one_line(tmp_path, changes, message):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"question": "?"} | changes))
+    with pytest.raises(InputError, match=f"^a.jsonl, line 1: {message}") as error:
+        load_problems(str(tmp_path / "a.jsonl"))
+    assert "\n" not in str(error.value)
+
+
+def test_the_cases_with_the_longest_inputs_are_kept_in_their_order(tmp_path):
+    cases = [{"input": f"{n}" * (n % 20 + 1), "output": "1"} for n in range(40)]
+    cases.append({"input": "9" * LONGEST_CASE, "output": "1"})
+    (tmp_path / "a.jsonl").write_text(json.dumps({"question": "?", "tests": cases}))
+    streams = ProgramTests.parse(load_problems(str(tmp_path / "a.jsonl")).problems[0].answer).streams
+    given = [case["input"] for case in cases[:-1]]
+    assert len(streams) == MOST_CASES
+    assert [text for text, _ in streams] == [text for text in given if text in {stream for stream, _ in streams}]
+    assert min(len(text) for text, _ in streams) >= sorted(map(len, given))[-MOST_CASES]
+
+
+def test_deepcoder_is_read_config_by_config_and_counts_what_cannot_be_used(tmp_path):
+    rows = {
+        "primeintellect": [FORMS["PrimeIntellect, streams"][0], FORMS["PrimeIntellect, calls"][0]],
+        "taco": [
+            FORMS["TACO, streams"][0] | {"solutions": ["a = 1\n" * 10]},
+            {"problem": "Broken.", "tests": "[", "solutions": []},
+        ],
+        "lcbv5": [FORMS["LiveCodeBench, calls"][0], FORMS["LiveCodeBench, streams"][0] | {"metadata": "{}"}],
+    }
+    configs = []
+    for config, table in rows.items():
+        (tmp_path / config).mkdir()
+        pd.DataFrame(table).to_parquet(tmp_path / config / "train-00000-of-00001.parquet")
+        configs.append({"config_name": config, "data_files": [{"split": "train", "path": f"{config}/train-*"}]})
+    (tmp_path / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
+    problems = load_hub("deepcoder", dataclasses.replace(HUB_SETS["deepcoder"], path=str(tmp_path)), None)
+    assert [problem.question.splitlines()[0] for problem in problems.problems] == ["Add."] * 5
+    assert [problem.difficulty for problem in problems.problems] == pytest.approx([0, 100 / 9, 100, 100 / 9, 100 / 9])
+    assert problems.source["unusable_tests"] == 1
+    assert len({problem.answer for problem in problems.problems}) == 5
