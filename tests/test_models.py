@@ -26,7 +26,7 @@ from gainrl.templates import PLAIN_TEMPLATE
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_word_of_prompt_problems_or_solutions_is_unknown(family):
     tokenizer = tiny_tokenizer(family)
-    texts = [message["content"] for message in Prompt().messages("1")]
+    texts = [message["content"] for message in FAMILIES[family].prompt.messages("1")]
     texts += [
         text for s in range(2) for p in load_problems(family, seed=s).problems for text in (p.question, p.solution)
     ]

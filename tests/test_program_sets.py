@@ -8,10 +8,14 @@ import pytest
 
 from gainrl.errors import InputError
 from gainrl.grading.programs import Tests as ProgramTests
+from gainrl.models import Shape
+from gainrl.models.loading import load_tokenizer
+from gainrl.models.text import text_model
 from gainrl.problems import load_problems
 from gainrl.problems.cases import LONGEST_CASE, MOST_CASES
 from gainrl.problems.hub import HUB_SETS, load_hub
 from gainrl.prompts import PROGRAM_PROMPT, Prompt
+from tests.helpers import gainrl
 
 ADD = "def add(a, b):\n    return a + b"
 HUMAN_EVAL = {
@@ -201,3 +205,32 @@ def test_deepcoder_is_read_config_by_config_and_counts_what_cannot_be_used(tmp_p
     assert [problem.difficulty for problem in problems.problems] == pytest.approx([0, 100 / 9, 100, 100 / 9, 100 / 9])
     assert problems.source["unusable_tests"] == 1
     assert len({problem.answer for problem in problems.problems}) == 5
+
+
+@pytest.mark.slow
+def test_the_angle_is_measured_against_the_gradient_of_canonical_solutions(tmp_path, monkeypatch, capsys):
+    rows = [
+        HUMAN_EVAL
+        | {
+            "task_id": f"HumanEval/{n}",
+            "prompt": f'def more_{n}(x: int) -> int:\n    """ {"x and " * n} {n} more. """\n',
+            "entry_point": f"more_{n}",
+            "canonical_solution": f"    return x + {n}\n",
+        }
+        for n in range(12)
+    ]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "HumanEval.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    problems = load_problems("HumanEval.jsonl")
+    shape = Shape(hidden_size=32, layers=2, heads=2, kv_heads=1, intermediate_size=64)
+    for part in text_model(problems, shape, vocabulary=400):
+        part.save_pretrained("model")
+    command = ["correlate", "model", "HumanEval.jsonl", "--out", "out", "--samples", "0", "--resamples", "20"]
+    code, out, err = gainrl(monkeypatch, capsys, *command)
+    assert code == 0, err
+    assert "out/report.md" in out
+    table = pd.read_parquet(tmp_path / "out" / "measured.parquet")
+    tokenizer = load_tokenizer(tmp_path / "model")
+    expected = {p.problem_id: len(tokenizer(p.solution)["input_ids"]) + 1 for p in problems.problems}
+    assert dict(zip(table.problem_id, table.completion_tokens, strict=True)) == expected
+    assert (table.gradient_model > 0).all()
