@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from experiments.cells import TINY_COMPLETION
 from gainrl.grading.programs import Tests as ProgramTests
 from gainrl.grading.programs import is_program
+from gainrl.grading import grade, grade_batch
 from gainrl.models import TINY_RECIPES
 from gainrl.models.tiny import tiny_tokenizer
 from gainrl.problems import FAMILIES, load_problems
@@ -56,6 +57,21 @@ def test_solutions_give_what_the_tests_expect(problems):
         assert is_program(problem.answer)
         assert outputs(problem.solution, problem) == expected(problem)
         assert problem.gold_completion == problem.solution
+
+
+def test_the_grader_passes_solutions_and_fails_every_mistake(problems):
+    for kind in KINDS:
+        problem = next(p for p in problems if p.kind == kind and len(list(mistakes(parse(p)[1]))) > 2)
+        wrong = [f"```python\n{KINDS[kind].code(task)}\n```" for task in mistakes(parse(problem)[1])]
+        assert grade(problem.solution, problem.answer) == (True, "passed", "")
+        verdicts = grade_batch(wrong, [problem.answer] * len(wrong))
+        assert [(verdict.correct, verdict.reason) for verdict in verdicts] == [(False, "wrong_output")] * len(wrong)
+
+
+def test_what_the_tiny_model_writes_is_graded_as_the_solution_is(problems):
+    tokenizer = tiny_tokenizer("programs")
+    texts = [tokenizer.decode(tokenizer(p.solution)["input_ids"]) for p in problems[:6]]
+    assert all(verdict.correct for verdict in grade_batch(texts, [p.answer for p in problems[:6]]))
 
 
 @settings(max_examples=6, deadline=None)

@@ -12,7 +12,7 @@ from gainrl.models import Shape
 from gainrl.models.loading import load_tokenizer
 from gainrl.models.text import text_model
 from gainrl.problems import load_problems
-from gainrl.problems.cases import LONGEST_CASE, MOST_CASES
+from gainrl.problems.cases import LONGEST_CASE, MOST_CASES, STREAMS, fenced
 from gainrl.problems.hub import HUB_SETS, load_hub
 from gainrl.prompts import PROGRAM_PROMPT, Prompt
 from tests.helpers import gainrl
@@ -32,11 +32,12 @@ MBPP = {
     "test_list": ["assert add(1, 2) == 3", "assert add(0, 0) == 0"],
     "test_setup_code": "import math",
 }
-STREAM_QUESTION = "Add.\n\nThe program reads standard input and writes to standard output."
+STREAM_QUESTION = f"Add.\n\n{STREAMS}"
+ASSERTS = "\n".join(MBPP["test_list"])
 FORMS = {
     "ours": (
         {"question": "add(a, b) adds.", "tests": {"entry": "add", "calls": [[[1, 2], 3]]}, "solution": ADD},
-        ("add(a, b) adds.", {"entry": "add", "calls": [[[1, 2], 3]]}, f"```python\n{ADD}\n```"),
+        ("add(a, b) adds.", {"entry": "add", "calls": [[[1, 2], 3]]}, ADD),
     ),
     "ours as text": (
         {"question": "Add.", "tests": '{"tests": {"streams": [["1 2", "3"]], "setup": null}}'},
@@ -48,7 +49,7 @@ FORMS = {
             "solutions": ["print(1 + 2)  # long", "print(3)"],
             "tests": json.dumps([{"type": "stdin_stdout", "input": "1 2\n", "output": "3\n"}]),
         },
-        (STREAM_QUESTION, {"streams": [["1 2\n", "3\n"]]}, "```python\nprint(3)\n```"),
+        (STREAM_QUESTION, {"streams": [["1 2\n", "3\n"]]}, "print(3)"),
     ),
     "PrimeIntellect, calls": (
         {
@@ -90,7 +91,7 @@ FORMS = {
             "tests": json.dumps([{"testtype": "functional", "input": "[1, 2]\n3", "output": "[6]"}]),
         },
         (
-            "Add.\n\nBegin with this code:\n```python\nclass Solution:\n    def add(self, xs, y):\n        \n```",
+            "Add.\n\nComplete this code:\n\n```python\nclass Solution:\n    def add(self, xs, y):\n        \n```",
             {"entry": "add", "calls": [[[[1, 2], 3], [6]]]},
             None,
         ),
@@ -98,17 +99,25 @@ FORMS = {
     "HumanEval": (
         HUMAN_EVAL,
         (
-            f"Write the whole of this function.\n```python\n{HUMAN_EVAL['prompt'].strip()}\n```",
+            f"Complete this function:\n\n```python\n{HUMAN_EVAL['prompt'].rstrip()}\n```",
             {"entry": "total", "asserts": f"{HUMAN_EVAL['test']}\n\ncheck(total)\n", "setup": HUMAN_EVAL["prompt"]},
-            f"```python\n{HUMAN_EVAL['prompt']}{HUMAN_EVAL['canonical_solution'].rstrip()}\n```",
+            f"{HUMAN_EVAL['prompt']}{HUMAN_EVAL['canonical_solution'].rstrip()}",
         ),
     ),
     "MBPP": (
         MBPP,
         (
-            f"{MBPP['text']}\nThis must hold: assert add(1, 2) == 3",
-            {"asserts": "\n".join(MBPP["test_list"]), "setup": "import math"},
-            f"```python\n{ADD}\n```",
+            f"{MBPP['text']}\n\nYour program should pass these tests:\n\n{fenced(ASSERTS)}",
+            {"asserts": ASSERTS, "setup": "import math"},
+            ADD,
+        ),
+    ),
+    "MBPP+": (
+        MBPP | {"test": "check(add)", "test_imports": ["import math"]},
+        (
+            f"{MBPP['text']}\n\nYour program should pass these tests:\n\n{fenced(ASSERTS)}",
+            {"asserts": "check(add)", "setup": "import math"},
+            ADD,
         ),
     ),
 }
@@ -130,13 +139,13 @@ def test_tests_of_every_form_become_the_answer(tmp_path, form, suffix):
     assert json.loads(str(ProgramTests.parse(problem.answer)))["tests"] == tests
     assert problems.prompt == PROGRAM_PROMPT
     if solution is not None:
-        assert problem.gold_completion == solution
-    assert problem.problem_id == str(row["task_id"]) if "task_id" in row else len(problem.problem_id) == 16
+        assert problem.gold_completion == (solution if "```" in solution else f"```python\n{solution}\n```")
+    assert problem.problem_id.endswith(str(row["task_id"])) if "task_id" in row else len(problem.problem_id) == 16
 
 
 def test_without_a_solution_there_is_nothing_to_learn_from(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps([FORMS["TACO, calls"][0]]))
-    with pytest.raises(InputError, match="has tests but no solution, so there is nothing to learn from"):
+    with pytest.raises(InputError, match="asks for a program and has no solution to learn from"):
         _ = load_problems(str(tmp_path / "a.json")).problems[0].gold_completion
 
 
@@ -164,7 +173,7 @@ def test_a_set_of_other_questions_keeps_the_usual_prompt(tmp_path):
         ({"tests": [{"input": "x" * LONGEST_CASE, "output": "1"}]}, "no test of 100,000 characters or less \\(1 in all\\)"),
         ({"question": None, "tests": {"streams": [["1", "2"]]}}, "problem is null"),
         ({"tests": None, "answer": '{"tests": {}}'}, "answer: tests have none of them"),
-        ({"tests": None, "test_list": []}, "MBPP's rows need text .* and an assert in test_list"),
+        ({"tests": None, "test_list": []}, "no column 'task_id'; HumanEval's or MBPP's columns are needed"),
     ],
 )
 def test_tests_that_cannot_be_used_are_one_line(tmp_path, changes, message):
@@ -231,6 +240,6 @@ def test_the_angle_is_measured_against_the_gradient_of_canonical_solutions(tmp_p
     assert "out/report.md" in out
     table = pd.read_parquet(tmp_path / "out" / "measured.parquet")
     tokenizer = load_tokenizer(tmp_path / "model")
-    expected = {p.problem_id: len(tokenizer(p.solution)["input_ids"]) + 1 for p in problems.problems}
+    expected = {p.problem_id: len(tokenizer(p.gold_completion)["input_ids"]) + 1 for p in problems.problems}
     assert dict(zip(table.problem_id, table.completion_tokens, strict=True)) == expected
     assert (table.gradient_model > 0).all()

@@ -12,8 +12,10 @@ from gainrl.cli.options import (
     LargeCount,
     ModelName,
     RunsDir,
+    Sandbox,
     TemperatureOrGreedy,
     command,
+    demand_sandbox,
     folder_to_write,
 )
 from gainrl.runs.config import Seed
@@ -46,6 +48,8 @@ def evaluate(
     batch_tokens: LargeCount = 16_384,
     device: Device = DEVICE,
     runs_dir: RunsDir = None,
+    window: str | None = None,
+    sandbox: Sandbox = None,
 ) -> None:
     """Run benchmarks, greedy or with k samples a problem: avg@k, pass@k, maj@k, with standard errors over problems.
 
@@ -64,12 +68,16 @@ def evaluate(
         seed: Seed of sampling (and of a tiny model).
         prompt: JSON file with another prompt (system, example).
         batch_tokens: Most tokens in a batch of the hf backend.
+        window: Of livecodebench, only problems released from the first day to the last: 2024-08-01:2025-02-01.
     """
     from gainrl.evaluation.benchmarks import BENCHMARKS, load_benchmark
 
-    names = [name for name, benchmark in BENCHMARKS.items() if benchmark.files] if tasks == "all" else tasks.split(",")
-    problems = {name: load_benchmark(name, data_dir, seed=seed, limit=limit) for name in names}
+    names = (
+        [name for name, benchmark in BENCHMARKS.items() if benchmark.in_paper] if tasks == "all" else tasks.split(",")
+    )
+    problems = {name: load_benchmark(name, data_dir, seed=seed, limit=limit, window=window) for name in names}
     folder_to_write(out)
+    demand_sandbox(sandbox, problems.values())
 
     from gainrl.evaluation.harness import Sampling, evaluate_benchmark
     from gainrl.evaluation.summary import summarize_samples, write_evals

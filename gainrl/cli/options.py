@@ -1,7 +1,7 @@
 """What the commands share: the app that they are entered in, and the options that several of them take, each written once."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -79,6 +79,13 @@ Scale = Annotated[
     ),
 ]
 RunsDir = Annotated[Path | None, tyro.conf.arg(help="Folder of the runs. Default: $GAINRL_RUNS, or runs/ here.")]
+Sandbox = Annotated[
+    str | None,
+    tyro.conf.arg(
+        help="Where programs that the model writes run: bubblewrap, landlock, limits, or the http address of a remote "
+        "sandbox. Default: $GAINRL_SANDBOX, or the strongest that this machine has."
+    ),
+]
 SiteName = Annotated[
     Literal["mlp_input", "neurons", "residual", "final_norm"],
     tyro.conf.arg(
@@ -183,6 +190,15 @@ def file_to_write(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder where a file is written; choose another --out")
     folder_to_write(path.parent)
+
+
+def demand_sandbox(name: str | None, problem_sets: Iterable["ProblemSet"]) -> None:
+    """Find the cage before any work is done, if programs will run. Raises InputError: it cannot be had."""
+    from gainrl.grading import cage, is_program
+
+    cage.demand(name)
+    if any(is_program(problem.answer) for problems in problem_sets for problem in problems.problems[:1]):
+        cage.level()
 
 
 def load_plan(experiment: str, scale: str) -> "Experiment":

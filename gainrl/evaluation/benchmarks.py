@@ -11,11 +11,14 @@ import yaml
 
 from gainrl.errors import InputError, unknown_name
 from gainrl.problems import ProblemSet, load_problems
+from gainrl.problems.coding import CODING_SETS, CODING_SUFFIXES, load_coding
 from gainrl.problems.files import SUFFIXES
 
 TASKS = Path(__file__).parent / "tasks"
 PREFIX = "gainrl_"
 """Prefix of the benchmarks' names in lm-eval, which has tasks of its own by those names."""
+PAPER_TAG = "gainrl"
+"""Tag of the paper's six."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +28,32 @@ class Benchmark:
     name: str
     problems: str
     files: tuple[str, ...] = ()
+    in_paper: bool = False
+    """Whether it is one of the paper's six."""
 
-    def load(self, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None) -> ProblemSet:
-        """The first ``limit`` problems, from the hub (or generated), or from a file in ``data_dir``.
+    def load(
+        self, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None, window: str | None = None
+    ) -> ProblemSet:
+        """The first ``limit`` problems, from the hub (or generated, or packaged), or from a file in ``data_dir``.
+
+        Args:
+            window: as in `load_coding`; other benchmarks than LiveCodeBench are the same at any time.
 
         Raises InputError: the folder has no file of the benchmark (the error lists valid names), or as `load_problems` does.
         """
-        problems = load_problems(self._source(data_dir), seed=seed)
+        file = None if data_dir is None or not self.files else self._file(data_dir)
+        if self.problems in CODING_SETS:
+            problems = load_coding(self.problems, file, window=window if self.problems == "livecodebench" else None)
+        else:
+            problems = load_problems(self.problems if file is None else str(file), seed=seed)
         return problems.head(None if limit is None else min(limit, len(problems)))
 
-    def _source(self, data_dir: Path | None) -> str:
-        if data_dir is None or not self.files:
-            return self.problems
-        candidates = [data_dir / f"{stem}{suffix}" for stem in self.files for suffix in SUFFIXES]
+    def _file(self, data_dir: Path) -> Path:
+        suffixes = CODING_SUFFIXES if self.problems in CODING_SETS else SUFFIXES
+        candidates = [data_dir / f"{stem}{suffix}" for stem in self.files for suffix in suffixes]
         for path in candidates:
             if path.exists():
-                return str(path)
+                return path
         names = ", ".join(path.name for path in candidates)
         raise InputError(f"benchmark {self.name}: {data_dir} holds none of {names}")
 
@@ -55,7 +68,8 @@ _Loader.add_constructor("!function", lambda loader, node: loader.construct_scala
 def _read(path: Path) -> Benchmark:
     task: dict[str, Any] = yaml.load(path.read_text(), _Loader)
     source = task["dataset_kwargs"]
-    return Benchmark(task["task"].removeprefix(PREFIX), source["problems"], tuple(source.get("files", ())))
+    name = task["task"].removeprefix(PREFIX)
+    return Benchmark(name, source["problems"], tuple(source.get("files", ())), task.get("tag") == PAPER_TAG)
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -63,8 +77,10 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 
 
-def load_benchmark(name: str, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None) -> ProblemSet:
+def load_benchmark(
+    name: str, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None, window: str | None = None
+) -> ProblemSet:
     """`Benchmark.load` by name. Raises InputError for an unknown name, too."""
     if name not in BENCHMARKS:
         raise unknown_name("benchmark", name, BENCHMARKS)
-    return BENCHMARKS[name].load(data_dir, seed=seed, limit=limit)
+    return BENCHMARKS[name].load(data_dir, seed=seed, limit=limit, window=window)

@@ -122,6 +122,8 @@ def evaluate_benchmark(
 ) -> pd.DataFrame:
     """One row per (problem, sample), `SAMPLE_COLUMNS`, kept in ``out/<name>.parquet``; read from there if complete.
 
+    Without a prompt it is the problems' own (`ProblemSet.prompt`).
+
     Raises InputError: a prompt leaves no room for a completion, ``out`` holds files of other settings (the error says
     which differ), or the backend fails midway.
     """

@@ -56,7 +56,7 @@ class HeldOut:
         texts = self.tokenizer.batch_decode([completion.text_ids for completion in completions])
         truncated = [completion.truncated for completion in completions]
         verdicts = grade_batch(texts, self.golds, truncated)
-        table = pd.DataFrame(verdicts, columns=["correct", "reason"]).assign(
+        table = pd.DataFrame(verdicts)[["correct", "reason"]].assign(
             truncated=truncated, kind=pd.Series(self.kinds, dtype=object)
         )
         kinds = {f"accuracy of {kind}": _accuracy(rows) for kind, rows in table.groupby("kind") if len(rows) > 1}

@@ -1,24 +1,29 @@
-"""The one grader, used by the reward and by every benchmark. math-verify does the mathematics.
+"""The one grader, used by the reward and by every benchmark: answers by math-verify, programs by their tests.
 
-It runs in a worker process with a time limit and a memory limit (`gainrl.grading.worker`), because what a model writes can
+A gold answer that holds tests (`gainrl.grading.programs.Tests`) asks for a program, which runs in the cage
+(`gainrl.grading.cage`); all others are answers. math-verify runs in a worker process with a time limit and a memory limit (`gainrl.grading.worker`), because what a model writes can
 keep sympy busy forever. Answers that their text or exact arithmetic decides never get that far (`quick_verdict`).
 """
 
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from gainrl.errors import InputError
 from gainrl.grading import worker
 from gainrl.grading.gold import Gold
 from gainrl.grading.notation import clean, quick_verdict
+from gainrl.grading.programs import Tests, grade_program, grade_programs, is_program
+from gainrl.grading.verdict import Reason, Verdict
 
-__all__ = ["TIME_LIMIT_SECONDS", "Gold", "Reason", "Verdict", "accuracy_reward", "grade", "grade_batch", "last_boxed"]
+__all__ = [
+    "TIME_LIMIT_SECONDS", "Gold", "Reason", "Tests", "Verdict", "accuracy_reward", "grade", "grade_batch", "is_program",
+    "last_boxed",
+]  # fmt: skip
 
-Reason = Literal["match", "differs", "no_answer", "unparseable_gold", "timeout", "truncated"]
 TIME_LIMIT_SECONDS = 5.0
-"""Wall-clock time that one comparison may take, however many alternatives or parts its gold answer has."""
+"""Wall-clock time of one comparison, however many alternatives or parts its gold answer has, or of one test of a program."""
 BATCH_SECONDS = 30.0
 """What the slow comparisons of one batch may take together, beyond `HURRIED_SECONDS` each."""
 HURRIED_SECONDS = 0.5
@@ -28,27 +33,28 @@ LONGEST_ANSWER = 5_000
 BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
-class Verdict(NamedTuple):
-    correct: bool
-    reason: Reason
-
-
 def grade(
     completion: str, gold: str | Gold, *, truncated: bool = False, time_limit: float = TIME_LIMIT_SECONDS
 ) -> Verdict:
-    """Compare the last ``\\boxed{...}`` of a completion with the gold answer. Never raises for what a model wrote.
+    """Compare the last ``\\boxed{...}`` of a completion with the gold answer, or try its last fenced program on the tests.
 
-    Works in any thread and in forked and spawned processes. Verdicts are cached, timeouts included.
+    Never raises for what a model wrote. Works in any thread and in forked and spawned processes. Verdicts are cached, of
+    answers also timeouts.
 
     Args:
-        gold: as `Problem.answer` holds it: one answer, or several as `Gold` writes them.
+        gold: as `Problem.answer` holds it: one answer, or several as `Gold` writes them, or `Tests`.
         truncated: the completion was cut at its token limit; then that is the reason for a missing answer.
-        time_limit: seconds. A comparison that takes longer, or more memory than the worker has, is a ``timeout``.
+        time_limit: seconds. A comparison that takes longer, or more memory than the worker has, is a ``timeout``; of
+            programs see `gainrl.grading.programs.grade_program`.
+
+    Raises InputError: the gold answer holds tests, and this machine has no cage.
     """
+    if is_program(gold := str(gold)):
+        return grade_program(completion, gold, truncated, time_limit=time_limit)
     answer = last_boxed(completion)
     if answer is None:
         return Verdict(False, "truncated" if truncated else "no_answer")
-    gold = str(gold).strip()
+    gold = gold.strip()
     if len(answer) > LONGEST_ANSWER and answer != gold:
         return Verdict(False, "differs")
     return _compare(answer, gold, time_limit)
@@ -63,13 +69,26 @@ def grade_batch(
     that follow get no more than `HURRIED_SECONDS`, and are a ``timeout`` if that is not enough: 128 answers of 5 s each take
     a minute and a half, not ten. A batch without slow comparisons is charged nothing, however large it is, so its verdicts are
     those of `grade`, in every run; so are the verdicts of a batch with a few. Verdicts in a hurry are cached apart from others.
+    Programs run side by side, and have their time whatever the others take.
 
     Args:
         truncated: of each completion, as in `grade`; none is if left out.
+
+    Raises InputError: as `grade` does.
     """
+    truncated = truncated or [False] * len(completions)
+    rows = list(zip(completions, golds, truncated, strict=True))
+    programs = [place for place, (_, gold, _) in enumerate(rows) if is_program(gold)]
+    tried = grade_programs([rows[place] for place in programs], TIME_LIMIT_SECONDS)
+    found = dict(zip(programs, tried, strict=True))
+    answers = iter(_grade_answers([row for place, row in enumerate(rows) if place not in found]))
+    return [found[place] if place in found else next(answers) for place in range(len(rows))]
+
+
+def _grade_answers(rows: Sequence[tuple[str, str, bool]]) -> list[Verdict]:
     left = BATCH_SECONDS
     verdicts = []
-    for text, gold, cut in zip(completions, golds, truncated or [False] * len(completions), strict=True):
+    for text, gold, cut in rows:
         before = worker.seconds_spent
         verdicts.append(
             grade(text, gold, truncated=cut, time_limit=TIME_LIMIT_SECONDS if left > 0 else HURRIED_SECONDS)

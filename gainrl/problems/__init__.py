@@ -6,6 +6,7 @@ from gainrl.errors import InputError, unknown_name
 from gainrl.grading.gym import PREFIX
 from gainrl.problems.arithmetic import Arithmetic
 from gainrl.problems.base import Problem, ProblemSet
+from gainrl.problems.coding import CODING_SETS, load_coding
 from gainrl.problems.family import Family
 from gainrl.problems.files import SUFFIXES, load_file
 from gainrl.problems.gym import load_gym
@@ -27,7 +28,7 @@ GENERATED = {
 
 def problem_sets() -> list[str]:
     """Every registered name."""
-    return [*GENERATED, *HUB_SETS]
+    return [*GENERATED, *HUB_SETS, *CODING_SETS]
 
 
 def load_problems(
@@ -50,6 +51,8 @@ def load_problems(
         return load_gym(name, seed, limit)
     if name in HUB_SETS:
         return load_hub(name, HUB_SETS[name], revision, drop_null_answers).head(limit)
+    if name in CODING_SETS:
+        return load_coding(name, revision=revision).head(limit)
     path = Path(name)
     if path.suffix in SUFFIXES:
         return load_file(path, drop_null_answers).head(limit)

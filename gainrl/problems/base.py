@@ -33,7 +33,7 @@ class Problem:
     problem_id: str
     question: str
     answer: str
-    """The gold answer; several, a tolerance or a unit as `gainrl.grading.Gold` writes them, a program's tests as `Tests` does."""
+    """The gold answer; several, a tolerance or a unit as `gainrl.grading.Gold` writes them; of a program, its `Tests`."""
     difficulty: float | None = None
     solution: str | None = None
     """A worked solution, where the set has one."""
@@ -48,7 +48,7 @@ class Problem:
         """
         if is_program(self.answer):
             if self.solution is None:
-                raise InputError(f"problem {self.problem_id} has tests but no solution, so there is nothing to learn from")
+                raise InputError(f"problem {self.problem_id} asks for a program and has no solution to learn from")
             return fenced(self.solution)
         boxed = f"\\boxed{{{Gold.parse(self.answer).written}}}"
         if self.solution is None:

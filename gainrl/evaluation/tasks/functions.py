@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from gainrl.evaluation.benchmarks import Benchmark
 from gainrl.grading import grade_batch
-from gainrl.prompts import Prompt
+from gainrl.prompts import PROGRAM_PROMPT, Prompt
 
 
 def documents(
@@ -17,11 +17,12 @@ def documents(
     data_dir: str | None = None,
     seed: int = 0,
     limit: int | None = None,
+    window: str | None = None,
     **_: Any,
 ) -> dict[str, Dataset]:
     """A benchmark's problems. The first two come from its YAML, the others from lm-eval's ``--metadata``."""
     benchmark = Benchmark(problems, problems, tuple(files))
-    chosen = benchmark.load(Path(data_dir) if data_dir else None, seed=seed, limit=limit).problems
+    chosen = benchmark.load(Path(data_dir) if data_dir else None, seed=seed, limit=limit, window=window).problems
     rows = [
         {"problem_id": problem.problem_id, "question": problem.question, "answer": problem.answer} for problem in chosen
     ]
@@ -33,6 +34,12 @@ def examples() -> list[dict[str, str]]:
     example = Prompt().example
     assert example is not None
     return [example.model_dump()]
+
+
+def program_examples() -> list[dict[str, str]]:
+    """That of the prompt for programs."""
+    assert PROGRAM_PROMPT.example is not None
+    return [PROGRAM_PROMPT.example.model_dump()]
 
 
 def keep_all(responses: Sequence[Sequence[str]], _documents: Sequence[Any]) -> list[list[str]]:
