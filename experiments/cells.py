@@ -39,7 +39,7 @@ STUDIED = {
 """(model, training set) of the ablations; at ``paper`` the cheapest for which the release has a script."""
 BENCHMARKS = ("math500", "aime24", "amc23", "gsm8k", "olympiadbench", "minervamath")
 """The paper's six."""
-CODE_BENCHMARKS = ("livecodebench", "humanevalplus")
+CODE_BENCHMARKS = ("livecodebench-v5", "humanevalplus")
 """What code is evaluated on at ``paper``."""
 PROGRAM_SETS = ("programs", "deepcoder")
 """Training sets that ask for programs, with the prompt for those."""

@@ -2,7 +2,7 @@
 
 The paper reports Qwen2.5-Coder-3B on DeepCoder; its release has no script for code. So at ``paper`` all settings are those of
 its DeepScaleR scripts, and AdaRFT's difficulty is the suite's (`gainrl.problems.hub`). The training set holds problems of
-LiveCodeBench up to July 2024; the benchmark must begin after them.
+LiveCodeBench up to July 2024, so the benchmark begins after them.
 """
 
 from experiments import paper

@@ -10,16 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments import load_experiment
 from experiments.cells import TINY_COMPLETION
 from gainrl.grading.programs import Tests as ProgramTests
 from gainrl.grading.programs import is_program
-from gainrl.grading import grade, grade_batch
+from gainrl.grading import accuracy_reward, grade, grade_batch
 from gainrl.models import TINY_RECIPES
 from gainrl.models.tiny import tiny_tokenizer
 from gainrl.problems import FAMILIES, load_problems
 from gainrl.problems.family import LEVELS, difficulty_of
 from gainrl.problems.programs import COMPARE, KINDS, Programs, Task, forgotten, parse
 from gainrl.prompts import PROGRAM_PROMPT, encode_problems
+from gainrl.runs.config import RunConfig
+from gainrl.runs.experiment import Experiment
+from gainrl.runs.records import RunFolder
+from gainrl.training.trainer import training_dataset
+from tests.conftest import SMALL
+from tests.helpers import run_experiment
 
 SEEDS = st.integers(100, 10_000)
 
@@ -171,3 +178,40 @@ def test_only_models_of_programs_have_lines():
     for family in FAMILIES:
         tokenizer = tiny_tokenizer(family)
         assert (tokenizer.backend_tokenizer.decoder is not None) == (family == "programs")
+
+
+def test_the_reward_of_a_solution_is_1_and_of_a_mistake_0(problems):
+    dataset = training_dataset(load_problems("programs", limit=8, seed=100))
+    solutions = {p.problem_id: p.solution for p in load_problems("programs", limit=8, seed=100).problems}
+    texts = [solutions[row["problem_id"]] for row in dataset]
+    assert [row["prompt"][0]["content"] for row in dataset] == [PROGRAM_PROMPT.system] * 8
+    for written, reward in ((texts, 1.0), ([text.replace("return", "return 1 +") for text in texts], 0.0)):
+        completions = [[{"role": "assistant", "content": text}] for text in written]
+        assert accuracy_reward(completions, answer=dataset["answer"]) == [reward] * 8
+
+
+@pytest.mark.slow
+def test_ten_steps_of_the_code_table_with_the_real_grader(monkeypatch, tmp_path):
+    recipe = SMALL.model_copy(update={"problems": "programs"})
+    monkeypatch.setitem(TINY_RECIPES, "tiny-programs", recipe)
+    whole = load_experiment("code_table")
+    changes = {
+        "problems": {"train_size": 24, "heldout_size": 12},
+        "training": {"steps": 10, "prompts_per_step": 2, "generations": 2, "prompts_per_epoch": 4},
+        "evaluation": {"every": 5, "near_targets": None},
+    }
+    cells = {}
+    for name in ("grpo", "gainrl"):
+        full = whole.cells[name].model_dump()
+        cells[name] = RunConfig.model_validate(full | {key: full[key] | new for key, new in changes.items()})
+    labels = {name: whole.labels[name] for name in cells}
+    plan = Experiment(name="code", title="Code", cells=cells, labels=labels, baseline="grpo", targets=(0.5,))
+    assert run_experiment(plan, cells=list(cells), seeds=[0], runs_dir=tmp_path) == []
+    for name in cells:
+        folder = RunFolder(tmp_path / "code" / name / "seed-0")
+        metrics, evals = folder.metrics(), folder.evals()
+        assert metrics.step.tolist() == list(range(1, 11))
+        assert metrics.accuracy.between(0, 1).all()
+        assert sorted(set(evals.step)) == [0, 5, 10]
+        assert {f"accuracy of {kind}" for kind in KINDS} <= set(evals.metric)
+        assert (evals.value <= 1 - evals.unparseable).all()
