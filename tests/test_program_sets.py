@@ -167,10 +167,19 @@ def test_a_set_of_other_questions_keeps_the_usual_prompt(tmp_path):
         ({"tests": {"call": []}}, "tests: unknown 'call'; valid: asserts, calls"),
         ({"tests": {"calls": [[[1], 1]]}}, "tests have calls but no entry"),
         ({"tests": {"inputs": ["1"], "outputs": []}}, "tests: inputs and outputs must be lists of the same length"),
-        ({"tests": {"fn_name": "f", "inputs": ["1"], "outputs": ["1"]}}, "tests of f: an input is no list of arguments"),
-        ({"tests": [{"testtype": "functional", "input": "1", "output": "1"}]}, "tests are calls, but neither metadata nor starter_code names"),
+        (
+            {"tests": {"fn_name": "f", "inputs": ["1"], "outputs": ["1"]}},
+            "tests of f: an input is no list of arguments",
+        ),
+        (
+            {"tests": [{"testtype": "functional", "input": "1", "output": "1"}]},
+            "tests are calls, but neither metadata nor starter_code names",
+        ),
         ({"tests": [{"testtype": "functional", "input": "x", "output": "1"}]}, "input: not JSON: 'x'"),
-        ({"tests": [{"input": "x" * LONGEST_CASE, "output": "1"}]}, "no test of 100,000 characters or less \\(1 in all\\)"),
+        (
+            {"tests": [{"input": "x" * LONGEST_CASE, "output": "1"}]},
+            "no test of 100,000 characters or less \\(1 in all\\)",
+        ),
         ({"question": None, "tests": {"streams": [["1", "2"]]}}, "problem is null"),
         ({"tests": None, "answer": '{"tests": {}}'}, "answer: tests have none of them"),
         ({"tests": None, "test_list": []}, "no column 'task_id'; HumanEval's or MBPP's columns are needed"),

@@ -18,7 +18,9 @@ from gainrl.problems.skills import Skills
 
 __all__ = ["FAMILIES", "Family", "Problem", "ProblemSet", "load_problems", "problem_sets"]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Arithmetic(), Lists(), Mixture(), Programs(), Skills())}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (Arithmetic(), Lists(), Mixture(), Programs(), Skills())
+}
 GENERATED = {
     name: make
     for family in FAMILIES.values()

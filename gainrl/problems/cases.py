@@ -78,7 +78,9 @@ def _tests(row: Row) -> Tests:
         return _of_cases(_pairs(content), content.get("fn_name"))
     if isinstance(content, Mapping):
         inner = content.get("tests", content)
-        filled = {key: value for key, value in inner.items() if value is not None} if isinstance(inner, Mapping) else inner
+        filled = (
+            {key: value for key, value in inner.items() if value is not None} if isinstance(inner, Mapping) else inner
+        )
         return Tests.parse(json.dumps({"tests": filled}))
     if not isinstance(content, list) or not all(isinstance(case, Mapping) and "input" in case for case in content):
         names = ", ".join(field.name for field in fields(Tests))

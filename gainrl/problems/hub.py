@@ -2,7 +2,8 @@
 
 Columns as the sets' cards and public code give them. None of them could be reached from the machines that this suite
 was built on: the loading code is tested on local folders of the same columns. The columns of ``deepscaler-difficulty``
-stand on no card: that it has problem, answer and difficulty is taken from public code; DeepCoder's are too (`gainrl.problems.cases`).
+stand on no card: that it has problem, answer and difficulty is taken from public code. So are DeepCoder's
+(`gainrl.problems.cases`).
 """
 
 import math
@@ -57,7 +58,7 @@ def _rating(row: Mapping[str, Any]) -> float:
 
 
 def _lines(row: Mapping[str, Any]) -> float:
-    """Of the shortest solution: our choice, DeepCoder has no difficulty. Its rows from LiveCodeBench have no solution either."""
+    """Of the shortest solution: our choice, DeepCoder has no difficulty. LiveCodeBench's rows have no solution either."""
     lines = [line for line in (row.get("solution") or "").splitlines() if line.strip() and not line.startswith("```")]
     return float(len(lines)) if lines else math.nan
 
@@ -101,7 +102,8 @@ def load_hub(name: str, hub_set: HubSet, revision: str | None, drop_null_answers
         commit = None if is_folder else HfApi().dataset_info(hub_set.path, revision=revision, timeout=HUB_TIMEOUT).sha
         configs = hub_set.config if isinstance(hub_set.config, tuple) else (hub_set.config,)
         tables = {
-            config: datasets.load_dataset(hub_set.path, config, split=hub_set.split, revision=commit) for config in configs
+            config: datasets.load_dataset(hub_set.path, config, split=hub_set.split, revision=commit)
+            for config in configs
         }
     except Exception as error:  # a hub that answers nonsense raises many things, deep inside libraries
         reason = one_line(error, 200)

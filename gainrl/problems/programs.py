@@ -155,7 +155,8 @@ KINDS = {
             lambda t: f"f(xs): a point for every x {_each(t, AT_LEAST, '{end}', ', for every x ')}.",
             lambda t: f"f(xs) counts the numbers of xs. {_each(t, OR_MORE, 'Count those of {end}.', ' ')}",
             lambda t: (
-                f"The runners need xs seconds. A runner wins a cup for a time {_each(t, AT_LEAST, '{end}', ', a cup for one ')}. "
+                "The runners need xs seconds. A runner wins a cup for a time "
+                f"{_each(t, AT_LEAST, '{end}', ', a cup for one ')}. "
                 "f(xs) is the number of cups."
             ),
             lambda t: (
@@ -172,7 +173,9 @@ KINDS = {
         _parts_inputs,
         (
             lambda t: f"f(xs): {t.start}, {_each(t, FROM, 'then xs {end}')}.",
-            lambda t: f"f(xs) is a list. It begins with {t.start}. {_each(t, STARTING, 'Append the part of xs {end}.', ' ')}",
+            lambda t: (
+                f"f(xs) is a list. It begins with {t.start}. {_each(t, STARTING, 'Append the part of xs {end}.', ' ')}"
+            ),
             lambda t: (
                 f"The train has the cars xs. Put car {t.start} on a new track, "
                 f"{_each(t, FROM, 'then copies of the cars {end}')}. f(xs) is the new train."
