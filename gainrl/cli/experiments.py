@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gainrl.cli.options import Count, ExperimentName, RunsDir, Scale, app, command, load_plan, runs_folder
+from gainrl.cli.options import Count, ExperimentName, RunsDir, Sandbox, Scale, app, command, load_plan, runs_folder
 from gainrl.cli.reporting import write_figure, write_table
 from gainrl.errors import InputError
 from gainrl.runs.config import Seed
@@ -38,6 +38,13 @@ class Changes:
     report_to: Annotated[
         tuple[Tracker, ...], tyro.conf.arg(help="Trackers of TRL, none by default: trackio, tensorboard, wandb.")
     ] = ()
+    sandbox: Sandbox = None
+
+    def demand_sandbox(self, here: bool = True) -> None:
+        """As `gainrl.grading.cage.demand` does."""
+        from gainrl.grading import cage
+
+        cage.demand(self.sandbox, here=here)
 
     def of(self, plan: "Experiment", gpus: int | None = None) -> "Experiment":
         """The experiment with them; ``gpus`` a run, where the command line says so too."""
@@ -63,6 +70,7 @@ class Changes:
         """The same changes for another command."""
         arguments = [] if self.generation is None else ["--generation", self.generation]
         arguments += [] if self.vllm_server is None else ["--vllm-server", self.vllm_server]
+        arguments += [] if self.sandbox is None else ["--sandbox", self.sandbox]
         return arguments + (["--report-to", *self.report_to] if self.report_to else [])
 
 
@@ -104,6 +112,7 @@ def reproduce(
         )
     if launcher != "slurm" and not dry_run:
         require_trackers(changes.report_to)
+    changes.demand_sandbox(here=launcher != "slurm" and not dry_run)
     from experiments import experiment_names, scales
 
     everything = [name for name in experiment_names() if scale in scales(name)]
@@ -166,6 +175,7 @@ def train(
     plan, root = changes.of(load_plan(experiment, scale)), runs_folder(runs_dir, scale)
     plan.cell(cell)
     require_trackers(changes.report_to)
+    changes.demand_sandbox()
     from gainrl.launch.job import train as train_here
     from gainrl.launch.watch import Watch
     from gainrl.runs.plan import claim, plan_runs

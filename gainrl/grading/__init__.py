@@ -1,8 +1,9 @@
 """The one grader, used by the reward and by every benchmark: answers by math-verify, programs by their tests.
 
 A gold answer that holds tests (`gainrl.grading.programs.Tests`) asks for a program, which runs in the cage
-(`gainrl.grading.cage`); all others are answers. math-verify runs in a worker process with a time limit and a memory limit (`gainrl.grading.worker`), because what a model writes can
-keep sympy busy forever. Answers that their text or exact arithmetic decides never get that far (`quick_verdict`).
+(`gainrl.grading.cage`); all others are answers. math-verify runs in a worker process with a time limit and a memory limit
+(`gainrl.grading.worker`), because what a model writes can keep sympy busy forever. Answers that their text or exact
+arithmetic decides never get that far (`quick_verdict`).
 """
 
 import re

@@ -157,13 +157,13 @@ def _parse(gold: str) -> Tests:
 def _try(program: str, tests: Tests, time_limit: float) -> Verdict:
     trial = _by_calls if tests.calls else _by_streams if tests.streams else _by_asserts
     level, job = cage.level(), {"setup": tests.setup, "program": program}
-    for attempt in (1, 2):
-        try:
-            return trial(level, job, tests, time_limit)
-        except OSError as error:  # a keeper that was killed between two programs is no fault of the second
-            if attempt == 2:
-                raise InputError(f"the cage for programs does not start: {error}") from error
-    raise AssertionError
+    try:
+        verdict = trial(level, job, tests, time_limit)
+        if verdict.detail.endswith(cage.KEEPER_GONE):  # perhaps somebody else ended it: once more
+            verdict = trial(level, job, tests, time_limit)
+    except OSError as error:
+        raise InputError(f"the cage for programs does not start: {error}") from error
+    return verdict
 
 
 def _by_calls(level: str, job: dict[str, str], tests: Tests, seconds: float) -> Verdict:

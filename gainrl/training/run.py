@@ -15,7 +15,7 @@ from transformers.trainer_callback import PrinterCallback
 from gainrl.errors import InputError, one_line
 from gainrl.evaluation.heldout import HeldOut
 from gainrl.files import exclusive
-from gainrl.grading import accuracy_reward
+from gainrl.grading import accuracy_reward, cage, is_program
 from gainrl.models.generation.trl import let_vllm_take_new_weights
 from gainrl.models.loading import LoadedModel, load_model
 from gainrl.problems import ProblemSet
@@ -148,11 +148,13 @@ def _inputs(
     loaded: LoadedModel, problems: ProblemSet, held_out: dict[str, HeldOut], execution: Execution
 ) -> dict[str, Any]:
     """What the config's names resolved to."""
+    sandbox = {"sandbox": cage.recorded()} if is_program(problems.problems[0].answer) else {}
     return {
         "model": loaded.version,
         "train": _resolved(problems),
         "heldout": {name: _resolved(benchmark.problems) for name, benchmark in held_out.items()},
         "execution": execution.model_dump(mode="json"),
+        **sandbox,
     }
 
 

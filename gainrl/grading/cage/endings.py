@@ -12,6 +12,9 @@ _SIGNALS: dict[int, Reason] = {signal.SIGXCPU: "timeout", signal.SIGKILL: "memor
 """What the system ends a process with, when it exceeds a limit; SIGKILL is the machine that is out of memory."""
 
 
+KEEPER_GONE = "what ran it ended with it"
+
+
 class Ending(NamedTuple):
     """How a program ended: None where it ended well, else why not."""
 
@@ -37,7 +40,7 @@ def of_process(ended: dict[str, Any] | None, report: Any = None) -> Ending:
     if isinstance(report, dict) and "exception" in report:
         return of_exception(str(report["exception"]), str(report.get("message", "")))
     if ended is None:
-        return Ending("forbidden", "what ran it ended with it")
+        return Ending("forbidden", KEEPER_GONE)
     how, number = ended["ended"], ended.get("number", 0)
     if how == "exit":
         return Ending(None) if number == 0 else Ending("exception", f"it ended with exit code {number}")

@@ -16,7 +16,6 @@ import json
 import os
 import random
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -29,45 +28,18 @@ from typing import Any
 from gainrl.grading.cage import confine
 from gainrl.grading.cage.values import FromProgram, Program, decode, encode, receive, send
 
-COMMON = [
-    "array",
-    "bisect",
-    "calendar",
-    "cmath",
-    "collections",
-    "contextlib",
-    "copy",
-    "csv",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "enum",
-    "fractions",
-    "functools",
-    "hashlib",
-    "heapq",
-    "io",
-    "itertools",
-    "json",
-    "math",
-    "numbers",
-    "operator",
-    "queue",
-    "random",
-    "re",
-    "statistics",
-    "string",
-    "struct",
-    "textwrap",
-    "threading",
-    "time",
-    "typing",
-]
+COMMON = (
+    "array", "bisect", "calendar", "cmath", "collections", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal",
+    "enum", "fractions", "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "numbers", "operator", "queue",
+    "random", "re", "statistics", "string", "struct", "textwrap", "threading", "time", "typing",
+)  # fmt: skip
 """Modules of the standard library that programs import; others are read when they are."""
 LOOK_SECONDS = 0.1
 """How often the scratch folder is measured, where the system does not bound it."""
 MOST_ENTRIES = 10_000
 """Of the scratch folder, likewise."""
+LONGEST_PATH = 1_000
+"""Characters, likewise: folders in folders without end."""
 
 
 def serve(link: socket.socket, settings: dict[str, Any]) -> None:
@@ -109,7 +81,7 @@ def serve(link: socket.socket, settings: dict[str, Any]) -> None:
         try:
             _end_processes(child)
             _empty(settings["scratch"])
-        except (OSError, RecursionError):
+        except OSError:
             os._exit(1)  # whoever asked takes another keeper
         send(link, ended)
 
@@ -176,7 +148,7 @@ def _children() -> list[int]:
 
 
 def _is_full(folder: str, most: int) -> bool:
-    """Whether the files within have more bytes than that, or are too many to count."""
+    """Whether the files within have more bytes than that, are too many, or lie too deep."""
     folders, entries, size = [folder], 0, 0
     while folders:
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as inside:
@@ -185,29 +157,38 @@ def _is_full(folder: str, most: int) -> bool:
                 size += entry.stat(follow_symlinks=False).st_blocks * 512
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
-                if size > most or entries > MOST_ENTRIES:
+                if size > most or entries > MOST_ENTRIES or len(entry.path) > LONGEST_PATH:
                     return True
     return False
 
 
 def _empty(folder: str) -> None:
-    for entry in list(os.scandir(folder)):
-        if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.path)
-            continue
-        try:
-            shutil.rmtree(entry.path)
-        except PermissionError:  # a folder that a program closed to everybody
-            _open_folders(entry.path)
-            shutil.rmtree(entry.path)
+    """Remove what is in a folder, however deep: from within, so that neither paths nor calls are nested."""
+    os.chdir(folder)
+    names: list[str] = []
+    folders = [_remove_files()]
+    while folders:
+        if folders[-1]:
+            names.append(folders[-1].pop())
+            os.chmod(names[-1], 0o700)  # a program may have closed it
+            os.chdir(names[-1])
+            folders.append(_remove_files())
+        else:
+            folders.pop()
+            if names:
+                os.chdir("..")
+                os.rmdir(names.pop())
 
 
-def _open_folders(folder: str) -> None:
-    os.chmod(folder, 0o700)
-    for place, names, _ in os.walk(folder):
-        for name in names:
-            if not os.path.islink(os.path.join(place, name)):
-                os.chmod(os.path.join(place, name), 0o700)
+def _remove_files() -> list[str]:
+    """Of the folder that this process is in; the names of the folders there."""
+    folders = []
+    for entry in list(os.scandir(".")):
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.name)
+        else:
+            os.unlink(entry.name)
+    return folders
 
 
 # -- the process that is forked ----------------------------------------------------------------------------------------

@@ -95,11 +95,12 @@ class Keeper:
             os.chmod(scratch, 0o777)  # a program of another user works there
 
     def start(self, role: Role, job: int, seconds: float, streams: list[int]) -> None:
-        """Fork a process. ``streams``: standard input, standard output, then sockets. Raises OSError if the keeper is gone."""
+        """Fork a process. ``streams``: standard input, standard output, then sockets."""
         self.served += 1
         request = json.dumps({"role": role, "seconds": seconds}).encode() + b"\n"
         self.link.settimeout(GRACE_SECONDS)
-        socket.send_fds(self.link, [request], [job, *streams])
+        with contextlib.suppress(ConnectionError):  # `wait` tells that the keeper is gone
+            socket.send_fds(self.link, [request], [job, *streams])
 
     def wait(self, seconds: float) -> dict[str, Any] | None:
         """How the process ended (`inside.serve`); None if the keeper did not say so in time, and is closed for it."""
@@ -129,7 +130,8 @@ class Keeper:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(self.folder, ignore_errors=True)
         if self.folder.exists():  # nested more deeply than Python can follow
             subprocess.run(["rm", "-rf", str(self.folder)], check=False, stderr=subprocess.DEVNULL)
 

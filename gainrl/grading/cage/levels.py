@@ -45,19 +45,35 @@ def level() -> str:
     return _choose(os.environ.get(VARIABLE, ""))
 
 
-def demand(name: str | None) -> None:
-    """Demand a level for this process and those that it starts, if one is named. Raises InputError as `level` does."""
+def recorded() -> str:
+    """The level as the files of a run tell it, which name no host: an address is ``remote``."""
+    return "remote" if is_remote(level()) else level()
+
+
+def demand(name: str | None, *, here: bool = True) -> None:
+    """Demand a level for this process and those that it starts, if one is named.
+
+    Args:
+        here: programs run on this machine, so try it now; else where they run.
+
+    Raises InputError: as `level` does.
+    """
     if name is not None:
         os.environ[VARIABLE] = name
-        level()
+        _require_known(name)
+        if here:
+            level()
+
+
+def _require_known(name: str) -> None:
+    if not is_remote(name) and name not in LEVELS:
+        raise InputError(f"sandbox is {name!r}; valid: {', '.join(LEVELS)}, or the http address of a remote sandbox")
 
 
 @lru_cache
 def _choose(demanded: str) -> str:
-    if demanded and not is_remote(demanded) and demanded not in LEVELS:
-        raise InputError(
-            f"sandbox is {demanded!r}; valid: {', '.join(LEVELS)}, or the http address of a remote sandbox"
-        )
+    if demanded:
+        _require_known(demanded)
     faults = {}
     for name in (demanded,) if demanded else LEVELS:
         fault = "" if is_remote(name) else weakness(name)

@@ -100,13 +100,13 @@ def run_asserts(level: str, job: dict[str, str], tests: dict[str, Any], seconds:
         with contextlib.suppress(OSError, ValueError, RecursionError):
             verdict = receive(ours, time.monotonic() + seconds, _LONGEST_REPORT)
         in_time = verdict is not None
-        other.stop()
+        judged = other.stop()
         ended = mine.stop(patience=0.5 if in_time and verdict[0] == "ended" else 0.0)
         if in_time and verdict[0] != "ended":
             return str(verdict[0]), str(verdict[1])
-        if not in_time and (ended is None or ended["ended"] == "stopped"):
+        if not in_time and judged is not None and ended is not None and ended["ended"] == "stopped":
             return "timeout", f"after {seconds:g} s"
-        ending = of_process(ended)
+        ending = of_process(ended if judged is not None else None)
         return ending.reason or "exception", ending.detail or "it ended before its tests"
 
 
