@@ -6,7 +6,9 @@ import json
 import pandas as pd
 import pytest
 
+from experiments import load_experiment
 from gainrl.errors import InputError
+from gainrl.evaluation.benchmarks import load_benchmark
 from gainrl.grading.programs import Tests as ProgramTests
 from gainrl.models import Shape
 from gainrl.models.loading import load_tokenizer
@@ -252,3 +254,25 @@ def test_the_angle_is_measured_against_the_gradient_of_canonical_solutions(tmp_p
     expected = {p.problem_id: len(tokenizer(p.gold_completion)["input_ids"]) + 1 for p in problems.problems}
     assert dict(zip(table.problem_id, table.completion_tokens, strict=True)) == expected
     assert (table.gradient_model > 0).all()
+
+
+def test_the_benchmark_of_the_code_table_begins_after_deepcoders_problems(tmp_path):
+    rows = [
+        {
+            "question_id": day,
+            "question_content": "Add.",
+            "starter_code": "",
+            "public_test_cases": json.dumps([{"input": "1 2", "output": "3", "testtype": "stdin"}]),
+            "private_test_cases": "[]",
+            "contest_date": f"{day}T00:00:00",
+        }
+        for day in ("2024-07-31", "2024-08-01", "2025-02-01", "2025-02-02")
+    ]
+    (tmp_path / "livecodebench.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert load_benchmark("livecodebench-v5", tmp_path).ids == ["2024-08-01", "2025-02-01"]
+    assert load_benchmark("livecodebench-v5", tmp_path, window="2025-02-02:").ids == ["2025-02-02"]
+    assert len(load_benchmark("livecodebench", tmp_path)) == 4
+    assert set(load_experiment("code_table", "paper").cells["grpo"].problems.heldout) == {
+        "livecodebench-v5",
+        "humanevalplus",
+    }
