@@ -56,7 +56,8 @@ TINY_COMPLETION = {"arithmetic": 26, "lists": 34, "mixture": 34, "programs": 46}
 """Longest completion in tokens, a little more than the longest worked solution."""
 TINY_LEARNING_RATE = {"arithmetic": 2e-4, "lists": 5e-5, "mixture": 2e-4, "programs": 5e-5}
 """So that uniform sampling needs some 20 to 50 steps to the targets, on seeds that no experiment uses (from 100 on). Lists are
-learned sooner: at 2e-4 from 38 to 76 % in ten steps. The mixture's is a first guess, from 20 steps on one such seed."""
+learned sooner: at 2e-4 from 38 to 76 % in ten steps. The mixture's is a first guess, from 20 steps on one such seed;
+that of programs is the one of lists, untried."""
 SMALL_DRAW, SMALL_STEP = 32, 8
 """As at ``tiny`` a draw is four steps."""
 SMALL_COMPLETION = 32
