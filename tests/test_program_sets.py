@@ -276,3 +276,11 @@ def test_the_benchmark_of_the_code_table_begins_after_deepcoders_problems(tmp_pa
         "livecodebench-v5",
         "humanevalplus",
     }
+
+
+def test_show_says_that_there_is_no_script_for_programs(monkeypatch, capsys):
+    for experiment, told in (("code_table", True), ("main_table", False)):
+        cell = "gainrl" if told else "math-1.5b-gainrl"
+        code, out, _ = gainrl(monkeypatch, capsys, "show", experiment, "--cell", cell, "--scale", "paper")
+        assert code == 0
+        assert ("The release has no script for programs" in out) == told
