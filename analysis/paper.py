@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.runs import Runs, baseline_of
+from gainrl.prompts import PROGRAM_PROMPT
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
 
@@ -95,7 +96,10 @@ def beside_paper(run: RunConfig) -> str:
         text = "-" if value is None else _value(value)
         remark = f" ({note})" if departs and note else ""
         lines.append(f"{'!' if departs else ' '} {key:<36} {text:<28} {beside}{remark}".rstrip())
-    return "\n".join([*lines, "", f"! departs from {paper()['sources']['scripts']}"])
+    ending = [f"! departs from {paper()['sources']['scripts']}"]
+    if run.prompt == PROGRAM_PROMPT:
+        ending.append("The release has no script for programs: as released is as in its scripts for mathematics.")
+    return "\n".join([*lines, "", *ending])
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ the value says so. Weight decay and AdamW's betas are not known of the release; 
 from typing import Any, NamedTuple
 
 from experiments import paper
+from gainrl.prompts import PROGRAM_PROMPT, Prompt
 from gainrl.runs.config import (
     EvaluationConfig,
     ModelConfig,
@@ -38,6 +39,10 @@ STUDIED = {
 """(model, training set) of the ablations; at ``paper`` the cheapest for which the release has a script."""
 BENCHMARKS = ("math500", "aime24", "amc23", "gsm8k", "olympiadbench", "minervamath")
 """The paper's six."""
+CODE_BENCHMARKS = ("livecodebench-v5", "humanevalplus")
+"""What code is evaluated on at ``paper``."""
+PROGRAM_SETS = ("programs", "deepcoder")
+"""Training sets that ask for programs, with the prompt for those."""
 SIGMA_AT = {"tiny": 64.0, "small": 64.0, "paper": paper.SIGMA}
 """At ``tiny`` and ``small`` a sixteenth of the order, at ``tiny`` the width of one draw too; the paper's is for some
 40,000 problems."""
@@ -47,11 +52,12 @@ TINY_DRAW, TINY_STEP = 64, 16
 """Prompts of a draw (the paper's n) and of an optimizer step."""
 EACH_STEP = ("adarft", "e2h", "greso", "insight", "learnability", "mopps", "prior", "sec")
 """Schedules that choose anew for every step, as in their authors' code."""
-TINY_COMPLETION = {"arithmetic": 26, "lists": 34, "mixture": 34}
+TINY_COMPLETION = {"arithmetic": 26, "lists": 34, "mixture": 34, "programs": 46}
 """Longest completion in tokens, a little more than the longest worked solution."""
-TINY_LEARNING_RATE = {"arithmetic": 2e-4, "lists": 5e-5, "mixture": 2e-4}
+TINY_LEARNING_RATE = {"arithmetic": 2e-4, "lists": 5e-5, "mixture": 2e-4, "programs": 5e-5}
 """So that uniform sampling needs some 20 to 50 steps to the targets, on seeds that no experiment uses (from 100 on). Lists are
-learned sooner: at 2e-4 from 38 to 76 % in ten steps. The mixture's is a first guess, from 20 steps on one such seed."""
+learned sooner: at 2e-4 from 38 to 76 % in ten steps. The mixture's is a first guess, from 20 steps on one such seed;
+that of programs is the one of lists, untried."""
 SMALL_DRAW, SMALL_STEP = 32, 8
 """As at ``tiny`` a draw is four steps."""
 SMALL_COMPLETION = 32
@@ -75,6 +81,7 @@ LENGTHS = {
     "math": Lengths(256, 512, 512),  # no verl script; the release's TRL script has these for the 0.5B model
     "amc": Lengths(256, 512, 512),  # as for math
     "deepscaler-difficulty": Lengths(1024, 1024, 3000),  # the 0.5B and LLaMA models have no script: as for Math-1.5B
+    "deepcoder": Lengths(1024, 1024, 3000),  # the release has no script for code: as for DeepScaleR
 }
 MATH_COMPLETION = 2560
 """Longest completion of the Qwen2.5-Math models. The release's scripts ask for 3,000 (1.5B) and 8,192 (7B); the models'
@@ -87,6 +94,9 @@ EXECUTION = {
     "qwen2.5-math-1.5b-instruct": Execution(gpus=8, completions_per_device=8, gradient_checkpointing=True, hours=48),
     "llama-3.2-3b-instruct": Execution(
         gpus=8, completions_per_device=4, gradient_checkpointing=True, vllm_sleep=True, hours=72
+    ),
+    "qwen2.5-coder-3b-instruct": Execution(
+        gpus=8, completions_per_device=4, gradient_checkpointing=True, vllm_sleep=True, hours=96
     ),
     "qwen2.5-math-7b-instruct": Execution(
         gpus=8,
@@ -157,8 +167,13 @@ def assemble(
     reference: str = "",
     asked_in: dict[str, str] | None = None,
     leaderboard: bool = False,
+    targets: tuple[float, ...] | None = None,
 ) -> Experiment:
-    """An experiment from (label, run) by cell. ``asked_in`` names cells tested in another experiment; not used at ``paper``."""
+    """An experiment from (label, run) by cell. ``asked_in`` names cells tested in another experiment; not used at ``paper``.
+
+    Args:
+        targets: where they are not the scale's.
+    """
     runs = {key: run for key, (_, run) in cells.items()}
     return Experiment(
         name=name,
@@ -167,17 +182,22 @@ def assemble(
         labels={key: label for key, (label, _) in cells.items()},
         execution={key: EXECUTION[run.model.name] for key, run in runs.items() if run.model.name in EXECUTION},
         baseline=baseline,
-        targets=TARGETS[scale],
+        targets=targets or TARGETS[scale],
         asked_in=asked_in if asked_in and scale != "paper" else {},
         leaderboard=leaderboard,
         reference=reference,
     )
 
 
+def _prompt(train: str) -> Prompt:
+    return PROGRAM_PROMPT if train in PROGRAM_SETS else Prompt()
+
+
 def _tiny(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
     return RunConfig(
         model=ModelConfig(name=model),
         problems=ProblemsConfig(train=train, heldout=(train,), train_size=1024, heldout_size=600),
+        prompt=_prompt(train),
         schedule=schedule,
         training=TrainingConfig(
             steps=120,
@@ -218,7 +238,10 @@ def _paper(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
     steps_per_draw = draw // paper.MINI_BATCH
     return RunConfig(
         model=ModelConfig(name=model),
-        problems=ProblemsConfig(train=train, heldout=BENCHMARKS, longest_prompt=longest_prompt),
+        problems=ProblemsConfig(
+            train=train, heldout=CODE_BENCHMARKS if train in PROGRAM_SETS else BENCHMARKS, longest_prompt=longest_prompt
+        ),
+        prompt=_prompt(train),
         schedule=schedule,
         training=TrainingConfig(
             steps=paper.EPOCHS * steps_per_draw,

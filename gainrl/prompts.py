@@ -248,6 +248,6 @@ def require_fit(
         )
 
 
-def load_prompt(path: str | None) -> Prompt:
-    """The prompt in a file, or the suite's own for None."""
-    return Prompt() if path is None else Prompt.from_file(Path(path))
+def load_prompt(path: str | None, otherwise: Prompt) -> Prompt:
+    """The prompt in a file; ``otherwise`` for None."""
+    return otherwise if path is None else Prompt.from_file(Path(path))

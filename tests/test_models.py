@@ -26,7 +26,7 @@ from gainrl.templates import PLAIN_TEMPLATE
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_word_of_prompt_problems_or_solutions_is_unknown(family):
     tokenizer = tiny_tokenizer(family)
-    texts = [message["content"] for message in Prompt().messages("1")]
+    texts = [message["content"] for message in FAMILIES[family].prompt.messages("1")]
     texts += [
         text for s in range(2) for p in load_problems(family, seed=s).problems for text in (p.question, p.solution)
     ]
@@ -214,7 +214,7 @@ def test_the_tiny_models_base_has_room_to_learn_at_every_level(name):
     def accuracy(problems: ProblemSet) -> float:
         settings = {"context": loaded.context, "max_completion_tokens": TINY_COMPLETION[family], "batch_size": 600}
         return (
-            HeldOut(problems, Prompt(), loaded.tokenizer, **settings)
+            HeldOut(problems, problems.prompt, loaded.tokenizer, **settings)
             .evaluate(hf_backend(loaded.model, loaded.tokenizer))
             .value
         )

@@ -531,7 +531,7 @@ def test_they_are_tasks_of_plain_lm_eval_with_the_suite_s_prompt(tmp_path):
     for name, (row, _) in ROWS.items():
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
     manager = TaskManager(include_defaults=False, include_path=str(TASKS), metadata={"data_dir": str(tmp_path)})
-    tasks = manager.load(["gainrl_programs"])["tasks"]
+    tasks = manager.load(["gainrl_code"])["tasks"]
     assert {name.removeprefix("gainrl_") for name in tasks} == set(ROWS)
     for name, task in tasks.items():
         task.build_all_requests(

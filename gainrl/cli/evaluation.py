@@ -102,7 +102,7 @@ def evaluate(
                 out,
                 sampling,
                 model_version=loaded.version,
-                prompt=None if prompt is None else load_prompt(prompt),
+                prompt=load_prompt(prompt, chosen.prompt),
                 report=report,
             )
             summaries[name] = summarize_samples(table, skip_unparseable_golds=skip_unparseable_golds)

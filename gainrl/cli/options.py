@@ -113,10 +113,10 @@ class ProblemOptions:
 
         return load_problems(data, limit=self.limit, seed=self.seed, drop_null_answers=self.drop_null_answers)
 
-    def load_prompt(self) -> "Prompt":
+    def load_prompt(self, problems: "ProblemSet") -> "Prompt":
         from gainrl.prompts import load_prompt
 
-        return load_prompt(self.prompt)
+        return load_prompt(self.prompt, problems.prompt)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def score(
             loaded.model,
             loaded.tokenizer,
             problems,
-            options.load_prompt(),
+            options.load_prompt(problems),
             signal=SignalConfig(definition=definition, site=site, layer=layer),
             layers=chosen,
             model_version=loaded.version,

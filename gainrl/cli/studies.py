@@ -75,7 +75,8 @@ def correlate(
     if samples == 1:
         raise InputError("--samples is 1; a group of completions needs at least 2, and 0 leaves the GRPO loss out")
     folder_to_write(out)
-    problems, prompt = options.load(data), options.load_prompt()
+    problems = options.load(data)
+    prompt = options.load_prompt(problems)
     if len(problems) < FEWEST:
         raise InputError(f"{data} has {len(problems)} problems; correlations need at least {FEWEST}")
     given = None if completions is None else read_completions(completions)
@@ -117,7 +118,8 @@ def patterns(
 
     folders = find_checkpoints(checkpoints)
     folder_to_write(out)
-    problems, prompt = options.load(data), options.load_prompt()
+    problems = options.load(data)
+    prompt = options.load_prompt(problems)
     place, dtype = device.resolve()
     with bar() as report:
         frame = trace(

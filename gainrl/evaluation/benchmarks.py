@@ -30,6 +30,8 @@ class Benchmark:
     files: tuple[str, ...] = ()
     in_paper: bool = False
     """Whether it is one of the paper's six."""
+    window: str | None = None
+    """Days of LiveCodeBench, unless others are asked for."""
 
     def load(
         self, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None, window: str | None = None
@@ -43,7 +45,8 @@ class Benchmark:
         """
         file = None if data_dir is None or not self.files else self._file(data_dir)
         if self.problems in CODING_SETS:
-            problems = load_coding(self.problems, file, window=window if self.problems == "livecodebench" else None)
+            window = (window or self.window) if self.problems == "livecodebench" else None
+            problems = load_coding(self.problems, file, window=window)
         else:
             problems = load_problems(self.problems if file is None else str(file), seed=seed)
         return problems.head(None if limit is None else min(limit, len(problems)))
@@ -69,7 +72,8 @@ def _read(path: Path) -> Benchmark:
     task: dict[str, Any] = yaml.load(path.read_text(), _Loader)
     source = task["dataset_kwargs"]
     name = task["task"].removeprefix(PREFIX)
-    return Benchmark(name, source["problems"], tuple(source.get("files", ())), task.get("tag") == PAPER_TAG)
+    in_paper, window = task.get("tag") == PAPER_TAG, source.get("window")
+    return Benchmark(name, source["problems"], tuple(source.get("files", ())), in_paper, window)
 
 
 BENCHMARKS: dict[str, Benchmark] = {

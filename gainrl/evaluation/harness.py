@@ -19,11 +19,11 @@ from gainrl.columns import Column, Rows, read_rows
 from gainrl.errors import InputError, one_line
 from gainrl.evaluation.benchmarks import PREFIX, TASKS
 from gainrl.files import append_json_line, claim_settings, exclusive, read_json_lines, write_atomically
-from gainrl.grading import grade_batch, is_program
+from gainrl.grading import grade_batch
 from gainrl.models.generation import Backend, Completion
 from gainrl.problems import ProblemSet
 from gainrl.progress import Report
-from gainrl.prompts import PROGRAM_PROMPT, Prompt, encode_problems, require_fit
+from gainrl.prompts import Prompt, encode_problems, require_fit
 from gainrl.rng import torch_seed
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
@@ -122,12 +122,12 @@ def evaluate_benchmark(
 ) -> pd.DataFrame:
     """One row per (problem, sample), `SAMPLE_COLUMNS`, kept in ``out/<name>.parquet``; read from there if complete.
 
-    Without a prompt it is the suite's: `PROGRAM_PROMPT` where the problems ask for programs.
+    Without a prompt it is the problems' own (`ProblemSet.prompt`).
 
     Raises InputError: a prompt leaves no room for a completion, ``out`` holds files of other settings (the error says
     which differ), or the backend fails midway.
     """
-    prompt = prompt or (PROGRAM_PROMPT if is_program(problems.problems[0].answer) else Prompt())
+    prompt = prompt or problems.prompt
     tokens = completion_limit(name, problems, backend.context, tokenizer, prompt, sampling.max_completion_tokens)
     settings = {
         **asdict(sampling),

@@ -68,8 +68,9 @@ TINY_RECIPES: dict[str, TinyRecipe] = {
     "tiny-llama": TinyRecipe(architecture="llama"),
     "tiny-lists": TinyRecipe(problems="lists"),
     "tiny-mixture": TinyRecipe(problems="mixture"),
+    "tiny-programs": TinyRecipe(problems="programs"),
 }
-"""The first four stand in for the paper's models: three sizes of one family, and another. The last two know other problems."""
+"""The first four stand in for the paper's models: three sizes of one family, and another. The others know other problems."""
 
 
 class Packaged(NamedTuple):

@@ -93,7 +93,7 @@ def text_model(
     model = random_model(shape, tokenizer, seed)
     if steps:
         chosen = generator(seed, "text model").integers(len(problems), size=steps * batch_size)
-        rows = [_conversation(problems.problems[row]) for row in chosen]
+        rows = [_conversation(problems.problems[row], problems.prompt) for row in chosen]
         supervise(
             model,
             tokenizer,
@@ -110,8 +110,8 @@ def text_model(
     return model, tokenizer
 
 
-def _conversation(problem: Problem) -> dict[str, list[Message]]:
+def _conversation(problem: Problem, prompt: Prompt) -> dict[str, list[Message]]:
     return {
-        "prompt": Prompt().messages(problem.question),
+        "prompt": prompt.messages(problem.question),
         "completion": [{"role": "assistant", "content": problem.gold_completion}],
     }

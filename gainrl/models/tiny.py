@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -25,10 +25,8 @@ from gainrl.models.supervised import supervise
 from gainrl.problems import FAMILIES
 from gainrl.problems.family import Family
 from gainrl.progress import Progress
-from gainrl.prompts import Prompt
 from gainrl.rng import torch_seed
 
-_WORD = r"\\boxed\{|\d+|[^\W\d]+|[^\w\s]"
 _ROLES = ("system", "user", "assistant")
 _SPECIAL = ["<|pad|>", "<|unk|>", "<|end|>", *(f"<|{role}|>" for role in _ROLES)]
 _ARCHITECTURES = {"qwen2": (Qwen2Config, Qwen2ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
@@ -44,7 +42,8 @@ def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progre
     The cache's key is a hash of recipe, prompt, tokenizer and seed.
     """
     tokenizer = tiny_tokenizer(recipe.problems)
-    parts = [recipe.model_dump_json(), Prompt().hash, tokenizer.backend_tokenizer.to_str(), _CHAT_TEMPLATE, str(seed)]
+    prompt = FAMILIES[recipe.problems].prompt
+    parts = [recipe.model_dump_json(), prompt.hash, tokenizer.backend_tokenizer.to_str(), _CHAT_TEMPLATE, str(seed)]
     folder = cache / f"tiny-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
 
     def make(work: Path) -> None:
@@ -57,13 +56,16 @@ def make_tiny_model(recipe: TinyRecipe, seed: int, cache: Path, progress: Progre
 
 
 def tiny_tokenizer(problems: str = "arithmetic") -> PreTrainedTokenizerFast:
-    """One token a word, a punctuation mark or an integer; the words are those of the prompt and a family of problems."""
+    """One token a word, a punctuation mark or an integer (`Family.token`); the words are those of a family and its prompt."""
     family = FAMILIES[problems]
-    texts = [*(message["content"] for message in Prompt().messages("")), *family.texts]
-    words = sorted({word for text in texts for word in re.findall(_WORD, text) if not word.isdigit()})
+    texts = [*(message["content"] for message in family.prompt.messages("")), *family.texts]
+    words = sorted({word for text in texts for word in re.findall(family.token, text) if not word.isdigit()})
     vocabulary = [*_SPECIAL, *map(str, range(family.largest_number + 1)), *words]
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token="<|unk|>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(family.token), behavior="removed", invert=True)
+    if any("\n" in word for word in words):  # lines begin without the space that stands between tokens
+        spaced = decoders.WordPiece(prefix="\0", cleanup=False)
+        tokenizer.decoder = decoders.Sequence([spaced, decoders.Fuse(), decoders.Replace("\n ", "\n")])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<|pad|>",
@@ -118,10 +120,10 @@ def warm_up(
     recipe: TinyRecipe, tokenizer: PreTrainedTokenizerFast, seed: int, progress: Progress | None = None
 ) -> PreTrainedModel:
     """Supervised training on the sloppy teacher's solutions, with the suite's own prompt, on the CPU."""
-    prompt, size = Prompt(), recipe.steps * recipe.batch_size
-    examples = FAMILIES[recipe.problems].sloppy_examples(seed, size, recipe.forget, recipe.slip)
+    family, size = FAMILIES[recipe.problems], recipe.steps * recipe.batch_size
+    examples = family.sloppy_examples(seed, size, recipe.forget, recipe.slip)
     rows = [
-        {"prompt": prompt.messages(problem.question), "completion": [{"role": "assistant", "content": solution}]}
+        {"prompt": family.prompt.messages(problem.question), "completion": [{"role": "assistant", "content": solution}]}
         for problem, solution in examples
     ]
     model = random_tiny_model(recipe, tokenizer, seed)

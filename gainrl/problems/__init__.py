@@ -13,11 +13,14 @@ from gainrl.problems.gym import load_gym
 from gainrl.problems.hub import HUB_SETS, load_hub
 from gainrl.problems.lists import Lists
 from gainrl.problems.mixture import Mixture
+from gainrl.problems.programs import Programs
 from gainrl.problems.skills import Skills
 
 __all__ = ["FAMILIES", "Family", "Problem", "ProblemSet", "load_problems", "problem_sets"]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Arithmetic(), Lists(), Mixture(), Skills())}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (Arithmetic(), Lists(), Mixture(), Programs(), Skills())
+}
 GENERATED = {
     name: make
     for family in FAMILIES.values()

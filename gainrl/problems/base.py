@@ -18,6 +18,8 @@ from gainrl.grading.gold import Gold
 from gainrl.grading.lists import items, unwrapped
 from gainrl.grading.notation import clean
 from gainrl.grading.programs import Tests, is_program
+from gainrl.problems.cases import fenced, holds_tests, with_answer
+from gainrl.prompts import PROGRAM_PROMPT, Prompt
 from gainrl.rng import generator
 
 QUESTION_COLUMNS = ("problem", "question")
@@ -42,12 +44,12 @@ class Problem:
     def gold_completion(self) -> str:
         """What a model that solves the problem could write: the solution, with the answer in a box at its end.
 
-        Of a program, the solution in a fence. Raises InputError: no right answer, or no program, is known.
+        Of a program, its solution in a fence. Raises InputError: no right answer or program is known.
         """
         if is_program(self.answer):
             if self.solution is None:
                 raise InputError(f"problem {self.problem_id} asks for a program and has no solution to learn from")
-            return f"```python\n{self.solution}\n```"
+            return fenced(self.solution)
         boxed = f"\\boxed{{{Gold.parse(self.answer).written}}}"
         if self.solution is None:
             return boxed
@@ -86,6 +88,11 @@ class ProblemSet:
             what = {key: value for key, value in asdict(problem).items() if key not in ("solution", "kind")}
             digest.update(json.dumps(what, ensure_ascii=False).encode())
         return digest.hexdigest()[:12]
+
+    @property
+    def prompt(self) -> Prompt:
+        """What stands before the questions unless another prompt is given: the one for programs where all ask for one."""
+        return PROGRAM_PROMPT if all(is_program(problem.answer) for problem in self.problems) else Prompt()
 
     def head(self, limit: int | None) -> "ProblemSet":
         """The first ``limit`` problems (all if None). Raises InputError if there are fewer."""
@@ -132,7 +139,7 @@ def from_rows(
     answer_after: str | None = None,
     drop_null_answers: bool = False,
 ) -> ProblemSet:
-    """Problems from a table.
+    """Problems from a table. Rows that ask for programs are read by `gainrl.problems.cases`.
 
     An answer that is a list names alternatives, any one of which is right (MinervaMath), unless the row's column
     ``is_multiple_answer`` is true (OlympiadBench): then every answer of the list, or of the one text that lists them, is
@@ -158,6 +165,7 @@ def from_rows(
     for where, row in rows:
         if not isinstance(row, Mapping):
             raise InputError(f"{name}, {where}: not an object with the columns problem (or question) and answer")
+        row = _with_tests(name, where, row) if holds_tests(row) else row
         text = _text(name, where, row, question or next((c for c in QUESTION_COLUMNS if c in row), "problem"))
         row = _with_answer_of_solution(row, answer)
         if drop_null_answers and _is_empty(row.get(answer)):
@@ -182,6 +190,13 @@ def from_rows(
     return ProblemSet(name, tuple(problems), {**source, "dropped_null_answers": dropped})
 
 
+def _with_tests(name: str, where: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return with_answer(row)
+    except InputError as error:
+        raise InputError(f"{name}, {where}: {error}") from error
+
+
 def _is_null(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
@@ -199,10 +214,10 @@ def _with_answer_of_solution(row: Mapping[str, Any], answer: str) -> Mapping[str
 
 
 def _checked(name: str, where: str, row: Mapping[str, Any], column: str, answer_after: str | None) -> str:
-    """The gold answer as text that the grader can read: also one that the file gives in `Gold`'s own form."""
+    """The gold answer as text that the grader can read: also one that the file gives in the form of `Gold` or `Tests`."""
     try:
         gold = str(_gold(name, where, row, column, answer_after))
-        Tests.parse(gold) if is_program(gold) else Gold.parse(gold)
+        (Tests if is_program(gold) else Gold).parse(gold)
     except InputError as error:
         place = f"{name}, {where}: "
         raise InputError(f"{place}{column}: {error}" if place not in str(error) else str(error)) from error

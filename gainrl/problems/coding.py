@@ -22,12 +22,12 @@ from gainrl.errors import InputError, one_line
 from gainrl.files import parse_json
 from gainrl.grading.programs import Tests
 from gainrl.problems.base import ProblemSet, from_rows
+from gainrl.problems.cases import STREAMS, of_humaneval, of_mbpp, of_mbppplus
 from gainrl.problems.files import READERS
 from gainrl.problems.hub import HUB_TIMEOUT
 
 Row = Mapping[str, Any]
 CODING_SUFFIXES = (*READERS, ".jsonl.gz")
-STREAMS = "Read the input from standard input, and write the output to standard output."
 _DIFFICULTIES = {"easy": 0.0, "medium": 50.0, "hard": 100.0}
 
 
@@ -137,40 +137,6 @@ def _released_in(name: str, rows: list[tuple[str, Any]], window: str) -> list[tu
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
-def _humaneval(row: Row) -> dict[str, Any]:
-    """Whatever the prompt defines besides the function is there in its tests, and for programs that leave it out."""
-    asserts = f"{row['test']}\n\ncheck({row['entry_point']})\n"
-    tests = Tests(row["entry_point"], asserts=asserts, setup=row["prompt"])
-    return {
-        "problem_id": row["task_id"],
-        "question": f"Complete this function:\n\n```python\n{row['prompt'].rstrip()}\n```",
-        "answer": str(tests),
-        "solution": row["prompt"] + row["canonical_solution"],
-    }
-
-
-def _mbpp(row: Row) -> dict[str, Any]:
-    """Both configs: the full one has text and test_setup_code, the sanitized one prompt and test_imports."""
-    setup = row.get("test_setup_code") or "\n".join(row.get("test_imports") or [])
-    return _with_tests(f"mbpp/{row['task_id']}", row, "\n".join(row["test_list"]), setup)
-
-
-def _mbppplus(row: Row) -> dict[str, Any]:
-    """EvalPlus's test is a script that compares the function with what its reference gave."""
-    return _with_tests(f"mbppplus/{row['task_id']}", row, row["test"], "\n".join(row.get("test_imports") or []))
-
-
-def _with_tests(problem_id: str, row: Row, asserts: str, setup: str) -> dict[str, Any]:
-    shown = "\n".join(row["test_list"])
-    question = row.get("prompt") or row["text"]
-    return {
-        "problem_id": problem_id,
-        "question": f"{question.strip()}\n\nYour program should pass these tests:\n\n```python\n{shown}\n```",
-        "answer": str(Tests(asserts=asserts, setup=setup)),
-        "solution": row["code"],
-    }
-
-
 def _livecodebench(row: Row) -> dict[str, Any]:
     cases = [*json.loads(row["public_test_cases"]), *_private_tests(row["private_test_cases"])]
     entry = json.loads(row.get("metadata") or "{}").get("func_name")
@@ -209,9 +175,9 @@ class _TextUnpickler(pickle.Unpickler):
 
 
 CODING_SETS: dict[str, CodingSet] = {
-    "humaneval": CodingSet("openai/openai_humaneval", _humaneval),
-    "humanevalplus": CodingSet("evalplus/humanevalplus", _humaneval),
-    "mbpp": CodingSet("google-research-datasets/mbpp", _mbpp, "full"),
-    "mbppplus": CodingSet("evalplus/mbppplus", _mbppplus),
+    "humaneval": CodingSet("openai/openai_humaneval", of_humaneval),
+    "humanevalplus": CodingSet("evalplus/humanevalplus", of_humaneval),
+    "mbpp": CodingSet("google-research-datasets/mbpp", of_mbpp, "full"),
+    "mbppplus": CodingSet("evalplus/mbppplus", of_mbppplus),
     "livecodebench": CodingSet("livecodebench/code_generation_lite", _livecodebench, data_files="test*.jsonl"),
 }

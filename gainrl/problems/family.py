@@ -9,6 +9,7 @@ import numpy as np
 
 from gainrl.errors import InputError
 from gainrl.problems.base import Problem, ProblemSet
+from gainrl.prompts import Prompt
 from gainrl.rng import generator
 
 LEVELS = (1, 2, 3, 4)
@@ -34,6 +35,10 @@ class Family(ABC):
     held_out_size: ClassVar[int] = 600
     compares: ClassVar[bool] = False
     """Whether problems ask which number is larger; a model learns it sooner when its digits begin with a size."""
+    prompt: ClassVar[Prompt] = Prompt()
+    """What stands before the questions in the warm-up of its models."""
+    token: ClassVar[str] = r"\\boxed\{|\d+|[^\W\d]+|[^\w\s]"
+    """Regular expression of what is one token to its models; what it does not match is left out."""
 
     @abstractmethod
     def stream(self, rng: np.random.Generator) -> Iterator[Problem]:
@@ -43,7 +48,7 @@ class Family(ABC):
     def sloppy_solution(
         self, problem: Problem, rng: np.random.Generator, forget: float = 0.0, slip: float = 0.0
     ) -> str:
-        """A worked solution that ends in a box; with no mistakes by default.
+        """A worked solution that ends in a box, or a program in a fence; with no mistakes by default.
 
         Args:
             forget: probability of the family's structured mistake, wherever it can be made.

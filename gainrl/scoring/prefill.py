@@ -58,7 +58,7 @@ def score_problems(
         InputError: a prompt cannot be encoded or is longer than the context, the model has no such probe site or layer,
             the unfinished file has other settings, or hidden states are not finite (names problem and layer).
     """
-    prompt, signal = prompt or Prompt(), signal or SignalConfig()
+    prompt, signal = prompt or problems.prompt, signal or SignalConfig()
     encoded = encode_problems(tokenizer, problems.problems, prompt)
     context = context_length(model.config)
     if skip_too_long and (skipped := set(too_long(encoded, context))):

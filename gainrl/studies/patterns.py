@@ -125,7 +125,7 @@ def neuron_directions(
     A layer's neurons are what its MLP's last projection reads (site ``neurons``). Raises InputError if the model has
     none, or a prompt does not fit its context.
     """
-    prompt = prompt or Prompt()
+    prompt = prompt or problems.prompt
     encoded = encode_problems(tokenizer, problems.problems, prompt)
     require_fit(encoded, problems.ids, context_length(model.config))
     directions: dict[int, Tensor] = {}

@@ -301,7 +301,7 @@ class ScheduledRLOOTrainer(Scheduled, RLOOTrainer):
 
 def training_dataset(problems: ProblemSet, prompt: Prompt | None = None) -> Dataset:
     """TRL's training set, one row per problem in the set's order: prompt (a conversation), answer, problem_id."""
-    prompt = prompt or Prompt()
+    prompt = prompt or problems.prompt
     return Dataset.from_list(
         [
             {"prompt": prompt.messages(problem.question), "answer": problem.answer, "problem_id": problem.problem_id}

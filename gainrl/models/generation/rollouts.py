@@ -36,7 +36,7 @@ def sample_completions(
 
     Raises InputError: a prompt and its completion do not fit the model's context.
     """
-    prompt = prompt or Prompt()
+    prompt = prompt or problems.prompt
     encoded = encode_problems(tokenizer, problems.problems, prompt)
     require_fit(encoded, problems.ids, context_length(model.config), max_completion_tokens)
     generate = hf_backend(model, tokenizer, batch_tokens)

@@ -72,7 +72,7 @@ def measure(
 
     Raises InputError: a problem has no completion, a sequence exceeds the context, or a gradient is not finite.
     """
-    prompt, signal = prompt or Prompt(), signal or SignalConfig()
+    prompt, signal = prompt or problems.prompt, signal or SignalConfig()
     encoded = encode_problems(tokenizer, problems.problems, prompt)
     groups = {"supervised": supervised_rows(tokenizer, problems, completions)}
     if rollouts is not None:
