@@ -65,7 +65,7 @@ def serve(link: socket.socket, settings: dict[str, Any]) -> None:
     while True:
         lines, descriptors, _, _ = socket.recv_fds(link, 4096, 8)
         if not lines:
-            os._exit(0)
+            _leave(settings)
         if not descriptors:  # a stop that came when its process had just ended
             continue
         request, keeper = json.loads(lines.splitlines()[-1]), os.getpid()
@@ -117,8 +117,18 @@ def _wait(child: int, seconds: float, link: socket.socket, woken: int, settings:
         if link in ready:
             if not link.recv(4096):
                 _end_processes(child)
-                os._exit(0)
+                _leave(settings)
             return {"ended": "stopped"}
+
+
+def _leave(settings: dict[str, Any]) -> None:
+    """End, and leave no folder: whoever started this may have been killed."""
+    with contextlib.suppress(OSError):
+        _empty(settings["scratch"])
+        os.chdir("/")
+        os.rmdir(settings["scratch"])
+        os.rmdir(os.path.dirname(settings["scratch"]))
+    os._exit(0)
 
 
 def _end_processes(child: int) -> None:

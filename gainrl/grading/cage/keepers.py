@@ -90,6 +90,8 @@ class Keeper:
                 errors.seek(0)
                 told = errors.read().decode(errors="replace").strip().splitlines()
                 raise OSError(told[-1] if told else "it ends without a word")
+        if level == "bubblewrap":
+            shutil.rmtree(self.folder)  # its scratch folder lies in memory
         if level == "limits":
             os.chmod(self.folder, 0o711)
             os.chmod(scratch, 0o777)  # a program of another user works there

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import get_args
@@ -35,6 +36,10 @@ print("done")
 """
 
 
+_one_at_a_time = threading.Lock()
+"""The levels are tried by one thread, and told once."""
+
+
 def level() -> str:
     """The level in force in this process: the one that `VARIABLE` demands, else the strongest that holds here.
 
@@ -42,7 +47,8 @@ def level() -> str:
 
     Raises InputError: what is demanded cannot be had, or no level can.
     """
-    return _choose(os.environ.get(VARIABLE, ""))
+    with _one_at_a_time:
+        return _choose(os.environ.get(VARIABLE, ""))
 
 
 def recorded() -> str:
@@ -105,3 +111,11 @@ def weakness(name: Level) -> str:
     if ending.reason is not None or last != "done":
         return f"no program runs in it: {ending.detail or ending.reason}"
     return f"a program {' and '.join(allowed)}" if allowed and name != "limits" else ""
+
+
+def _after_fork() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
