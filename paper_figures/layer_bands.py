@@ -39,7 +39,9 @@ def plot(frame: pd.DataFrame, *, title: str, ylabel: str = "rank correlation") -
     for ax, name in zip(axes, names, strict=True):
         ax.axhline(0, color="0.6", lw=0.8, zorder=0)
         for curve in curves:
-            _curve(ax, frame[(frame.panel == name) & (frame.curve == curve)].sort_values("layer"), curve, colours[curve])
+            _curve(
+                ax, frame[(frame.panel == name) & (frame.curve == curve)].sort_values("layer"), curve, colours[curve]
+            )
         style.panel_title(ax, name)
     axes[0].set_ylabel(ylabel)
     fewest, most = int(frame.n.min()), int(frame.n.max())

@@ -90,9 +90,7 @@ def _of_layers(
         values_RKK = partial(rank_RKK, columns) if names else rank_RKK
         for weights, norm in norms.items():
             limits = _limits(values_RKK[:, norm, places], confidence)
-            yield limits.assign(
-                layer=known, weights=weights, statistic=statistic, held=", ".join(names), n=len(table)
-            )
+            yield limits.assign(layer=known, weights=weights, statistic=statistic, held=", ".join(names), n=len(table))
 
 
 def _statistics(held: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,9 @@ LENGTH, RELEASED = "question length", "released"
 FEW_LAYERS = 5
 
 
-def sort_keys(problems: pd.DataFrame, angles: pd.DataFrame, site: str, more_layers: tuple[int, ...] = ()) -> pd.DataFrame:
+def sort_keys(
+    problems: pd.DataFrame, angles: pd.DataFrame, site: str, more_layers: tuple[int, ...] = ()
+) -> pd.DataFrame:
     """By problem_id, what would be sorted by: the angle at a few evenly spaced layers and ``more_layers``; at the last layer its
     parts and the angle without i = j; the release's score; length, difficulty, completion tokens.
 

@@ -60,7 +60,9 @@ def predictions(
     models = {name: columns for name, columns in models.items() if columns and set(columns) <= set(usable)}
     rows = []
     for target in (name for name in TARGETS if _varies(targets[name])):
-        errors = {name: out_of_fold(features[columns], targets[target], folds, seed) for name, columns in models.items()}
+        errors = {
+            name: out_of_fold(features[columns], targets[target], folds, seed) for name, columns in models.items()
+        }
         shares_RM = _shares(errors, len(features), seed, resamples)
         names = [*models]
         if {WITHOUT, WITH} <= models.keys():
@@ -95,7 +97,9 @@ def against_last(
         limits = {"low": own.low, "high": own.high, "band_low": band.low, "band_high": band.high}
         table = alone.assign(target=target, value=above_RL[0], n=len(angles), **limits)
         tables.append(table[table.layer != last])
-    return pd.concat(tables, ignore_index=True)[list(AGAINST_LAST)] if tables else pd.DataFrame(columns=list(AGAINST_LAST))
+    return (
+        pd.concat(tables, ignore_index=True)[list(AGAINST_LAST)] if tables else pd.DataFrame(columns=list(AGAINST_LAST))
+    )
 
 
 def out_of_fold(features: pd.DataFrame, target: pd.Series, folds: int, seed: int) -> Floats:
@@ -147,7 +151,9 @@ def complete_targets(problems: pd.DataFrame, gradients: pd.DataFrame) -> pd.Data
     return pd.DataFrame({"variance": rate * (1 - rate), "gradient": grpo, "pass_rate": rate}).reindex(rate.index)
 
 
-def feature_table(problems: pd.DataFrame, angle: "pd.Series[float]", names: Sequence[str] = tuple(FEATURES)) -> pd.DataFrame:
+def feature_table(
+    problems: pd.DataFrame, angle: "pd.Series[float]", names: Sequence[str] = tuple(FEATURES)
+) -> pd.DataFrame:
     """`FEATURES` by problem_id, with the angle of one layer and site."""
     table = problems.set_index("problem_id").assign(angle=angle)
     return table[[name for name in names if name in table]]

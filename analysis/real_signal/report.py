@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from gainrl.studies.real_signal import MeasuredSet
 
 SITES = {"mlp_input": "MLP input", "neurons": "neurons", "residual": "residual stream", "final_norm": "final norm"}
-OF_LOSS = {("supervised", "mean"): "supervised, mean", ("supervised", "sum"): "supervised, sum", ("grpo", "mean"): "GRPO"}
+OF_LOSS = {
+    ("supervised", "mean"): "supervised, mean",
+    ("supervised", "sum"): "supervised, sum",
+    ("grpo", "mean"): "GRPO",
+}
 """(loss, weights) -> its name in tables and figures."""
 
 

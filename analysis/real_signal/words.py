@@ -29,13 +29,19 @@ def correlation_holds(tables: Mapping[str, pd.DataFrame], titles: Mapping[str, s
     above, left = clear(chosen(table, PLAIN)), clear(chosen(table, TOGETHER))
     turned = clear(chosen(table, TOGETHER), -1)
     held = _listed(chosen(table, TOGETHER).held.iloc[0].split(", "))
-    others = [f"{titles[name]} {found}" for name in tables if name != primary and (found := at(tables[name], last, TOGETHER))]
+    others = [
+        f"{titles[name]} {found}" for name in tables if name != primary and (found := at(tables[name], last, TOGETHER))
+    ]
     return (
         f"{_ANSWER[endpoint.sign]}: on {endpoint.n:,} problems of {titles[primary]} the rank correlation of the last layer's angle, "
         f"which the paper reads, with the gradient norm is {plain}, and {endpoint} given {held}; with simultaneous bands it is "
         f"above 0 in {_layers(above)} as it stands and in {_layers(left)} given these, so that {_share(above, left)}"
         + (f", and below 0 given these in {_layers(turned)}" if turned else "")
-        + (f" (the last layer's on other sets, given what can be held fixed there: {'; '.join(others)})" if others else "")
+        + (
+            f" (the last layer's on other sets, given what can be held fixed there: {'; '.join(others)})"
+            if others
+            else ""
+        )
         + "."
     )
 

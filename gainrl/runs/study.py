@@ -25,6 +25,8 @@ class Measurement(Frozen):
     temperature: float = Field(1.0, gt=0)
     max_completion_tokens: int = Field(32, gt=0)
     """Longest of these completions."""
+    core_seconds: float = Field(ge=0)
+    """A problem's time on one core, an estimate."""
 
 
 class Study(Frozen):

@@ -146,7 +146,9 @@ def _describe(
     given = json.dumps(completions, sort_keys=True).encode()
     return {
         **signal_metadata(loaded.version, str(loaded.model.dtype), problems, prompt, settings.signal),
-        **{key: value for key, value in asdict(settings).items() if key not in ("signal", "batch_tokens", "decomposed")},
+        **{
+            key: value for key, value in asdict(settings).items() if key not in ("signal", "batch_tokens", "decomposed")
+        },
         "model_name": loaded.name,
         "problem_set_name": problems.name,
         "problems": len(problems),

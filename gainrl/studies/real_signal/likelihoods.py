@@ -75,7 +75,10 @@ def _batch(
         model.device,
     )
     wanted = [
-        [*range(prompt.prefix_tokens - 1, prompt.question_end - 1), *range(len(prompt.ids) - 1, len(prompt.ids) - 1 + n)]
+        [
+            *range(prompt.prefix_tokens - 1, prompt.question_end - 1),
+            *range(len(prompt.ids) - 1, len(prompt.ids) - 1 + n),
+        ]
         for prompt, n in zip(prompts, map(len, golds), strict=True)
     ]
     position_BK, _ = pad([np.array(row) for row in wanted], model.device)
