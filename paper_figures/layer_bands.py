@@ -26,7 +26,7 @@ def data_against_last(against: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(frame: pd.DataFrame, *, title: str, ylabel: str = "rank correlation") -> Figure:
-    """Bands are the simultaneous ones, bars the intervals of a layer alone; a site of one layer is a point with its bar."""
+    """Bands are simultaneous; bars, of the first curve and of a site of one layer, are the intervals of a layer alone."""
     style.use()
     names, curves = list(dict.fromkeys(frame.panel)), list(dict.fromkeys(frame.curve))
     layers = (frame.layer.min() - 0.5, frame.layer.max() + 0.5)
@@ -39,9 +39,8 @@ def plot(frame: pd.DataFrame, *, title: str, ylabel: str = "rank correlation") -
     for ax, name in zip(axes, names, strict=True):
         ax.axhline(0, color="0.6", lw=0.8, zorder=0)
         for curve in curves:
-            _curve(
-                ax, frame[(frame.panel == name) & (frame.curve == curve)].sort_values("layer"), curve, colours[curve]
-            )
+            mine = frame[(frame.panel == name) & (frame.curve == curve)].sort_values("layer")
+            _curve(ax, mine, curve, colours[curve], bars=curve == curves[0] or len(mine) == 1)
         style.panel_title(ax, name)
     axes[0].set_ylabel(ylabel)
     fewest, most = int(frame.n.min()), int(frame.n.max())
@@ -54,8 +53,9 @@ def plot(frame: pd.DataFrame, *, title: str, ylabel: str = "rank correlation") -
     return figure
 
 
-def _curve(ax: Axes, frame: pd.DataFrame, name: str, colour: tuple[float, float, float]) -> None:
-    reach = [(frame.value - frame.low).clip(lower=0), (frame.high - frame.value).clip(lower=0)]
-    ax.errorbar(frame.layer, frame.value, reach, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.7)
+def _curve(ax: Axes, frame: pd.DataFrame, name: str, colour: tuple[float, float, float], *, bars: bool) -> None:
+    if bars:
+        reach = [(frame.value - frame.low).clip(lower=0), (frame.high - frame.value).clip(lower=0)]
+        ax.errorbar(frame.layer, frame.value, reach, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.7)
     ax.plot(frame.layer, frame.value, color=colour, lw=1.1, marker="o", ms=2 if len(frame) > 1 else 4, label=name)
     ax.fill_between(frame.layer, frame.band_low, frame.band_high, color=colour, alpha=0.15, lw=0)

@@ -1,4 +1,4 @@
-"""What predicts what matters to a schedule: out-of-fold R² of each feature alone, of all together, with the angle and without."""
+"""What predicts what matters to a schedule: out-of-fold R² of each feature alone, of all without the angle and with it."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -19,7 +19,7 @@ from analysis.real_signal.prediction import ADDED, TARGETS, against_last, out_of
 from analysis.real_signal.words import another_layer, correlation_holds
 from analysis.report import document
 from experiments import load_study, real_signal, scales, study_names
-from gainrl.cli import main
+from gainrl.cli import main, measuring
 from gainrl.cli.measuring import PUBLISHED, measure
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import Benchmark
@@ -72,7 +72,7 @@ def made(n=300, layers=4, *, seed=0, direct=(0.0, 0.0, 0.8, 0.0), length=0.0):
 
 
 def test_bands_hold_for_all_layers_together():
-    """Nine layers that look alike and mean nothing, many times: all bands hold in about 95 % of them, single intervals in fewer."""
+    """Nine layers that look alike and mean nothing, many times: all bands hold in about 95 %, single intervals in fewer."""
     together, alone, rng = [], [], np.random.default_rng(0)
     for seed in range(250):
         shared = rng.normal(size=(60, 1))
@@ -182,7 +182,7 @@ def test_another_layer_is_better_only_where_its_band_says_so():
     assert another_layer(one, 4).startswith("For one of two targets: ")
     none = against_last(wide[[0, 2, 4]], targets_of(ids, rate, np.exp(wide[1])), resamples=200)
     assert another_layer(none, 4).startswith("No: ")
-    assert "p(1-p) in no layer" in another_layer(none, 4)
+    assert "p(1-p) better in no layer" in another_layer(none, 4)
     assert another_layer(both.head(0), 4) == "Not answered: nothing could be correlated."
 
 
@@ -360,6 +360,11 @@ def stand_in(figure, stem: Path) -> None:
         stem.with_suffix(f".{suffix}").write_bytes(b"<svg/>")
 
 
+@pytest.fixture
+def without_figures(monkeypatch):
+    monkeypatch.setattr(measuring, "_figures", lambda study, found: {})
+
+
 def rewarded(rollouts: pd.DataFrame) -> pd.DataFrame:
     """A random model solves nothing; give it some answers."""
     number = pd.factorize(rollouts.problem_id)[0] % 5
@@ -381,7 +386,7 @@ def test_a_study_is_measured_reported_and_published_without_a_question(study, fo
     report = (out / "report.md").read_text()
     first, second = report.split("\n\n")[1:3]
     assert first.startswith(("**Yes: on 20", "**No: on 20", "**The other way round: on 20"))
-    assert "the angle predicts better than the last layer's" in second
+    assert "measured against the angle of the last layer (1)" in second
     assert first.strip("*") in told
     assert "trial" not in report.lower()
     layers = pd.read_parquet(out / "layers.parquet")
@@ -405,7 +410,7 @@ def test_a_study_is_measured_reported_and_published_without_a_question(study, fo
     assert "--data-dir" not in (published / "measurement.json").read_text()
 
 
-def test_a_study_that_was_killed_resumes_stage_by_stage(study, folder, monkeypatch):
+def test_a_study_that_was_killed_resumes_stage_by_stage(study, without_figures, folder, monkeypatch):
     root, done = folder / "runs" / "small", []
     for stage, module in (("likelihoods", set_stages), ("measure", stages)):
         whole = getattr(module, stage)
@@ -437,7 +442,7 @@ def test_a_study_that_was_killed_resumes_stage_by_stage(study, folder, monkeypat
         measure(study, root, folder / "data")
 
 
-def test_a_trial_is_marked_and_kept_apart(study, folder, monkeypatch, capsys):
+def test_a_trial_is_marked_and_kept_apart(study, without_figures, folder, monkeypatch, capsys):
     command(monkeypatch, "reproduce", "real_signal", "--scale", "small", "--data-dir", "data", "--limit", "12")
     root = folder / "runs" / "small"
     assert [path.name for path in root.iterdir() if path.name.startswith("real")] == ["real_signal-trial"]
@@ -455,10 +460,10 @@ def test_a_trial_is_marked_and_kept_apart(study, folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["reproduce", "real_signal", "--scale", "small", "--seeds", "3"], "real_signal trains nothing; valid with it: --scale"),
+        (["reproduce", "real_signal", "--scale", "small", "--seeds", "3"], "real_signal trains nothing; valid with it"),
         (["reproduce", "real_signal"], "unknown scale of real_signal 'tiny'; valid: small"),
         (["reproduce", "quickstart", "--limit", "3"], "--limit are for studies; quickstart is none; valid: real_signal"),
-        (["table", "real_signal", "--scale", "small"], "real_signal is a study that trains nothing; valid with it: gainrl reproduce"),
+        (["table", "real_signal", "--scale", "small"], "real_signal is a study that trains nothing; valid"),
         (["figure", "real_signal", "--scale", "small"], "real_signal is a study that trains nothing"),
         (["report", "real_signal", "--scale", "small"], "real_signal is a study that trains nothing"),
         (["train", "real_signal", "--cell", "gsm8k", "--scale", "small"], "real_signal is a study that trains nothing"),
@@ -490,9 +495,9 @@ def test_a_study_is_listed_shown_and_planned(monkeypatch, capsys):
     ("name", "text"),
     [
         ("report.md", "As in Tom has 3 ducks\nand 5 eggs. How many?"),
-        ("report.html", "<p>Is &quot;2 &lt; 3&quot; true, and why is it so?</p>"),
-        ("table.csv", 'id,q\n1,"Is ""2 < 3"" true, and why is it so?"\n'),
-        ("settings.json", json.dumps({"q": 'Is "2 < 3" true, and why is it so?'})),
+        ("report.html", "<p>Is &quot;2 &lt; 3&quot; true, and why is it so? And what</p>"),
+        ("table.csv", 'id,q\n1,"Is ""2 < 3"" true, and why is it so? And what"\n'),
+        ("settings.json", json.dumps({"q": 'Is "2 < 3" true, and why is it so? And what'})),
     ],
 )
 def test_what_holds_a_question_is_not_published(tmp_path, name, text):

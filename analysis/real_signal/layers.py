@@ -1,4 +1,4 @@
-"""Angle against gradient norm at every layer and site, plain and with lengths and difficulty held fixed, with simultaneous bands.
+"""Angle against gradient norm at every layer and site, plain and with lengths and level held fixed, with simultaneous bands.
 
 Pure functions of a set's tables (`gainrl.studies.real_signal.MeasuredSet`).
 
@@ -45,7 +45,7 @@ COLUMNS = (
 def by_layer(
     angles: pd.DataFrame, gradients: pd.DataFrame, *, seed: int = 0, resamples: int = 1000, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Rank correlations with the norm of the whole model's gradient, a row a (loss, weights, site, layer, feature, statistic).
+    """Rank correlations with the whole model's gradient norm: a row a loss, weights, site, layer, feature and statistic.
 
     ``low`` and ``high`` are the percentile bootstrap's over problems, for one layer; ``band_low`` and ``band_high`` hold over
     all layers of the site together (`analysis.angle_gradient.bands`). ``held`` names the controls that were held fixed: one that

@@ -1,4 +1,4 @@
-"""How alike the orders are that a schedule could follow on one set: by layer and definition, the release's, length, difficulty."""
+"""How alike the orders are that a schedule could follow on one set: by layer and definition, the release's, length, level."""
 
 from itertools import combinations
 
@@ -16,8 +16,8 @@ FEW_LAYERS = 5
 def sort_keys(
     problems: pd.DataFrame, angles: pd.DataFrame, site: str, more_layers: tuple[int, ...] = ()
 ) -> pd.DataFrame:
-    """By problem_id, what would be sorted by: the angle at a few evenly spaced layers and ``more_layers``; at the last layer its
-    parts and the angle without i = j; the release's score; length, difficulty, completion tokens.
+    """By problem_id, what would be sorted by: the angle at a few evenly spaced layers and ``more_layers``; at the last layer
+    its parts and the angle without i = j; the release's score; length, level, completion tokens.
 
     The release sorts NaN first, as if it were its largest score; its column does the same.
     """

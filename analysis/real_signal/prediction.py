@@ -1,12 +1,12 @@
 """Does the angle predict what matters to a schedule, beside what costs nothing to know?
 
-Cross-validated linear models of ranks: every number is replaced by its rank among the problems that the model is fitted on, kinds
-by indicators, the target by its rank. R^2 is out of fold,
+Cross-validated linear models of ranks: every number is replaced by its rank among the problems that the model is fitted on,
+kinds by indicators, the target by its rank. R^2 is out of fold,
 
     R^2 = 1 - sum_i (y_i - prediction_i)^2 / sum_i (y_i - mean of y in the other folds)^2,
 
-so that a feature that says nothing has an R^2 of about 0 or a little less. Intervals: percentile bootstrap over problems of their
-out-of-fold errors, the models being as they were fitted.
+so that a feature that says nothing has an R^2 of about 0 or a little less. Intervals: percentile bootstrap over problems of
+their out-of-fold errors, the models being as they were fitted.
 
 Shapes: R samples (row 0 the data, the others its resamples), N problems, M models, K columns of a model.
 """
@@ -25,7 +25,7 @@ from gainrl.rng import generator
 
 TARGETS = {
     "variance": "p(1-p)",
-    "gradient": "norm of the GRPO gradient",
+    "gradient": "GRPO gradient norm",
     "pass_rate": "pass rate p",
 }
 DECIDING = ("variance", "gradient")
@@ -141,7 +141,7 @@ def _shares(errors: Mapping[object, Floats], size: int, seed: int, resamples: in
 
 
 def _varies(values: pd.Series) -> bool:
-    return bool(values.notna().all()) and values.nunique() > 1
+    return bool(values.notna().all()) and len(set(values)) > 1
 
 
 def complete_targets(problems: pd.DataFrame, gradients: pd.DataFrame) -> pd.DataFrame:

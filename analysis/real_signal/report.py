@@ -40,30 +40,30 @@ def markdown(
         f"# {study.title}",
         *(["**A trial on the first few problems of each set. It answers nothing.**"] if trial else []),
         *(f"**{answer}**" for answer in found.answers),
-        f"One model: {model}. Intervals are over its problems and say nothing about other models. What counts as yes and as no was "
-        "written down before the measurement (notes).",
+        f"One model: {model}. Intervals are over its problems and say nothing about other models. What counts as yes and as "
+        "no was written down before the measurement (notes).",
         "## What was measured",
         _sets(study, sets, too_long),
         "## Rank correlation with the gradient norm, last layer",
         _last_layer(study, found),
-        "Value [95 % bootstrap interval over problems], MLP input of the last layer, norm of the whole model's gradient. The loss is "
-        "the mean over a completion's tokens or their sum; what is held fixed is taken out linearly in ranks.",
+        "Value [95 % bootstrap interval over problems], MLP input of the last layer, norm of the whole model's gradient. The "
+        "loss is the mean over a completion's tokens or their sum; what is held fixed is taken out linearly in ranks.",
         "## Layers whose simultaneous band leaves 0 out",
         _clear_layers(study, found),
         "Above 0, then after a semicolon below 0. Bands hold for all layers of a site together with 95 % confidence (sup-t, "
         "bootstrap over problems).",
         "## What predicts what matters to a schedule",
         _predictions(found),
-        f"Out-of-fold R² [95 % interval] of linear models of ranks, {study.folds} folds, {study.measurement(study.scheduled).title}; "
-        "0 is what the mean alone gives. The angle is the last layer's.",
+        f"{study.measurement(study.scheduled).title}: out-of-fold R² [95 % interval] of linear models of ranks, {study.folds} "
+        "folds; 0 is what the mean alone gives. The angle is the last layer's.",
         "## The angle of other layers against the last layer's",
         _against(found),
-        "Alone: out-of-fold R² of the angle of that layer alone. Lead: how much it is above the last layer's [simultaneous 95 % band "
-        "over layers].",
+        "Alone: out-of-fold R² of the angle of that layer alone. Lead: how much it is above the last layer's [simultaneous "
+        "95 % band over layers].",
         "## Orders",
         _orders(study, found),
-        "Rank correlation [95 % interval over problems] and Kendall's tau of what a schedule would sort by, with the question's length, "
-        "and of the release's order with it.",
+        "Rank correlation [95 % interval over problems] and Kendall's tau of the question's length with what a schedule would "
+        "sort by. The release sorts prompts too short for its score first. All pairs are in orders.csv.",
     ]
     pictures = [f"![{caption}]({name}.png)" for name, caption in figures.items()]
     return "\n\n".join([*parts, "## Figures", *pictures]) + "\n"

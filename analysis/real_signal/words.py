@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.angle_gradient.resampling import Estimate
 from analysis.real_signal.layers import PLAIN, TOGETHER, at, chosen, clear, spans
-from analysis.real_signal.prediction import DECIDING
+from analysis.real_signal.prediction import DECIDING, TARGETS
 
 NOT_ANSWERED = "Not answered: nothing could be correlated."
 
@@ -14,9 +14,9 @@ NOT_ANSWERED = "Not answered: nothing could be correlated."
 def correlation_holds(tables: Mapping[str, pd.DataFrame], titles: Mapping[str, str], primary: str, last: int) -> str:
     """Does the paper's correlation hold for this model, in which layers, and what of it is length?
 
-    The endpoint is the partial rank correlation of the last layer's angle with the gradient norm of the supervised loss (mean over
-    tokens), with everything held fixed, on the primary set: **yes** where its interval lies above 0, **the other way round** below
-    0, **no** where it contains 0. Layers are named whose simultaneous band leaves 0 out.
+    The endpoint is the partial rank correlation of the last layer's angle with the gradient norm of the supervised loss (mean
+    over tokens), with everything held fixed, on the primary set: **yes** where its interval lies above 0, **the other way
+    round** below 0, **no** where it contains 0. Layers are named whose simultaneous band leaves 0 out.
 
     Args:
         tables: set -> `analysis.real_signal.layers.by_layer`.
@@ -32,18 +32,15 @@ def correlation_holds(tables: Mapping[str, pd.DataFrame], titles: Mapping[str, s
     others = [
         f"{titles[name]} {found}" for name in tables if name != primary and (found := at(tables[name], last, TOGETHER))
     ]
-    return (
-        f"{_ANSWER[endpoint.sign]}: on {endpoint.n:,} problems of {titles[primary]} the rank correlation of the last layer's angle, "
-        f"which the paper reads, with the gradient norm is {plain}, and {endpoint} given {held}; with simultaneous bands it is "
-        f"above 0 in {_layers(above)} as it stands and in {_layers(left)} given these, so that {_share(above, left)}"
-        + (f", and below 0 given these in {_layers(turned)}" if turned else "")
-        + (
-            f" (the last layer's on other sets, given what can be held fixed there: {'; '.join(others)})"
-            if others
-            else ""
-        )
-        + "."
+    sentence = (
+        f"{_ANSWER[endpoint.sign]}: on {endpoint.n:,} problems of {titles[primary]} the rank correlation of the last layer's "
+        f"angle, which the paper reads, with the gradient norm is {plain}, and {endpoint} given {held}; with simultaneous "
+        f"bands it is above 0 in {_layers(above)} as it stands and in {_layers(left)} given these, so that "
+        f"{_share(above, left)}"
     )
+    sentence += f", and below 0 given these in {_layers(turned)}" if turned else ""
+    sentence += f" (on other sets, given what can be held fixed there: {'; '.join(others)})" if others else ""
+    return f"{sentence}."
 
 
 _ANSWER = {1: "Yes", 0: "No", -1: "The other way round"}
@@ -72,11 +69,8 @@ def another_layer(against: pd.DataFrame, last: int) -> str:
     better = {target: sorted(int(layer) for layer in rows[rows.band_low > 0].layer) for target, rows in found.items()}
     both = sorted(set.intersection(*map(set, better.values()))) if len(found) == len(DECIDING) else []
     answer = f"Yes, {_layers(both)}" if both else "For one of two targets" if any(better.values()) else "No"
-    words = [f"{_TARGET[target]} in {_lead(rows, better[target])}" for target, rows in found.items()]
-    return f"{answer}: the angle predicts better than the last layer's (layer {last}) {', and '.join(words)}."
-
-
-_TARGET = {"variance": "p(1-p)", "gradient": "the norm of the GRPO gradient"}
+    words = [f"{TARGETS[target]} better in {_lead(rows, better[target])}" for target, rows in found.items()]
+    return f"{answer}: measured against the angle of the last layer ({last}), that of another predicts {', and '.join(words)}."
 
 
 def _lead(rows: pd.DataFrame, better: list[int]) -> str:

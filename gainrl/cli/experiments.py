@@ -90,8 +90,8 @@ def reproduce(
 ) -> None:
     """Run every cell of an experiment (or of all), then write and print its table and figure.
 
-    A study, which trains nothing, is measured instead, set by set, and its report written. Finished runs are skipped, unfinished ones resume. A failed run is reported and does not stop the others; the exit
-    code is then 1.
+    A study, which trains nothing, is measured instead, set by set, and its report written. Finished runs are skipped,
+    unfinished ones resume. A failed run is reported and does not stop the others; the exit code is then 1.
 
     Args:
         experiment: Name of the experiment, or all; `gainrl list` shows them.
@@ -252,7 +252,9 @@ def show(experiment: ExperimentName, cell: str, scale: Scale = "tiny") -> None:
 
 @app.command(name="list")
 def list_names() -> None:
-    """List scales with what they need, experiments with their cells, studies with their sets, models, problem sets, benchmarks, schedules and orders."""
+    """List scales with what they need, experiments with cells, studies with sets, models, problem sets, benchmarks, schedules
+    and orders.
+    """
     from experiments import SCALES, experiment_names, load_experiment, load_study, scales, study_names
     from gainrl.evaluation.benchmarks import BENCHMARKS
     from gainrl.models import MODELS

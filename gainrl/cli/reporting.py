@@ -78,8 +78,9 @@ def report(
 def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
     """Put an experiment's tables, figures, page and all of its finished runs but the models into results/, to be committed.
 
-    Of a study, which has a single scale and trains nothing: its report, figures, and tables of ids and numbers. Runs go into a few Parquet files; `gainrl restore` makes a run's folder of them again. What is published already
-    stays until all of it is written.
+    Runs go into a few Parquet files; `gainrl restore` makes a run's folder of them again. What is published already
+    stays until all of it is written. Of a study, which trains nothing and has one scale: its report, figures, and tables of
+    ids and numbers.
     """
     from analysis.runs import common_seeds, finished_runs, unfinished_runs
     from experiments import load_study, scales, study_names

@@ -217,7 +217,7 @@ class _Scorer:
                 )
 
     def score(self, prompts: Sequence[EncodedPrompt], names: Sequence[str]) -> tuple[Floats, Floats]:
-        """c_intra and c_inter, (B, L) each, L being the number of probes. Raises InputError where hidden states are not finite (problem, layer)."""
+        """c_intra and c_inter, (B, L) each, L probes. Raises InputError where hidden states are not finite (problem, layer)."""
         to_end = self.signal.definition == "released"
         again = self.prefix_tokens if self.cache is None else 0
         tokens = [
