@@ -1,5 +1,6 @@
 """The angle's rank correlation with the gradient norm by layer, a panel a control, a curve a site, with simultaneous bands."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,12 +30,11 @@ def plot(frame: pd.DataFrame, *, title: str, ylabel: str = "rank correlation") -
     """Bands are simultaneous; bars, of the first curve and of a site of one layer, are the intervals of a layer alone."""
     style.use()
     names, curves = list(dict.fromkeys(frame.panel)), list(dict.fromkeys(frame.curve))
-    layers = (frame.layer.min() - 0.5, frame.layer.max() + 0.5)
-    low, high = frame[["low", "band_low"]].min(axis=None), frame[["high", "band_high"]].max(axis=None)
+    layers = (float(frame.layer.min()) - 0.5, float(frame.layer.max()) + 0.5)
+    low, high = (np.nanquantile(frame[["low", "high", "band_low", "band_high"]], end) for end in (0, 1))
     margin = 0.05 * (high - low)
-    figure, axes = style.panels(
-        len(names), height=1.7, limits=(layers, (min(low, 0) - margin, max(high, 0) + margin)), words="layer"
-    )
+    limits = layers, (float(min(low, 0) - margin), float(max(high, 0) + margin))
+    figure, axes = style.panels(len(names), height=1.7, limits=limits, words="layer")
     colours = style.colours(curves)
     for ax, name in zip(axes, names, strict=True):
         ax.axhline(0, color="0.6", lw=0.8, zorder=0)

@@ -64,6 +64,8 @@ def findings(study: Study, sets: Mapping[str, "MeasuredSet"]) -> Findings:
 def best_layers(against: pd.DataFrame) -> tuple[int, ...]:
     """The layer that leads the last by most, for each deciding target."""
     leaders = [
-        rows.loc[rows["value"].idxmax()].layer for target, rows in against.groupby("target") if target in DECIDING
+        rows.layer.iloc[int(rows["value"].to_numpy().argmax())]
+        for target, rows in against.groupby("target")
+        if target in DECIDING
     ]
     return tuple(sorted({int(layer) for layer in leaders}))

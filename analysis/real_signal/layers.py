@@ -48,8 +48,8 @@ def by_layer(
     """Rank correlations with the whole model's gradient norm: a row a loss, weights, site, layer, feature and statistic.
 
     ``low`` and ``high`` are the percentile bootstrap's over problems, for one layer; ``band_low`` and ``band_high`` hold over
-    all layers of the site together (`analysis.angle_gradient.bands`). ``held`` names the controls that were held fixed: one that
-    is missing or the same for all problems cannot be.
+    all layers of the site together (`analysis.angle_gradient.bands`). ``held`` names the controls that were held fixed: one
+    that is missing or the same for all problems cannot be.
     """
     tables = []
     for loss, sample in _samples(gradients):

@@ -12,6 +12,7 @@ Shapes: R samples (row 0 the data, the others its resamples), N problems, M mode
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,7 +134,7 @@ def _design(features: pd.DataFrame, fitted: NDArray[np.intp]) -> Floats:
     return np.column_stack(columns)
 
 
-def _shares(errors: Mapping[object, Floats], size: int, seed: int, resamples: int) -> Floats:
+def _shares(errors: Mapping[Any, Floats], size: int, seed: int, resamples: int) -> Floats:
     """R^2 of each model in each sample, (R, M)."""
     counts_RN = counts(size, seed, resamples)
     own_NM, mean_NM = (np.column_stack([error_2N[which] for error_2N in errors.values()]) for which in (0, 1))

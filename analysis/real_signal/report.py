@@ -1,7 +1,7 @@
 """The study's report: both answers, then the tables that they come from."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -96,20 +96,20 @@ def _mean(values: "pd.Series[float]") -> str:
     return f"{values.mean():.2f}" if values.notna().any() else MISSING
 
 
-def _blocks(study: Study, found: Findings) -> list[tuple[str, str, str, pd.DataFrame]]:
-    """(set, loss, weights, their rows), in order."""
-    blocks = []
+def blocks(study: Study, found: Findings) -> list[tuple[str, str, str, pd.DataFrame]]:
+    """(set, loss, weights, their rows of ``found.layers``), in order."""
+    result = []
     for name in study.measurements:
         table = found.layers[found.layers.set == name]
         for loss, weights in OF_LOSS:
             if len(mine := table[(table.loss == loss) & (table.weights == weights)]):
-                blocks.append((name, loss, weights, mine))
-    return blocks
+                result.append((name, loss, weights, mine))
+    return result
 
 
 def _last_layer(study: Study, found: Findings) -> str:
     rows = []
-    for name, loss, weights, table in _blocks(study, found):
+    for name, loss, weights, table in blocks(study, found):
         row = {"set": study.measurements[name].title, "loss": OF_LOSS[loss, weights]}
         for statistic in STATISTICS:
             estimate = at(table, found.last, statistic, loss=loss, weights=weights, site=study.sites[0])
@@ -120,7 +120,7 @@ def _last_layer(study: Study, found: Findings) -> str:
 
 def _clear_layers(study: Study, found: Findings) -> str:
     rows = []
-    for name, loss, weights, table in _blocks(study, found):
+    for name, loss, weights, table in blocks(study, found):
         for site in table.site.unique():
             row = {"set": study.measurements[name].title, "loss": OF_LOSS[loss, weights], "site": SITES[site]}
             for statistic in (PLAIN, "given completion tokens", TOGETHER):
@@ -139,14 +139,15 @@ def _predictions(found: Findings) -> str:
     if cells.empty:
         return "Nothing varies that could be predicted."
     wide = cells.pivot_table(index="features", columns="target", values="cell", aggfunc="first", sort=False)
-    return _table(wide.reset_index().to_dict("records"))
+    return str(wide.reset_index().fillna(MISSING).to_markdown(index=False, disable_numparse=True))
 
 
 def _against(found: Findings) -> str:
     rows = []
     for layer, table in found.against_last.groupby("layer"):
         row = {"layer": str(layer)}
-        for line in table.itertuples():
+        lines: Iterable[Any] = table.itertuples()
+        for line in lines:
             lead = Estimate(line.value, line.band_low, line.band_high, line.n)
             row |= {f"{TARGETS[line.target]}, alone": f"{line.alone:.2f}", f"{TARGETS[line.target]}, lead": str(lead)}
         rows.append(row)
@@ -155,14 +156,16 @@ def _against(found: Findings) -> str:
 
 def _orders(study: Study, found: Findings) -> str:
     rows = []
-    for name, table in found.orders.groupby("set", sort=False):
-        for line in table[(table["first"] == LENGTH) | (table.second == LENGTH)].itertuples():
+    for name, measurement in study.measurements.items():
+        table = found.orders[found.orders.set == name]
+        lines: Iterable[Any] = table[(table["first"] == LENGTH) | (table.second == LENGTH)].itertuples()
+        for line in lines:
             other = line.first if line.second == LENGTH else line.second
             value = Estimate(line.value, line.low, line.high, line.n)
-            row = {"set": study.measurements[name].title, "order": other, "with question length": str(value)}
+            row = {"set": measurement.title, "order": other, "with question length": str(value)}
             rows.append({**row, "Kendall's tau": f"{line.kendall:.2f}"})
         if RELEASED not in {*table["first"], *table.second}:
-            rows.append({"set": study.measurements[name].title, "order": f"{RELEASED} (all alike)"})
+            rows.append({"set": measurement.title, "order": f"{RELEASED} (all alike)"})
     return _table(rows)
 
 

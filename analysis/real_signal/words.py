@@ -74,7 +74,7 @@ def another_layer(against: pd.DataFrame, last: int) -> str:
 
 
 def _lead(rows: pd.DataFrame, better: list[int]) -> str:
-    best = rows.loc[rows["value"].idxmax()]
+    best = rows.iloc[int(rows["value"].to_numpy().argmax())]
     band = Estimate(best["value"], best.band_low, best.band_high, int(best.n))
     return (
         f"{_layers(better)} (largest lead: layer {best.layer:.0f}, out-of-fold R² {best.alone:.2f}, which is {band} more "

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -159,11 +160,11 @@ def _blocks(study: Study, loaded: "LoadedModel", chosen: "Chosen") -> tuple["pd.
 
 def _figures(study: Study, found: "Findings") -> dict[str, "tuple[str, Figure]"]:
     """Name -> (caption, figure)."""
-    from analysis.real_signal.report import OF_LOSS
+    from analysis.real_signal.report import OF_LOSS, blocks
     from paper_figures import layer_bands, prediction_bars, rank_matrix
 
     figures: dict[str, tuple[str, Figure]] = {}
-    for (name, loss, weights), table in found.layers.groupby(["set", "loss", "weights"], sort=False):
+    for name, loss, weights, table in blocks(study, found):
         title = f"{study.measurements[name].title}, {OF_LOSS[loss, weights]}"
         caption = f"Rank correlation of angle and gradient norm by layer: {title}"
         figures[f"layers_{name}_{loss}_{weights}"] = caption, layer_bands.plot(layer_bands.data(table), title=title)
@@ -172,10 +173,10 @@ def _figures(study: Study, found: "Findings") -> dict[str, "tuple[str, Figure]"]
         figures["predictions"] = caption, prediction_bars.plot(prediction_bars.data(found.predictions))
     if len(found.against_last):
         caption = "The angle of other layers against the last layer's"
-        lead = layer_bands.plot(layer_bands.data_against_last(found.against_last), title=caption, ylabel="R² more")
+        lead = layer_bands.plot(layer_bands.data_against_last(found.against_last), title=caption, ylabel="R² above it")
         figures["against_last"] = caption, lead
-    for name, table in found.orders.groupby("set", sort=False):
-        title = f"How alike the orders are, {study.measurements[name].title}"
+    for name, measurement in study.measurements.items():
+        title, table = f"How alike the orders are, {measurement.title}", found.orders[found.orders.set == name]
         figures[f"orders_{name}"] = title, rank_matrix.plot(table, title=title)
     return figures
 
@@ -187,14 +188,15 @@ def _write_tables(folder: Path, found: "Findings", sets: Mapping[str, "MeasuredS
 
     from gainrl.runs.published import write_parquet
 
-    def together(name: str) -> pd.DataFrame:
-        tables = {key: getattr(measured, name) for key, measured in sets.items()}
-        return pd.concat([table.assign(set=key) for key, table in tables.items()], ignore_index=True)
+    def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        return pd.concat([table.assign(set=name) for name, table in tables.items()], ignore_index=True)
 
     tables = {
-        "problems.parquet": together("problems"),
-        "angles.parquet": together("angles"),
-        "gradients.parquet": together("gradients")[["set", *OF_GRADIENTS]],
+        "problems.parquet": together({name: measured.problems for name, measured in sets.items()}),
+        "angles.parquet": together({name: measured.angles for name, measured in sets.items()}),
+        "gradients.parquet": together(
+            {name: measured.gradients[list(OF_GRADIENTS)] for name, measured in sets.items()}
+        ),
         "layers.parquet": found.layers,
         "predictions.csv": found.predictions,
         "against_last.csv": found.against_last,
@@ -203,10 +205,10 @@ def _write_tables(folder: Path, found: "Findings", sets: Mapping[str, "MeasuredS
     }
     for name, table in tables.items():
         if name.endswith(".csv"):
-            write_atomically(folder / name, lambda path, table=table: table.to_csv(path, index=False))
+            write_atomically(folder / name, partial(table.to_csv, index=False))
         else:
             whole = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
-            write_atomically(folder / name, lambda path, whole=whole: write_parquet(whole, path))
+            write_atomically(folder / name, partial(write_parquet, whole))
 
 
 def publish(study: Study, root: Path, results: Path) -> Path:

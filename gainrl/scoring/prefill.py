@@ -84,7 +84,7 @@ def score_problems(
     places = {"site": sites and [site for site, _ in probes], "layer": layers and [layer for _, layer in probes]}
     for name, values in places.items():
         if values:
-            table.insert(table.columns.get_loc("c_intra"), name, np.tile(np.array(values), len(problems)))
+            table.insert(list(table).index("c_intra"), name, np.tile(np.array(values), len(problems)))
     scored.remove()
     return Scores(table, {**metadata, "version": version("gainrl")})
 
