@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from analysis.angle_gradient.bands import pointwise, simultaneous, simultaneous_correlations
-from analysis.angle_gradient.resampling import correlation, counts, products
+from analysis.angle_gradient.resampling import Estimate, correlation, counts, products
 from analysis.real_signal.layers import CONTROLS, PLAIN, TOGETHER, at, by_layer, chosen, clear, spans
 from analysis.real_signal.orders import order_correlations, sort_keys
 from analysis.real_signal.prediction import ADDED, TARGETS, against_last, out_of_fold, predictions
-from analysis.real_signal.words import another_layer, correlation_holds
+from analysis.real_signal.words import another_layer, correlation_holds, is_sort_by_length
 from analysis.report import document
 from experiments import load_study, real_signal, scales, study_names
 from gainrl.cli import main, measuring
@@ -220,6 +220,12 @@ def test_figures_show_every_control_and_site_and_what_the_angle_adds():
     plt.close("all")
 
 
+def test_what_is_called_a_sort_by_length():
+    limits = [(0.95, 0.9, 0.97), (-0.95, -0.97, -0.9), (0.95, 0.7, 0.97), (0.85, 0.81, 0.9)]
+    assert [is_sort_by_length(Estimate(*limit, 100)) for limit in limits] == [True, True, False, False]
+    assert not is_sort_by_length(None)
+
+
 def test_layers_in_words():
     assert spans([3, 4, 5, 7, 9, 10]) == "3 to 5, 7, 9 to 10"
     assert spans([]) == ""
@@ -384,7 +390,8 @@ def test_a_study_is_measured_reported_and_published_without_a_question(study, fo
     command(monkeypatch, "reproduce", "real_signal", "--scale", "small", "--data-dir", "data")
     told, out = capsys.readouterr().out, folder / "runs" / "small" / "real_signal"
     report = (out / "report.md").read_text()
-    first, second = report.split("\n\n")[1:3]
+    heading, first, second = report.split("\n\n")[1:4]
+    assert heading == "## In two sentences"
     assert first.startswith(("**Yes: on 20", "**No: on 20", "**The other way round: on 20"))
     assert "measured against the angle of the last layer (1)" in second
     assert first.strip("*") in told

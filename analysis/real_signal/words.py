@@ -69,8 +69,11 @@ def another_layer(against: pd.DataFrame, last: int) -> str:
     better = {target: sorted(int(layer) for layer in rows[rows.band_low > 0].layer) for target, rows in found.items()}
     both = sorted(set.intersection(*map(set, better.values()))) if len(found) == len(DECIDING) else []
     answer = f"Yes, {_layers(both)}" if both else "For one of two targets" if any(better.values()) else "No"
-    words = [f"{TARGETS[target]} better in {_lead(rows, better[target])}" for target, rows in found.items()]
+    words = [f"{_NAMED[target]} better in {_lead(rows, better[target])}" for target, rows in found.items()]
     return f"{answer}: measured against the angle of the last layer ({last}), that of another predicts {', and '.join(words)}."
+
+
+_NAMED = TARGETS | {"gradient": "the GRPO gradient norm"}
 
 
 def _lead(rows: pd.DataFrame, better: list[int]) -> str:
@@ -80,6 +83,16 @@ def _lead(rows: pd.DataFrame, better: list[int]) -> str:
         f"{_layers(better)} (largest lead: layer {best.layer:.0f}, out-of-fold R² {best.alone:.2f}, which is {band} more "
         "than the last layer's, simultaneous band)"
     )
+
+
+def is_sort_by_length(correlation: Estimate | None) -> bool:
+    """Whether an order is called a sort by length, by its rank correlation with the question's length.
+
+    The correlation, of either sign, must be beyond 0.9 and its interval beyond 0.8.
+    """
+    if correlation is None or not correlation.sign:
+        return False
+    return abs(correlation.value) > 0.9 and min(abs(correlation.low), abs(correlation.high)) > 0.8
 
 
 def _layers(layers: list[int]) -> str:
