@@ -26,12 +26,19 @@ class Benchmark:
     problems: str
     files: tuple[str, ...] = ()
 
-    def load(self, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None) -> ProblemSet:
+    def load(
+        self,
+        data_dir: Path | None = None,
+        *,
+        seed: int = 0,
+        limit: int | None = None,
+        drop_null_answers: bool = False,
+    ) -> ProblemSet:
         """The first ``limit`` problems, from the hub (or generated), or from a file in ``data_dir``.
 
         Raises InputError: the folder has no file of the benchmark (the error lists valid names), or as `load_problems` does.
         """
-        problems = load_problems(self._source(data_dir), seed=seed)
+        problems = load_problems(self._source(data_dir), seed=seed, drop_null_answers=drop_null_answers)
         return problems.head(None if limit is None else min(limit, len(problems)))
 
     def _source(self, data_dir: Path | None) -> str:

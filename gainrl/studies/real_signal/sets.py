@@ -30,13 +30,13 @@ def choose(
 ) -> Chosen:
     """The problems that a measurement names, from the hub, generated, or from a file in ``data_dir``.
 
-    Of fewer than ``measurement.size`` all are taken. Then those are left out whose prompt, with the gold completion and its end
+    Rows without an answer are no problems. Of fewer than ``measurement.size`` all are taken. Then those are left out whose prompt, with the gold completion and its end
     or the longest sampled one, has more than ``longest`` tokens.
 
     Raises InputError: the set cannot be read, has no problem after the skipped ones, or all are too long.
     """
     source = Benchmark(measurement.title, measurement.problems, measurement.files)
-    whole = source.load(data_dir, seed=seed)
+    whole = source.load(data_dir, seed=seed, drop_null_answers=True)
     if len(whole) <= measurement.skip:
         raise InputError(f"{whole.name} holds {len(whole)} problems; the first {measurement.skip} are left out")
     rest = whole.without(range(measurement.skip))
