@@ -30,8 +30,8 @@ def choose(
 ) -> Chosen:
     """The problems that a measurement names, from the hub, generated, or from a file in ``data_dir``.
 
-    Rows without an answer are no problems. Of fewer than ``measurement.size`` all are taken. Then those are left out whose prompt, with the gold completion and its end
-    or the longest sampled one, has more than ``longest`` tokens.
+    Rows without an answer are no problems. Of fewer than ``measurement.size`` all are taken. Then those are left out whose
+    prompt, with the gold completion and its end or the longest sampled one, has more than ``longest`` tokens.
 
     Raises InputError: the set cannot be read, has no problem after the skipped ones, or all are too long.
     """
