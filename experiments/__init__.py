@@ -1,4 +1,5 @@
-"""Experiments by name: each module but those in `SHARED` has a function ``experiment(scale)`` that returns its cells.
+"""Experiments by name: each module but those in `SHARED` has a function ``experiment(scale)`` that returns its cells, or
+``study(scale)`` where nothing is trained and problem sets are measured.
 
 A module may name its scales in ``SCALES``; by default they are `USUAL`. What some experiments measure after their runs is in
 `gainrl.cli.follow_ups`.
@@ -8,8 +9,9 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from gainrl.errors import unknown_name
+from gainrl.errors import InputError, unknown_name
 from gainrl.runs.experiment import Experiment
+from gainrl.runs.study import Study
 
 SCALES = {
     "tiny": "models made on the spot; minutes a run on a CPU",
@@ -23,25 +25,53 @@ SHARED = {"cells", "paper", "questions"}
 
 
 def experiment_names() -> list[str]:
-    """Every module of this package but the shared ones."""
-    return sorted({module.name for module in pkgutil.iter_modules(__path__)} - SHARED)
+    """Every experiment that trains."""
+    return [name for name in _names() if hasattr(_module(name), "experiment")]
+
+
+def study_names() -> list[str]:
+    """Every study, which trains nothing."""
+    return [name for name in _names() if hasattr(_module(name), "study")]
 
 
 def scales(name: str) -> tuple[str, ...]:
-    """Scales of an experiment. Raises InputError for an unknown name."""
+    """Scales of an experiment or a study. Raises InputError for an unknown name."""
     result: tuple[str, ...] = getattr(_module(name), "SCALES", USUAL)
     return result
 
 
 def load_experiment(name: str, scale: str = "tiny") -> Experiment:
-    """The experiment that its module defines. Raises InputError for an unknown name or scale."""
-    if scale not in scales(name):
-        raise unknown_name(f"scale of {name}", scale, scales(name))
+    """The experiment that its module defines. Raises InputError for an unknown name or scale, and for a study."""
+    if name in study_names():
+        raise InputError(
+            f"{name} is a study that trains nothing; valid with it: gainrl reproduce, which writes its report, list, show "
+            "and publish"
+        )
+    _require_scale(name, scale)
     result: Experiment = _module(name).experiment(scale)
     return result
 
 
+def load_study(name: str, scale: str) -> Study:
+    """The study that its module defines. Raises InputError for an unknown name or scale."""
+    if name not in study_names():
+        raise unknown_name("study", name, study_names())
+    _require_scale(name, scale)
+    result: Study = _module(name).study(scale)
+    return result
+
+
+def _require_scale(name: str, scale: str) -> None:
+    if scale not in scales(name):
+        raise unknown_name(f"scale of {name}", scale, scales(name))
+
+
+def _names() -> list[str]:
+    """Every module of this package but the shared ones."""
+    return sorted({module.name for module in pkgutil.iter_modules(__path__)} - SHARED)
+
+
 def _module(name: str) -> ModuleType:
-    if name not in experiment_names():
-        raise unknown_name("experiment", name, experiment_names())
+    if name not in _names():
+        raise unknown_name("experiment", name, _names())
     return importlib.import_module(f"experiments.{name}")

@@ -15,6 +15,7 @@ import pytest
 import gainrl
 from analysis.excerpts import EXCERPT, claims, renewed
 from analysis.runs import finished_runs
+from experiments import load_study, study_names
 from gainrl.cli import evaluation, experiments, main, reporting, scoring, studies  # noqa: F401 (commands enter themselves)
 from gainrl.cli.options import app, load_plan
 from gainrl.errors import InputError
@@ -85,7 +86,9 @@ def test_commands_parse_and_name_what_there_is(monkeypatch, command):
         monkeypatch.setattr(spec, "target", stub_of(spec.target))
     run(monkeypatch, command)
     (arguments,) = calls
-    if arguments.get("experiment", "all") != "all":
+    if arguments.get("experiment") in study_names():
+        load_study(arguments["experiment"], arguments["scale"])
+    elif arguments.get("experiment", "all") != "all":
         plan = load_plan(arguments["experiment"], arguments["scale"])
         plan.cell(arguments.get("cell", plan.baseline))
     if arguments.get("tasks", "all") != "all":

@@ -1,6 +1,7 @@
 """Commands that run experiments, and those that list and show what there is."""
 
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gainrl.cli.options import Count, ExperimentName, RunsDir, Sandbox, Scale, app, command, load_plan, runs_folder
+from gainrl.cli.options import (
+    Count,
+    ExperimentName,
+    LargeCount,
+    RunsDir,
+    Sandbox,
+    Scale,
+    app,
+    command,
+    load_plan,
+    runs_folder,
+)
 from gainrl.cli.reporting import write_figure, write_table
 from gainrl.errors import InputError
 from gainrl.runs.config import Seed
@@ -17,6 +29,7 @@ from gainrl.runs.experiment import SlurmOptions, Tracker, require_trackers
 if TYPE_CHECKING:
     from gainrl.launch import Launcher
     from gainrl.runs.experiment import Experiment
+    from gainrl.runs.study import Study
 
 
 @dataclass(frozen=True)
@@ -90,12 +103,14 @@ def reproduce(
     slurm: SlurmOptions = DEFAULT_SLURM,
     dry_run: bool = False,
     changes: ChangesArg = NONE,
+    data_dir: Path | None = None,
+    limit: LargeCount | None = None,
     overwrite: bool = False,
 ) -> None:
     """Run every cell of an experiment (or of all), then write and print its table and figure.
 
-    Finished runs are skipped, unfinished ones resume. A failed run is reported and does not stop the others; the exit
-    code is then 1.
+    A study, which trains nothing, is measured instead, set by set, and its report written. Finished runs are skipped,
+    unfinished ones resume. A failed run is reported and does not stop the others; the exit code is then 1.
 
     Args:
         experiment: Name of the experiment, or all; `gainrl list` shows them.
@@ -104,6 +119,8 @@ def reproduce(
         jobs: How many runs at once with --launcher local; they share the cores.
         slurm: What Slurm is asked for with --launcher slurm.
         dry_run: Only print what is finished, what would run, where and how long.
+        data_dir: Of a study: folder of problem files (gsm8k.json, ...) to read instead of the hub.
+        limit: Of a study: a trial on at most so many problems of each set, in a folder of its own.
         overwrite: Run finished cells again, even where their config has changed.
     """
     if changes.vllm_server is not None and (launcher == "slurm" or (launcher == "local" and jobs > 1)):
@@ -113,8 +130,20 @@ def reproduce(
     if launcher != "slurm" and not dry_run:
         require_trackers(changes.report_to)
     changes.demand_sandbox(here=launcher != "slurm" and not dry_run)
-    from experiments import experiment_names, scales
+    from experiments import experiment_names, load_study, scales, study_names
 
+    if experiment in study_names():
+        if seeds != 1 or launcher != "debug" or changes != NONE:
+            raise InputError(
+                f"{experiment} trains nothing; valid with it: --scale, --data-dir, --limit, --dry-run, --overwrite, --runs-dir"
+            )
+        study = load_study(experiment, scale)
+        study = study if limit is None else study.trial(limit)
+        return _measure(study, runs_folder(runs_dir, scale), data_dir, dry_run, overwrite)
+    if data_dir is not None or limit is not None:
+        raise InputError(
+            f"--data-dir and --limit are for studies; {experiment} is none; valid: {', '.join(study_names())}"
+        )
     everything = [name for name in experiment_names() if scale in scales(name)]
     root, where = runs_folder(runs_dir, scale), _launcher(launcher, jobs, slurm)
     failed = 0
@@ -125,6 +154,16 @@ def reproduce(
     if failed:
         print(f"gainrl: {failed} runs failed (see above); the same command tries them again", file=sys.stderr)
         sys.exit(1)
+
+
+def _measure(study: "Study", root: Path, data_dir: Path | None, dry_run: bool, overwrite: bool) -> None:
+    from gainrl.cli.measuring import describe, measure
+
+    if dry_run:
+        return print(describe(study, root))
+    if overwrite:
+        shutil.rmtree(root / study.name, ignore_errors=True)
+    print(measure(study, root, data_dir))
 
 
 def _reproduce(
@@ -212,10 +251,17 @@ def show(experiment: ExperimentName, cell: str, scale: Scale = "tiny") -> None:
     """Print the whole config of a cell, beside the values of the authors' release where they are known.
 
     Args:
-        cell: Name of the cell; `gainrl list` shows them.
+        cell: Name of the cell, or of a study's problem set; `gainrl list` shows them.
     """
     from analysis.paper import beside_paper
+    from experiments import load_study, study_names
 
+    if experiment in study_names():
+        study = load_study(experiment, scale)
+        print(f"{study.name}: {study.title}\n\nSet {cell}, which is measured:")
+        for name, value in study.measurement(cell).model_dump(mode="json").items():
+            print(f"  {name}: {value}")
+        return
     plan = load_plan(experiment, scale)
     run = plan.cell(cell)
     print(f"{plan.name}, cell {cell}: {plan.labels[cell]} (run {run.hash} with seed 0)\n")
@@ -227,8 +273,10 @@ def show(experiment: ExperimentName, cell: str, scale: Scale = "tiny") -> None:
 
 @app.command(name="list")
 def list_names() -> None:
-    """List scales with what they need, experiments with their cells, models, problem sets, benchmarks, schedules and orders."""
-    from experiments import SCALES, experiment_names, load_experiment, scales
+    """List scales with what they need, experiments with cells, studies with sets, models, problem sets, benchmarks, schedules
+    and orders.
+    """
+    from experiments import SCALES, experiment_names, load_experiment, load_study, scales, study_names
     from gainrl.evaluation.benchmarks import BENCHMARKS
     from gainrl.models import MODELS
     from gainrl.problems import problem_sets
@@ -243,6 +291,10 @@ def list_names() -> None:
         print(f"  {name} ({', '.join(plans)}): {plans[scales(name)[0]].title}")
         for cells in dict.fromkeys(", ".join(plan.cells) for plan in plans.values()):
             print(f"    cells: {cells}")
+    print("studies, which train nothing")
+    for name in study_names():
+        study = load_study(name, scales(name)[0])
+        print(f"  {name} ({', '.join(scales(name))}): {study.title}\n    sets: {', '.join(study.measurements)}")
     for title, names in {
         "models": MODELS,
         "problem sets": [*problem_sets(), "gym:<task of reasoning-gym>"],

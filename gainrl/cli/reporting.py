@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from gainrl.cli.measuring import publish as publish_study
 from gainrl.cli.options import Count, ExperimentName, RunsDir, Scale, command, load_plan, of_scale, runs_folder
 from gainrl.errors import InputError
 from gainrl.files import replace_folder, write_atomically, write_text
@@ -78,10 +79,15 @@ def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir
     """Put an experiment's tables, figures, page and all of its finished runs but the models into results/, to be committed.
 
     Runs go into a few Parquet files; `gainrl restore` makes a run's folder of them again. What is published already
-    stays until all of it is written.
+    stays until all of it is written. Of a study, which trains nothing and has one scale: its report, figures, and tables of
+    ids and numbers.
     """
     from analysis.runs import common_seeds, finished_runs, unfinished_runs
+    from experiments import load_study, scales, study_names
 
+    if experiment in study_names():
+        (only,) = scales(experiment)
+        return print(publish_study(load_study(experiment, only), runs_folder(runs_dir, only), Path("results")))
     plan = load_plan(experiment, scale)
     source, results = runs_folder(runs_dir, scale), of_scale(Path("results"), scale)
     if source.resolve() == results.resolve():

@@ -34,7 +34,13 @@ class Benchmark:
     """Days of LiveCodeBench, unless others are asked for."""
 
     def load(
-        self, data_dir: Path | None = None, *, seed: int = 0, limit: int | None = None, window: str | None = None
+        self,
+        data_dir: Path | None = None,
+        *,
+        seed: int = 0,
+        limit: int | None = None,
+        window: str | None = None,
+        drop_null_answers: bool = False,
     ) -> ProblemSet:
         """The first ``limit`` problems, from the hub (or generated, or packaged), or from a file in ``data_dir``.
 
@@ -48,7 +54,8 @@ class Benchmark:
             window = (window or self.window) if self.problems == "livecodebench" else None
             problems = load_coding(self.problems, file, window=window)
         else:
-            problems = load_problems(self.problems if file is None else str(file), seed=seed)
+            source = self.problems if file is None else str(file)
+            problems = load_problems(source, seed=seed, drop_null_answers=drop_null_answers)
         return problems.head(None if limit is None else min(limit, len(problems)))
 
     def _file(self, data_dir: Path) -> Path:

@@ -24,6 +24,7 @@ from gainrl.rng import generator
 
 QUESTION_COLUMNS = ("problem", "question")
 ID_COLUMNS = ("problem_id", "unique_id", "id")
+KIND_COLUMNS = ("kind", "type")
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def from_rows(
     question: str | None = None,
     answer: str = "answer",
     answer_after: str | None = None,
+    solution: str = "solution",
     drop_null_answers: bool = False,
 ) -> ProblemSet:
     """Problems from a table. Rows that ask for programs are read by `gainrl.problems.cases`.
@@ -153,6 +155,7 @@ def from_rows(
         question: column of the question; if None, the first of `QUESTION_COLUMNS` that the row has.
         answer: column of the gold answer.
         answer_after: take what follows the last occurrence of this text in the answer (GSM8K's ``####``).
+        solution: column of the worked solution, where there is one; of several in a list (OlympiadBench) the first is taken.
 
     Raises:
         InputError: a row without question or answer, an empty or null one, a repeated id, a number that is not finite,
@@ -183,10 +186,17 @@ def from_rows(
         if problem_id in seen:
             raise InputError(f"{name}, {where}: problem_id {problem_id!r} stands in {seen[problem_id]} already")
         seen[problem_id] = where
-        solution = row.get("solution")
-        solution = _text(name, where, row, "solution") if isinstance(solution, str) and solution.strip() else None
-        kind = _text(name, where, row, "kind") if isinstance(row.get("kind"), str) else None
-        problems.append(Problem(problem_id, text, gold, _number(name, where, row, "difficulty"), solution, kind))
+        kind = next((column for column in KIND_COLUMNS if isinstance(row.get(column), str)), None)
+        problems.append(
+            Problem(
+                problem_id,
+                text,
+                gold,
+                _number(name, where, row, "difficulty"),
+                _solution(name, where, row, solution),
+                None if kind is None else _text(name, where, row, kind),
+            )
+        )
     return ProblemSet(name, tuple(problems), {**source, "dropped_null_answers": dropped})
 
 
@@ -195,6 +205,14 @@ def _with_tests(name: str, where: str, row: Mapping[str, Any]) -> Mapping[str, A
         return with_answer(row)
     except InputError as error:
         raise InputError(f"{name}, {where}: {error}") from error
+
+
+def _solution(name: str, where: str, row: Mapping[str, Any], column: str) -> str | None:
+    listed = row.get(column)
+    first = next(iter(listed), None) if isinstance(listed, list | tuple) else listed
+    if not isinstance(first, str) or not first.strip():
+        return None
+    return _text(name, where, {**row, column: first}, column)
 
 
 def _is_null(value: Any) -> bool:

@@ -33,6 +33,8 @@ class HubSet:
     question: str = "problem"
     answer: str = "answer"
     answer_after: str | None = None
+    solution: str = "solution"
+    """Of a worked solution, where the set has one."""
     difficulty: Callable[[Mapping[str, Any]], float] | None = None
     """Of a row, for a set without such a column; scaled to 0-100 over the set's rows, NaN in the middle."""
     keep: Callable[[Mapping[str, Any]], bool] | None = None
@@ -70,8 +72,10 @@ def _before_benchmark(row: Mapping[str, Any]) -> bool:
 
 DEEPCODER = "agentica-org/DeepCoder-Preview-Dataset"
 HUB_SETS: dict[str, HubSet] = {
-    "gsm8k": HubSet("openai/gsm8k", "train", "main", question="question", answer_after="####", difficulty=_steps),
-    "gsm8k-test": HubSet("openai/gsm8k", "test", "main", question="question", answer_after="####"),
+    "gsm8k": HubSet(
+        "openai/gsm8k", "train", "main", "question", answer_after="####", solution="answer", difficulty=_steps
+    ),
+    "gsm8k-test": HubSet("openai/gsm8k", "test", "main", "question", answer_after="####", solution="answer"),
     "math500": HubSet("HuggingFaceH4/MATH-500", "test"),
     "aime24": HubSet("HuggingFaceH4/aime_2024", "train"),
     "amc23": HubSet("math-ai/amc23", "test", question="question"),
@@ -117,6 +121,7 @@ def load_hub(name: str, hub_set: HubSet, revision: str | None, drop_null_answers
         question=hub_set.question,
         answer=hub_set.answer,
         answer_after=hub_set.answer_after,
+        solution=hub_set.solution,
         drop_null_answers=drop_null_answers,
     )
 

@@ -15,6 +15,8 @@ from gainrl.runs.config import SignalConfig, Site
 _MLPS = ("mlp", "feed_forward", "ffn")
 _LAST_PROJECTIONS = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2")
 _FINAL_NORMS = ("norm", "final_layer_norm", "ln_f", "final_norm", "norm_f")
+Probe = tuple[Site, int]
+"""A site and the layer that it is read at."""
 
 
 @contextmanager
@@ -24,15 +26,16 @@ def capture(model: nn.Module, signal: SignalConfig) -> Iterator[list[Tensor]]:
         yield captured
 
 
-def hidden_states(model: PreTrainedModel, site: Site, layers: Sequence[int], **inputs: Any) -> list[Tensor]:
-    """Hidden states (B, T, D) at the site of each of the layers, from one forward pass of the decoder.
+def hidden_states(model: PreTrainedModel, probes: Sequence[Probe], **inputs: Any) -> list[Tensor]:
+    """Hidden states (B, T, D) at each of the probes, from one forward pass of the decoder.
 
-    No layer after the last of them is run, nor, at ``mlp_input``, that layer's MLP, nor the LM head.
+    No layer after the last of them is run, nor, where that one is probed at ``mlp_input`` alone, its MLP, nor the LM head.
     """
-    modules = [probed_module(model, SignalConfig(site=site, layer=layer)) for layer in layers]
-    last = max(layer_number(model, layer) for layer in layers)
+    modules = [probed_module(model, SignalConfig(site=site, layer=layer)) for site, layer in probes]
+    last = max(layer_number(model, layer) for _, layer in probes)
+    sites = {site for site, layer in probes if layer_number(model, layer) == last}
     with ExitStack() as stack:
-        stand_ins = stack.enter_context(_cut_off(model, site, last))
+        stand_ins = stack.enter_context(_cut_off(model, last, skip_mlp=sites == {"mlp_input"}))
         captured = [stack.enter_context(_captured(stand_ins.get(module, module), at)) for module, at in modules]
         stack.enter_context(torch.no_grad())
         cast(nn.Module, model.get_decoder())(**inputs)
@@ -52,14 +55,14 @@ class _PassThrough(nn.Module):
 
 
 @contextmanager
-def _cut_off(model: PreTrainedModel, site: Site, last: int) -> Iterator[dict[nn.Module, nn.Module]]:
-    """While open, the decoder ends with layer ``last``, and at ``mlp_input`` that layer skips its MLP.
+def _cut_off(model: PreTrainedModel, last: int, *, skip_mlp: bool) -> Iterator[dict[nn.Module, nn.Module]]:
+    """While open, the decoder ends with layer ``last``, and with ``skip_mlp`` that layer skips its MLP.
 
     Yields each replaced module with its stand-in.
     """
     decoder, layers = cast(nn.Module, model.get_decoder()), decoder_layers(model)
     name = next(name for name, child in decoder.named_children() if child is layers)
-    place = _child_name(layers[last], _MLPS) if site == "mlp_input" else None
+    place = _child_name(layers[last], _MLPS) if skip_mlp else None
     with ExitStack() as stack:
         stack.callback(setattr, decoder, name, layers)
         setattr(decoder, name, layers[: last + 1])

@@ -20,9 +20,9 @@ from gainrl.models.loading import context_length, weights_hash
 from gainrl.problems import ProblemSet
 from gainrl.progress import Progress
 from gainrl.prompts import EncodedPrompt, Ids, Prompt, encode_problems, length_batches, require_fit, too_long
-from gainrl.runs.config import SignalConfig
+from gainrl.runs.config import SignalConfig, Site
 from gainrl.schedules import Floats
-from gainrl.scoring.hooks import decoder_layers, hidden_states, layer_number, probed_module
+from gainrl.scoring.hooks import Probe, decoder_layers, hidden_states, layer_number, probed_module
 from gainrl.scoring.scores import PartialScores, Scores, signal_metadata
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
@@ -37,6 +37,7 @@ def score_problems(
     *,
     signal: SignalConfig | None = None,
     layers: Sequence[int] | Literal["all"] | None = None,
+    sites: Sequence[Site] | None = None,
     model_version: str | None = None,
     batch_tokens: int | None = None,
     skip_too_long: bool = False,
@@ -47,6 +48,8 @@ def score_problems(
 
     Args:
         layers: score these layers instead of ``signal.layer``, in one pass; the table then has a column ``layer``.
+        sites: score at these sites instead of ``signal.site``, in the same pass; the table then has a column ``site`` too.
+            Of ``layers``, ``final_norm`` has the last alone.
         model_version: what to call the weights in the metadata; by default a hash of them.
         batch_tokens: most tokens of a batch, padding included; the default depends on the device. Does not change
             the scores (beyond 1e-5 in fp32).
@@ -68,17 +71,20 @@ def score_problems(
     _require_scorable(model, encoded, problems, signal)
 
     chosen = [signal.layer] if layers is None else _distinct(layers, model)
-    for layer in chosen:
-        probed_module(model, signal.model_copy(update={"layer": layer}))
+    probes = _probes(model, chosen, [signal.site] if sites is None else sites)
     metadata = signal_metadata(model_version or weights_hash(model), str(model.dtype), problems, prompt, signal)
-    metadata |= {"layer": ", ".join(map(str, chosen))}
-    scored = PartialScores(unfinished, metadata, (len(problems), len(chosen)))
+    metadata |= {"layer": ", ".join(map(str, chosen))} | ({} if sites is None else {"site": ", ".join(sites)})
+    scored = PartialScores(unfinished, metadata, (len(problems), len(probes)))
     lengths = [len(encoding.ids) - encoding.prefix_tokens for encoding in encoded]
     batches = length_batches(lengths, batch_tokens or batch_tokens_of(model))
     with evaluating(model):
-        scorer = _Scorer(model, signal, chosen, encoded[0])
+        scorer = _Scorer(model, signal, probes, encoded[0])
         _score_batches(scorer, batches, encoded, problems.ids, scored, progress)
-    table = _table(problems, encoded, scored, None if layers is None else chosen)
+    table = _table(problems, encoded, scored)
+    places = {"site": sites and [site for site, _ in probes], "layer": layers and [layer for _, layer in probes]}
+    for name, values in places.items():
+        if values:
+            table.insert(list(table).index("c_intra"), name, np.tile(np.array(values), len(problems)))
     scored.remove()
     return Scores(table, {**metadata, "version": version("gainrl")})
 
@@ -141,6 +147,19 @@ def _distinct(layers: Sequence[int] | Literal["all"], model: PreTrainedModel) ->
     return sorted({layer_number(model, n) for n in (range(len(decoder_layers(model))) if layers == "all" else layers)})
 
 
+def _probes(model: PreTrainedModel, layers: Sequence[int], sites: Sequence[Site]) -> list[Probe]:
+    """Every layer at every site; of several sites, the final norm lies after the last layer alone."""
+    probes = [
+        (site, layer)
+        for site in sites
+        for layer in layers
+        if len(sites) == 1 or site != "final_norm" or layer_number(model, layer) == len(decoder_layers(model)) - 1
+    ]
+    for site, layer in probes:
+        probed_module(model, SignalConfig(site=site, layer=layer))
+    return probes
+
+
 def _require_scorable(
     model: PreTrainedModel, encoded: Sequence[EncodedPrompt], problems: ProblemSet, signal: SignalConfig
 ) -> None:
@@ -161,10 +180,8 @@ def _require_scorable(
         )
 
 
-def _table(
-    problems: ProblemSet, encoded: Sequence[EncodedPrompt], scored: PartialScores, layers: Sequence[int] | None
-) -> pd.DataFrame:
-    """One row per problem, or per (problem, layer)."""
+def _table(problems: ProblemSet, encoded: Sequence[EncodedPrompt], scored: PartialScores) -> pd.DataFrame:
+    """One row per (problem, probe)."""
     repeats = scored.c_intra_NL.shape[1]
     columns: dict[str, Any] = {
         "problem_id": np.repeat(np.array(problems.ids, dtype=object), repeats),
@@ -174,10 +191,7 @@ def _table(
         "question_tokens": np.repeat([encoding.question_tokens for encoding in encoded], repeats),
         "prefix_tokens": encoded[0].prefix_tokens,
     }
-    table = pd.DataFrame(columns)
-    if layers is not None:
-        table.insert(1, "layer", np.tile(layers, len(problems)))
-    return table
+    return pd.DataFrame(columns)
 
 
 class _Scorer:
@@ -187,14 +201,14 @@ class _Scorer:
     """
 
     def __init__(
-        self, model: PreTrainedModel, signal: SignalConfig, layers: Sequence[int], first: EncodedPrompt
+        self, model: PreTrainedModel, signal: SignalConfig, probes: Sequence[Probe], first: EncodedPrompt
     ) -> None:
-        self.model, self.signal, self.layers = model, signal, layers
+        self.model, self.signal, self.probes = model, signal, probes
         self.prefix_tokens = first.prefix_tokens
         self.cache = None if model._is_stateful else DynamicCache(config=model.config)
         ids_1P = torch.as_tensor(first.ids[None, : first.prefix_tokens], dtype=torch.long, device=model.device)
         self.prefix_L1PD = self._hidden_states(ids_1P, self.cache)
-        for layer, states_1PD in zip(layers, self.prefix_L1PD, strict=True):
+        for (_, layer), states_1PD in zip(probes, self.prefix_L1PD, strict=True):
             if not states_1PD.isfinite().all():
                 raise InputError(f"hidden states of the prompt's prefix are not finite at layer {layer}")
             if not states_1PD.any():
@@ -203,7 +217,7 @@ class _Scorer:
                 )
 
     def score(self, prompts: Sequence[EncodedPrompt], names: Sequence[str]) -> tuple[Floats, Floats]:
-        """c_intra and c_inter, (B, L) each. Raises InputError where hidden states are not finite (problem, layer)."""
+        """c_intra and c_inter, (B, L) each, L probes. Raises InputError where hidden states are not finite (problem, layer)."""
         to_end = self.signal.definition == "released"
         again = self.prefix_tokens if self.cache is None else 0
         tokens = [
@@ -216,8 +230,8 @@ class _Scorer:
             by_layer.append(self._signal(prefix_1PD, hidden_BTD[:, again:], length_B - again))
         c_intra_BL, c_inter_BL, finite_BL = torch.stack(by_layer, dim=-1).cpu().numpy()
         if not finite_BL.all():
-            row, layer = np.argwhere(finite_BL == 0)[0]
-            raise InputError(f"hidden states of {names[row]} are not finite at layer {self.layers[layer]}")
+            row, probe = np.argwhere(finite_BL == 0)[0]
+            raise InputError(f"hidden states of {names[row]} are not finite at layer {self.probes[probe][1]}")
         return c_intra_BL, c_inter_BL
 
     def _signal(self, prefix_1PD: Tensor, hidden_BQD: Tensor, length_B: Tensor) -> Tensor:
@@ -234,9 +248,7 @@ class _Scorer:
 
     def _hidden_states(self, ids_BT: Tensor, cache: DynamicCache | None) -> list[Tensor]:
         reuse = {} if cache is None else {"past_key_values": cache}
-        return hidden_states(
-            self.model, self.signal.site, self.layers, input_ids=ids_BT, use_cache=cache is not None, **reuse
-        )
+        return hidden_states(self.model, self.probes, input_ids=ids_BT, use_cache=cache is not None, **reuse)
 
     def _cache_of(self, size: int) -> DynamicCache | None:
         """The prefix's keys and values for a batch: views, since attention joins them to the questions' own anyway."""

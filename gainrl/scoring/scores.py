@@ -32,7 +32,8 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 class Scores:
     """The table (one row per problem, in the set's order; `SCORE_COLUMNS`) and its model, prompt, problems and definition.
 
-    Scores of several layers have one row per (problem, layer) and a column ``layer``; `at_layer` selects one.
+    Scores of several layers have one row per (problem, layer) and a column ``layer``; `at_layer` selects one. Those of several
+    sites have a column ``site`` beside it; `at_site` selects one.
     """
 
     table: pd.DataFrame
@@ -63,8 +64,18 @@ class Scores:
                 )
         return cls(frame, metadata)
 
+    def at_site(self, site: str) -> "Scores":
+        """The scores of one of several sites, at all of its layers."""
+        if "site" not in self.table or site not in set(self.table.site):
+            raise InputError(f"no scores of site {site}; available: {self.metadata.get('site')}")
+        table = self.table[self.table.site == site].drop(columns="site").reset_index(drop=True)
+        layers = {"layer": ", ".join(map(str, table.layer.unique()))} if "layer" in table else {}
+        return Scores(table, {**self.metadata, "site": site, **layers})
+
     def at_layer(self, layer: int) -> "Scores":
         """The scores of one of several layers (numbered from 0)."""
+        if "site" in self.table:
+            raise InputError(f"these are scores at sites {self.metadata['site']}; take one of them with at_site")
         if "layer" not in self.table or layer not in set(self.table.layer):
             raise InputError(f"no scores of layer {layer}; available: {self.metadata['layer']}")
         table = self.table[self.table.layer == layer].drop(columns="layer").reset_index(drop=True)
@@ -103,7 +114,7 @@ def _fault(table: pd.DataFrame, metadata: object) -> str | None:
         return f"holds infinite numbers in column {', '.join(infinite)}"
     if not table.problem_id.map(lambda value: isinstance(value, str)).all():
         return "has a row without a problem_id"
-    repeated = table.duplicated(["problem_id", "layer"] if "layer" in table else ["problem_id"])
+    repeated = table.duplicated(["problem_id", *(name for name in ("site", "layer") if name in table)])
     return f"has {repeated.sum()} rows twice" if repeated.any() else None
 
 

@@ -133,7 +133,7 @@ def neuron_directions(
         for rows in length_batches([len(encoding.ids) for encoding in encoded], batch_tokens_of(model)):
             batch = [encoded[row] for row in rows]
             ids_BT, _ = pad([encoding.ids for encoding in batch], model.device)
-            (states_BTF,) = hidden_states(model, "neurons", [layer], input_ids=ids_BT, use_cache=False)
+            (states_BTF,) = hidden_states(model, [("neurons", layer)], input_ids=ids_BT, use_cache=False)
             _, question_BT = span_masks(batch, states_BTF)
             sum_BF = torch.einsum("btf,bt->bf", states_BTF.float(), question_BT.float())
             directions |= dict(zip(rows, nn.functional.normalize(sum_BF, dim=-1).cpu(), strict=True))

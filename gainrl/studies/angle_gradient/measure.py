@@ -26,7 +26,7 @@ from gainrl.studies.angle_gradient.losses import Row, grpo_rows, supervised_rows
 from gainrl.studies.gradients import Gram, decompose, gram, product_square, squared_gradient_norms
 
 DECOMPOSED = 256
-"""How many problems, the first of the set, are decomposed; the T x T matrices of all of them are held at once."""
+"""How many problems, the first of the set, are decomposed by default; the T x T matrices of all of them are held at once."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def measure(
     rollouts: pd.DataFrame | None = None,
     temperature: float = 1.0,
     batch_tokens: int = 2048,
+    decomposed: int = DECOMPOSED,
     progress: Progress | None = None,
 ) -> Measured:
     """Gradient norms of every problem's losses beside its angles.
@@ -68,6 +69,7 @@ def measure(
         completions: problem_id -> completion for the supervised loss; by default the gold ones.
         rollouts: from `sample_completions`, the same number for each problem; without them there is no GRPO loss.
         batch_tokens: most tokens of a batch, padding included.
+        decomposed: how many problems have ``parts``, the first ones.
         progress: called with (finished problems, all problems), each counted once per loss.
 
     Raises InputError: a problem has no completion, a sequence exceeds the context, or a gradient is not finite.
@@ -84,7 +86,7 @@ def measure(
     tables: list[pd.DataFrame] = []
     grams: dict[int, dict[int, Gram]] = {}
     for index, (loss, rows) in enumerate(groups.items()):
-        norms = _GradientNorms(layers, DECOMPOSED if loss == "supervised" else 0)
+        norms = _GradientNorms(layers, decomposed if loss == "supervised" else 0)
         loss_temperature = 1.0 if loss == "supervised" else temperature
         lengths = [
             len(group) * (len(prompt.ids) + max(len(ids) for ids, _ in group))

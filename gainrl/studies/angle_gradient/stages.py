@@ -21,7 +21,7 @@ from gainrl.runs.config import SignalConfig
 from gainrl.runs.records import environment
 from gainrl.scoring import Scores, score_problems, signal_metadata
 from gainrl.scoring.hooks import probed_module
-from gainrl.studies.angle_gradient.measure import Measured, measure
+from gainrl.studies.angle_gradient.measure import DECOMPOSED, Measured, measure
 
 _NUMBER, _TEXT = Column(nullable=True), Column("text")
 MEASURED = Rows(
@@ -50,7 +50,10 @@ ROLLOUTS = Rows(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a measurement beside model, problems and prompt. ``samples`` 0: no rollouts, and so no GRPO loss."""
+    """Settings of a measurement beside model, problems and prompt. ``samples`` 0: no rollouts, and so no GRPO loss.
+
+    ``decomposed``: how many problems have parts of their gradient, the first ones.
+    """
 
     signal: SignalConfig
     samples: int = 8
@@ -58,6 +61,7 @@ class Settings:
     max_completion_tokens: int = 256
     seed: int = 0
     batch_tokens: int = 2048
+    decomposed: int = DECOMPOSED
 
 
 def measure_into(
@@ -74,11 +78,7 @@ def measure_into(
     Raises InputError: the model has no such site or layer, or the folder holds a measurement with other settings (the
     error says which differ).
     """
-    probed_module(loaded.model, settings.signal)
-    claims = _describe(loaded, problems, prompt, settings, completions)
-    claim_settings(folder / "settings.json", claims, "a measurement")
-    if not (folder / "environment.json").exists():
-        write_text(folder / "environment.json", json.dumps(environment(), indent=1))
+    claim(folder, loaded, problems, prompt, settings, completions)
     table_path, parts_path = folder / "measured.parquet", folder / "parts.parquet"
     if parts_path.exists():  # written last
         return Measured(read_rows(table_path, MEASURED), read_rows(parts_path, PARTS))
@@ -95,11 +95,28 @@ def measure_into(
         rollouts=rollouts,
         temperature=settings.temperature,
         batch_tokens=settings.batch_tokens,
+        decomposed=settings.decomposed,
         progress=lambda done, of: report("gradients", done, of),
     )
     write_atomically(table_path, lambda path: measured.table.to_parquet(path, index=False))
     write_atomically(parts_path, lambda path: measured.parts.to_parquet(path, index=False))
     return measured
+
+
+def claim(
+    folder: Path,
+    loaded: LoadedModel,
+    problems: ProblemSet,
+    prompt: Prompt,
+    settings: Settings,
+    completions: Mapping[str, str] | None,
+) -> None:
+    """Write down what is measured in the folder, or check that it is what the folder holds; raises as `measure_into` does."""
+    probed_module(loaded.model, settings.signal)
+    claims = _describe(loaded, problems, prompt, settings, completions)
+    claim_settings(folder / "settings.json", claims, "a measurement")
+    if not (folder / "environment.json").exists():
+        write_text(folder / "environment.json", json.dumps(environment(), indent=1))
 
 
 def read_completions(path: Path) -> dict[str, str]:
@@ -129,7 +146,9 @@ def _describe(
     given = json.dumps(completions, sort_keys=True).encode()
     return {
         **signal_metadata(loaded.version, str(loaded.model.dtype), problems, prompt, settings.signal),
-        **{key: value for key, value in asdict(settings).items() if key not in ("signal", "batch_tokens")},
+        **{
+            key: value for key, value in asdict(settings).items() if key not in ("signal", "batch_tokens", "decomposed")
+        },
         "model_name": loaded.name,
         "problem_set_name": problems.name,
         "problems": len(problems),
