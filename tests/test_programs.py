@@ -7,11 +7,14 @@ import json
 import pickle
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import zlib
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -616,6 +619,7 @@ def remote(monkeypatch):
         (ASSERTS, "def f(x): return x + 1", "passed"),
         (ASSERTS, "def f(x): return 2", "wrong_output"),
         (ASSERTS, "import sys\nsys.exit(0)", "exception"),
+        (ASSERTS, "def f(x):\n    while x: pass", "timeout"),
         (ASSERTS, FORGED, "wrong_output"),
         (ASSERTS, "class A:\n    def __eq__(self, o): return True\ndef f(x): return A()", "wrong_output"),
     ],
@@ -635,3 +639,16 @@ def test_a_remote_sandbox_that_fails_is_told_in_one_line(remote, monkeypatch):
         InputError, match="the sandbox at http://127.0.0.1:9 does not answer as Sandbox Fusion does: URLError"
     ):
         grade(fenced("print('nobody')"), str(STREAMS))
+
+
+def test_a_program_in_a_remote_sandbox_does_not_outlive_its_judge(remote):
+    with tempfile.TemporaryDirectory() as folder:  # where a user without rights can write, too
+        Path(folder).chmod(0o777)
+        alive = Path(folder) / "alive"
+        body = f"while True:\n        open({str(alive)!r}, 'a').close()\n        time.sleep(0.01)"
+        program = f"import time\ndef f(x):\n    {body}"
+        verdict = grade(fenced(program), str(CALLS), time_limit=1.0)
+        assert (verdict.reason, alive.exists()) == ("timeout", True)
+        alive.unlink()
+        time.sleep(0.2)
+        assert not alive.exists()

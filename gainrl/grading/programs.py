@@ -126,7 +126,7 @@ def grade_program(completion: str, gold: str, truncated: bool, *, time_limit: fl
 
     Args:
         time_limit: seconds of one call or one standard input; asserts have twice as long. All tests together may take
-            `gainrl.grading.cage.trials.TOGETHER` times as long.
+            `gainrl.grading.cage.endings.TOGETHER` times as long.
 
     Raises InputError: no cage can be had (`gainrl.grading.cage.level`).
     """

@@ -5,9 +5,9 @@ process takes from itself; `values` is what may cross; `trials` are the three wa
 which cage there is. A program is never in one process with its tests, nor with the outputs that are expected of it.
 """
 
-from gainrl.grading.cage.endings import KEEPER_GONE, Calls, Ending
+from gainrl.grading.cage.endings import KEEPER_GONE, TOGETHER, Calls, Ending
 from gainrl.grading.cage.levels import LEVELS, VARIABLE, demand, level, recorded, weakness
-from gainrl.grading.cage.trials import TOGETHER, call_functions, run_asserts, run_stream
+from gainrl.grading.cage.trials import call_functions, run_asserts, run_stream
 
 __all__ = [
     "KEEPER_GONE", "LEVELS", "TOGETHER", "VARIABLE", "Calls", "Ending", "call_functions", "demand", "level", "recorded",

@@ -10,8 +10,8 @@ from gainrl.grading.verdict import Reason
 
 _SIGNALS: dict[int, Reason] = {signal.SIGXCPU: "timeout", signal.SIGKILL: "memory", signal.SIGSYS: "forbidden"}
 """What the system ends a process with, when it exceeds a limit; SIGKILL is the machine that is out of memory."""
-
-
+TOGETHER = 12
+"""How many times its limit for one test a program may take for all of them."""
 KEEPER_GONE = "what ran it ended with it"
 
 

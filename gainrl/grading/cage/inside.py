@@ -363,6 +363,8 @@ def _asked_for(job: dict[str, Any], names: dict[str, Any]) -> list[str]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, FromProgram):
         return reason_of(error.name)
+    if isinstance(error, TimeoutError):
+        return "timeout"
     return "ended" if isinstance(error, EOFError) else "wrong_output"
 
 
@@ -400,12 +402,14 @@ def serve_remotely(request: dict[str, Any]) -> None:
             (link,) = _place([os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY), theirs.fileno()])
             os.closerange(4, 65_536)
             confine.leave_root(65_534)
+            confine.die_with_parent()
             _settle()
             answer(request["job"], link)
         finally:
             os._exit(70)
     theirs.close()
     program = Program(ours)
+    program.deadline = time.monotonic() + request["together"]
     said = _judged(request["tests"], program) if request["role"] == "judge" else _called(request, program)
     with contextlib.suppress(OSError):
         os.killpg(child, signal.SIGKILL)
@@ -418,13 +422,15 @@ def serve_remotely(request: dict[str, Any]) -> None:
 def _called(request: dict[str, Any], program: Program) -> list[Any]:
     """The values of the calls, as `encode` writes them, and what ended them early."""
     values: list[Any] = []
+    end = time.monotonic() + request["together"]
     try:
+        program.deadline = time.monotonic() + request["seconds"]
         program.wait_until_loaded()
         function = program.ask({"global": request["entry"]})
         for arguments in request["arguments"]:
-            program.deadline = time.monotonic() + request["seconds"]
+            program.deadline = min(end, time.monotonic() + request["seconds"])
             values.append(encode(function(*arguments), lambda _: -1))
     except BaseException as error:
-        reason = "timeout" if isinstance(error, TimeoutError) and not isinstance(error, FromProgram) else _reason(error)
+        reason = _reason(error)
         return [values, ["exception" if reason == "ended" else reason, _told(error)]]
     return [values, None]

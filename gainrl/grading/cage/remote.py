@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from gainrl.errors import InputError, one_line
-from gainrl.grading.cage.endings import Calls, Ending, of_exception
+from gainrl.grading.cage.endings import TOGETHER, Calls, Ending, of_exception
 from gainrl.grading.cage.values import Handle, decode
 
 WAIT_SECONDS = 120
 """How long a request may wait for its turn, beyond the time of its program."""
+START_SECONDS = 5.0
+"""What the judge has beyond its program's time, to start and to tell."""
 SOURCES = ("values", "confine", "inside")
 _SCRIPT = """
 import base64, json, sys, types
@@ -51,7 +53,7 @@ def call_functions(
 ) -> tuple[Ending, int]:
     """As `trials.call_functions`, but all calls are made before the first value is looked at. Raises InputError."""
     request = {"role": "functions", "job": job, "entry": calls.entry, "arguments": calls.arguments, "seconds": seconds}
-    answer = _ask(address, request, seconds)
+    answer = _ask(address, request | {"together": TOGETHER * seconds})
     if isinstance(answer, Ending):
         return answer, 0
     values, failure = answer
@@ -66,17 +68,17 @@ def call_functions(
 
 def run_asserts(address: str, job: dict[str, str], tests: dict[str, Any], seconds: float) -> tuple[str, str]:
     """As `trials.run_asserts`. Raises InputError."""
-    answer = _ask(address, {"role": "judge", "job": job, "tests": tests, "seconds": seconds}, seconds)
+    answer = _ask(address, {"role": "judge", "job": job, "tests": tests, "together": seconds})
     if isinstance(answer, Ending):
         return answer.reason or "exception", answer.detail
     return str(answer[0]), str(answer[1])
 
 
-def _ask(address: str, request: dict[str, Any], seconds: float) -> Any:
+def _ask(address: str, request: dict[str, Any]) -> Any:
     """What the judge says on the last line that it prints; an ending where it says nothing."""
     content = json.dumps({"modules": modules(), "request": request}).encode()
     code = _SCRIPT.replace("{content}", base64.b64encode(content).decode())
-    result = _run(address, code, "", seconds)
+    result = _run(address, code, "", request["together"] + START_SECONDS)
     try:
         return json.loads(str(result.get("stdout") or "").strip().splitlines()[-1])
     except (IndexError, ValueError, RecursionError):

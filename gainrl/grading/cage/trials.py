@@ -10,13 +10,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from gainrl.grading.cage import remote
-from gainrl.grading.cage.endings import Calls, Ending, of_fault, of_process
+from gainrl.grading.cage.endings import TOGETHER, Calls, Ending, of_fault, of_process
 from gainrl.grading.cage.keepers import FILE_BYTES, Keeper, Role, keeper
 from gainrl.grading.cage.remote import is_remote
 from gainrl.grading.cage.values import Program, receive
 
-TOGETHER = 12
-"""How many times its limit for one test a program may take for all of them."""
 _LONGEST_REPORT = 1 << 16
 
 
@@ -50,7 +48,7 @@ def call_functions(
 
     Args:
         accepts: given a call's place and its value, which is of built-in types or a `Handle`.
-        seconds: of each call; all together may take `TOGETHER` times as long.
+        seconds: of each call; all together may take `endings.TOGETHER` times as long.
     """
     if is_remote(level):
         return remote.call_functions(level, job, calls, accepts, seconds)
