@@ -92,6 +92,10 @@ BUDGET_NOTE = (
     "At the end, when all have taken the same number of steps; then where both of a pair have spent what the thriftier of the "
     "two has at its end. Rollouts and tokens are of everything that was sampled. Seconds are of training, without choosing."
 )
+SECONDS_NOTE = (
+    "As the clock showed, without choosing. Where runs shared their machine with other work, a ratio of seconds is one of "
+    "loads too; it tells methods apart only on a machine that did nothing else."
+)
 FURTHER_NOTE = (
     "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within a pair's smaller budget. "
     "Probability of improvement: that a run ends higher than one of the baseline."
@@ -120,7 +124,7 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, 
         *_pooled_grids(experiment, runs),
         grid("Rollouts to target", _by_target(targets, ROLLOUTS)),
         grid("Completion tokens to target", _by_target(targets, TOKENS)),
-        grid("Seconds to target", _by_target(targets, SECONDS)),
+        grid("Seconds to target", _by_target(targets, SECONDS), SECONDS_NOTE),
         grid("Problems to target", _by_target(targets, PROBLEMS)),
         grid("Accuracy at an equal budget", BUDGET, BUDGET_NOTE),
         grid("Drawn problems", DRAWN, DRAWN_NOTE),
