@@ -40,7 +40,7 @@ def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     for seed, name in enumerate(NAMES):
         rows = [{"question": p.question, "answer": p.answer} for p in load_problems("arithmetic", seed=seed).problems]
-        (folder / f"{BENCHMARKS[name].stems[0]}.json").write_text(json.dumps(rows[:LIMIT]))
+        (folder / f"{BENCHMARKS[name].files[0]}.json").write_text(json.dumps(rows[:LIMIT]))
     return folder
 
 
