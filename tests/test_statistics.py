@@ -67,6 +67,12 @@ def test_the_interval_of_few_seeds_is_students():
     assert (summarize(values).low, summarize(values).high) == (pytest.approx(low), pytest.approx(high))
 
 
+def test_an_interval_of_ten_seeds_that_mostly_agree_is_students():
+    values = np.array([1023.0] * 8 + [898.0, 837.0])
+    half, summary = scipy_stats.t.ppf(0.975, 9) * values.std(ddof=1) / 10**0.5, summarize(values.tolist())
+    assert (summary.low, summary.high) == pytest.approx((values.mean() - half, values.mean() + half))
+
+
 def test_the_interval_of_ten_seeds_is_the_studentized_bootstraps():
     """Its ends are the mean minus quantiles of t over resamples, drawn here by another generator; skewed data skew it."""
     values = np.array([0.1, 0.2, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.9, 4.0])

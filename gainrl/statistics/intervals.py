@@ -58,17 +58,25 @@ def summarize(values: Sequence[float], *, seed: int = 0, confidence: float = 0.9
 
 
 def mean_interval(sample_S: Floats, seed: int = 0, confidence: float = 0.95, rounding: float = 0.0) -> Ends:
-    """Interval of the mean; none for fewer than three values, or for values that are all equal and exact."""
+    """Interval of the mean; none for fewer than three values, or for values that are all equal and exact.
+
+    Student's, not the studentized bootstrap's, where so many values are equal that resamples of one value alone make up a tail.
+    """
     size, seen = len(sample_S), float(sample_S.std(ddof=min(1, len(sample_S) - 1)))
     spread = max(seen, rounding)
     if size < FEWEST_SEEDS or spread <= 1e-12 * max(1.0, float(np.abs(sample_S).max())):
         return None, None
     error, tails = spread / size**0.5, np.array([(1 + confidence) / 2, (1 - confidence) / 2])
-    if size < STUDENTIZED_FROM or seen <= rounding:
+    drawn_RS = sample_S[resamples(size, seed)]
+    seen_R, least = drawn_RS.std(axis=1, ddof=1), max(rounding, 1e-3 * spread)
+    if (
+        size < STUDENTIZED_FROM
+        or seen <= rounding
+        or (rounding == 0 and (seen_R < least).mean() > (1 - confidence) / 4)
+    ):
         high_t, low_t = t.ppf(tails, size - 1)
     else:
-        drawn_RS = sample_S[resamples(size, seed)]
-        spread_R = np.maximum(drawn_RS.std(axis=1, ddof=1), max(rounding, 1e-3 * spread))
+        spread_R = np.maximum(seen_R, least)
         high_t, low_t = np.quantile((drawn_RS.mean(axis=1) - sample_S.mean()) * size**0.5 / spread_R, tails)
     return float(sample_S.mean() - high_t * error), float(sample_S.mean() - low_t * error)
 
