@@ -25,6 +25,8 @@ FEWEST_SEEDS = 3
 """No interval is computed from fewer."""
 STUDENTIZED_FROM = 10
 """Seeds; with fewer, some resamples hold one value alone, or nearly so."""
+NEARLY_EQUAL = 0.05
+"""Part of the spread of all values that those of a resample have, if the bootstrap's t says nothing of it."""
 RESAMPLES = 9999
 Ends = tuple[float | None, float | None]
 
@@ -60,7 +62,7 @@ def summarize(values: Sequence[float], *, seed: int = 0, confidence: float = 0.9
 def mean_interval(sample_S: Floats, seed: int = 0, confidence: float = 0.95, rounding: float = 0.0) -> Ends:
     """Interval of the mean; none for fewer than three values, or for values that are all equal and exact.
 
-    Student's, not the studentized bootstrap's, where so many values are equal that resamples of one value alone make up a tail.
+    Student's, not the studentized bootstrap's, where so many values nearly agree that resamples of these alone make up a tail.
     """
     size, seen = len(sample_S), float(sample_S.std(ddof=min(1, len(sample_S) - 1)))
     spread = max(seen, rounding)
@@ -69,11 +71,8 @@ def mean_interval(sample_S: Floats, seed: int = 0, confidence: float = 0.95, rou
     error, tails = spread / size**0.5, np.array([(1 + confidence) / 2, (1 - confidence) / 2])
     drawn_RS = sample_S[resamples(size, seed)]
     seen_R, least = drawn_RS.std(axis=1, ddof=1), max(rounding, 1e-3 * spread)
-    if (
-        size < STUDENTIZED_FROM
-        or seen <= rounding
-        or (rounding == 0 and (seen_R < least).mean() > (1 - confidence) / 4)
-    ):
+    agree = (np.maximum(seen_R, rounding) < NEARLY_EQUAL * spread).mean()
+    if size < STUDENTIZED_FROM or seen <= rounding or agree > (1 - confidence) / 4:
         high_t, low_t = t.ppf(tails, size - 1)
     else:
         spread_R = np.maximum(seen_R, least)
