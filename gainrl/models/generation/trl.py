@@ -54,11 +54,21 @@ class _TrainersVllm:
 
 
 def let_vllm_take_new_weights() -> None:
-    """On a CPU vLLM packs the weights when it loads them, and packed weights cannot be replaced; so keep it from packing."""
-    if not torch.cuda.is_available():
-        from vllm import _custom_ops
+    """On a CPU vLLM packs the weights when it loads them, and packed weights cannot be replaced; so keep it from packing.
 
-        _custom_ops._supports_onednn = False
+    It has a packing of its own for each kind of CPU (AMX, oneDNN, Zen), all behind one function; torch's linear needs none.
+    """
+    if not torch.cuda.is_available():
+        from vllm.model_executor.layers import utils
+
+        packed = utils.dispatch_cpu_unquantized_gemm
+
+        def unpacked(layer: Any, remove_weight: bool) -> None:
+            if layer.weight.ndim != 2:  # a convolution, which has no other way
+                packed(layer, remove_weight)
+            layer.cpu_linear = torch.nn.functional.linear
+
+        utils.dispatch_cpu_unquantized_gemm = unpacked
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; by default it takes 92 % of the memory
 
 
