@@ -112,6 +112,9 @@ EXECUTION = {
 it could be tried: it is a first guess. 8 GPUs as in the release's verl scripts, one for the 0.5B model as in its TRL script;
 the optimizer of 7B does not fit on one GPU."""
 
+VERL_GPUS = {"tiny": 1, "small": 1, "paper": 8}
+"""GPUs of a run by verl; 8 on one node in all of the release's scripts for it, for every model."""
+
 UNIFORM = ScheduleConfig(name="uniform")
 ADARFT = ScheduleConfig(name="adarft", order="difficulty")
 
@@ -186,6 +189,17 @@ def assemble(
         asked_in=asked_in if asked_in and scale != "paper" else {},
         leaderboard=leaderboard,
         reference=reference,
+    )
+
+
+def by_verl(experiment: Experiment, scale: str) -> Experiment:
+    """The same cells, trained by verl: other runs, on the GPUs of `VERL_GPUS`; verl shards the weights itself."""
+    changes = {"gpus": VERL_GPUS[scale], "accelerate": None}
+    return experiment.model_copy(
+        update={
+            "cells": {name: run.model_copy(update={"engine": "verl"}) for name, run in experiment.cells.items()},
+            "execution": {name: experiment.execution_of(name).model_copy(update=changes) for name in experiment.cells},
+        }
     )
 
 

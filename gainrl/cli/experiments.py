@@ -51,6 +51,22 @@ class Changes:
     report_to: Annotated[
         tuple[Tracker, ...], tyro.conf.arg(help="Trackers of TRL, none by default: trackio, tensorboard, wandb.")
     ] = ()
+    engine: Annotated[
+        Literal["trl", "verl"],
+        tyro.conf.arg(help="What trains; with verl it is another run. verl has an environment of its own: make verl."),
+    ] = "trl"
+    verl_python: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="Python of verl's environment. Default: $GAINRL_VERL_PYTHON, or .venv-verl/bin/python here."
+        ),
+    ] = None
+    verl_options: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            help="More settings of verl, key=value as its own command takes them; they are no part of the run."
+        ),
+    ] = ()
     sandbox: Sandbox = None
 
     def demand_sandbox(self, here: bool = True) -> None:
@@ -59,8 +75,17 @@ class Changes:
 
         cage.demand(self.sandbox, here=here)
 
-    def of(self, plan: "Experiment", gpus: int | None = None) -> "Experiment":
-        """The experiment with them; ``gpus`` a run, where the command line says so too."""
+    def of(self, plan: "Experiment", scale: str = "tiny", gpus: int | None = None, nodes: int = 1) -> "Experiment":
+        """The experiment with them; ``gpus`` and ``nodes`` a run, where the command line says so too.
+
+        Raises InputError: the cells cannot be trained so.
+        """
+        if self.engine == "trl" and (self.verl_python or self.verl_options or nodes > 1):
+            raise InputError("--verl-python, --verl-options and more than one node are verl's; add --engine verl")
+        from experiments.cells import by_verl
+        from gainrl.runs.verl import PYTHON, require_supported
+
+        plan = plan if self.engine == "trl" else by_verl(plan, scale)
         cells = plan.cells
         if self.generation is not None:
             cells = {
@@ -75,8 +100,15 @@ class Changes:
             **({"report_to": self.report_to} if self.report_to else {}),
             **({"vllm_mode": "server", "vllm_server": self.vllm_server} if self.vllm_server is not None else {}),
             **({"gpus": gpus} if gpus is not None else {}),
+            **({"nodes": nodes} if nodes > 1 else {}),
+            **({"verl_options": self.verl_options} if self.verl_options else {}),
         }
         execution = {name: plan.execution_of(name).model_copy(update=changes) for name in cells}
+        if self.engine == "verl":
+            for name, cell in cells.items():
+                require_supported(cell, execution[name])
+        if self.verl_python is not None:
+            os.environ[PYTHON] = str(self.verl_python.absolute())  # for this process and those that it starts
         return plan.model_copy(update={"cells": cells, "execution": execution})
 
     def arguments(self) -> list[str]:
@@ -84,6 +116,8 @@ class Changes:
         arguments = [] if self.generation is None else ["--generation", self.generation]
         arguments += [] if self.vllm_server is None else ["--vllm-server", self.vllm_server]
         arguments += [] if self.sandbox is None else ["--sandbox", self.sandbox]
+        arguments += [] if self.engine == "trl" else ["--engine", self.engine]
+        arguments += ["--verl-options", *self.verl_options] if self.verl_options else []
         return arguments + (["--report-to", *self.report_to] if self.report_to else [])
 
 
@@ -127,7 +161,7 @@ def reproduce(
         raise InputError(
             "a vLLM server has the weights of one run at a time; use --launcher debug, or no --vllm-server"
         )
-    if launcher != "slurm" and not dry_run:
+    if launcher != "slurm" and not dry_run and changes.engine == "trl":
         require_trackers(changes.report_to)
     changes.demand_sandbox(here=launcher != "slurm" and not dry_run)
     from experiments import experiment_names, load_study, scales, study_names
@@ -148,7 +182,8 @@ def reproduce(
     root, where = runs_folder(runs_dir, scale), _launcher(launcher, jobs, slurm)
     failed = 0
     for name in everything if experiment == "all" else [experiment]:
-        plan = changes.of(load_plan(name, scale), slurm.gpus if launcher == "slurm" else None)
+        requested = (slurm.gpus, slurm.nodes) if launcher == "slurm" else ()
+        plan = changes.of(load_plan(name, scale), scale, *requested)
         arguments = ["--scale", scale, *changes.arguments()]
         failed += _reproduce(plan, root, seeds, where, arguments, dry_run, overwrite)
     if failed:
@@ -173,10 +208,13 @@ def _reproduce(
     from gainrl.launch import describe, run_all
     from gainrl.progress import bar
     from gainrl.runs.plan import plan_runs
+    from gainrl.runs.verl import preview
 
     runs = plan_runs(plan, cells=list(plan.cells), seeds=range(seeds), runs_dir=root, arguments=arguments)
     if dry_run:
         print(f"{plan.name}: {plan.title}\n\n{describe(runs, where, overwrite, Path('results'))}\n")
+        for run in (run for run in runs if run.config.engine == "verl"):
+            print(f"# {run.label}\n{preview(run.config, run.execution, run.home)}\n")
         return 0
     failures = run_all(runs, where, overwrite)
     if any(run.is_finished() for run in runs):
@@ -211,9 +249,10 @@ def train(
         seed: Seed of the run: warm-up, problems, schedule and training.
         overwrite: Run it again if it is finished.
     """
-    plan, root = changes.of(load_plan(experiment, scale)), runs_folder(runs_dir, scale)
+    plan, root = changes.of(load_plan(experiment, scale), scale), runs_folder(runs_dir, scale)
     plan.cell(cell)
-    require_trackers(changes.report_to)
+    if changes.engine == "trl":
+        require_trackers(changes.report_to)
     changes.demand_sandbox()
     from gainrl.launch.job import train as train_here
     from gainrl.launch.watch import Watch
@@ -269,6 +308,22 @@ def show(experiment: ExperimentName, cell: str, scale: Scale = "tiny") -> None:
     print("\nExecution, which is no part of what the run is:")
     for name, value in plan.execution_of(cell).model_dump(mode="json").items():
         print(f"  {name}: {value}")
+    print(f"\n{_shown_by_verl(plan, cell, scale)}")
+
+
+def _shown_by_verl(plan: "Experiment", cell: str, scale: str) -> str:
+    """The same cell's settings of verl, or why verl does not train it."""
+    from gainrl.runs.verl import PLACEHOLDER, preview
+
+    try:
+        plan = Changes(engine="verl", generation="vllm").of(
+            plan.model_copy(update={"cells": {cell: plan.cell(cell)}}), scale
+        )
+    except InputError as error:
+        return f"Not by verl: {error}"
+    run = plan.cell(cell)
+    settings = preview(run, plan.execution_of(cell), PLACEHOLDER)
+    return f"By verl (--engine verl --generation vllm), run {run.hash} with seed 0:\n\n{settings}"
 
 
 @app.command(name="list")

@@ -16,8 +16,8 @@ from gainrl.runs.published import stored_runs
 from gainrl.runs.records import RunFolder, RunRecord
 from gainrl.runs.state import seconds_each
 
-Kind = tuple[str, str]
-"""Model and engine of generation: runs that agree in both take about as long a step."""
+Kind = tuple[str, str, str]
+"""Engine, model and engine of generation: runs that agree in all three take about as long a step."""
 
 
 def step_seconds(runs: Iterable[RunRecord]) -> dict[Kind, float]:
@@ -36,7 +36,7 @@ def step_seconds(runs: Iterable[RunRecord]) -> dict[Kind, float]:
 
 
 def kind_of(config: RunConfig) -> Kind:
-    return config.model.name, config.training.generation
+    return config.engine, config.model.name, config.training.generation
 
 
 def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published: Path) -> str:

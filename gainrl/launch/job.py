@@ -24,8 +24,13 @@ LONGEST_GRACE = 600
 
 def train(run: Run, tick: Callable[[], None] | None = None) -> None:
     """Train a run here, calling ``tick`` at every report of progress. Exceptions are not caught."""
-    if run.execution.gpus > 1 and "WORLD_SIZE" not in os.environ:
+    if run.config.engine == "trl" and run.execution.gpus > 1 and "WORLD_SIZE" not in os.environ:
         return train_with_accelerate(run)
+    if run.config.engine == "verl":
+        from gainrl.training.verl.cluster import is_further_node, join
+
+        if is_further_node(run.execution):
+            return join(run.execution, run.home)
     from gainrl.training.run import train_run
 
     train_run(

@@ -77,8 +77,8 @@ class Slurm:
                 jobs[job.job_id] = job, run
         return jobs
 
-    def _needs(self, run: Run) -> tuple[int, float]:
-        return run.execution.gpus, self.options.hours or run.execution.hours or HOURS
+    def _needs(self, run: Run) -> tuple[int, int, float]:
+        return run.execution.nodes, run.execution.gpus, self.options.hours or run.execution.hours or HOURS
 
     def _submit(self, runs: Sequence[Run]) -> "list[submitit.Job[None]]":
         try:
@@ -89,11 +89,14 @@ class Slurm:
             raise InputError(f"Slurm does not accept the jobs: {one_line(error)}") from error
 
     def _parameters(self, run: Run) -> dict[str, Any]:
-        options, (gpus, hours) = self.options, self._needs(run)
+        options, (nodes, gpus, hours) = self.options, self._needs(run)
+        gpus //= nodes
         requested = {
             "partition": options.partition,
             "account": options.account,
             "gpus_per_node": gpus or None,
+            "nodes": nodes if nodes > 1 else None,
+            "ntasks_per_node": 1 if nodes > 1 else None,
             "mem": None if options.memory_gb is None else f"{options.memory_gb}GB",
         }
         extra = {name: value or True for name, _, value in (option.partition("=") for option in options.extra)}

@@ -13,6 +13,7 @@ from gainrl.prompts import Prompt
 from gainrl.schedules import ORDERS, SCHEDULES, Schedule
 
 Definition = Literal["paper", "off-diagonal", "released"]
+Engine = Literal["trl", "verl"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Site = Literal["mlp_input", "neurons", "residual", "final_norm"]
 
@@ -111,7 +112,7 @@ def _option_fields(schedule: type[Schedule]) -> dict[str, Any]:
 
 
 class TrainingConfig(Frozen):
-    """GRPO (or RLOO), by TRL. A step is one optimizer step; an epoch is one draw of the schedule."""
+    """GRPO (or RLOO), in TRL's words. A step is one optimizer step; an epoch is one draw of the schedule."""
 
     steps: int = Field(gt=0)
     prompts_per_step: int = Field(gt=0)
@@ -206,6 +207,8 @@ class RunConfig(Frozen):
     """One run. The seed varies warm-up, problems, schedule and training together."""
 
     seed: Seed = 0
+    engine: Engine = Field("trl", exclude_if=lambda engine: engine == "trl")
+    """What trains: part of what a run is, but left out of the dump, and so of the hash, where it is TRL."""
     model: ModelConfig
     problems: ProblemsConfig
     prompt: Prompt = Prompt()

@@ -17,6 +17,8 @@ class Execution(Frozen):
 
     gpus: int = Field(0, ge=0, le=1024)
     """One process each; 0 is one process, on whatever device there is."""
+    nodes: int = Field(1, ge=1, le=128)
+    """Machines that share the GPUs evenly; more than one only with verl."""
     completions_per_device: int | None = Field(None, gt=0)
     """Completions of one forward and backward pass; a step accumulates several. None is all of its process's."""
     gradient_checkpointing: bool = False
@@ -32,7 +34,10 @@ class Execution(Frozen):
     checkpoint_every: int = Field(20, gt=0)
     """Steps between checkpoints; rounded up to the end of a generation."""
     report_to: tuple[Tracker, ...] = ()
-    """TRL's trackers."""
+    """TRL's trackers, or verl's."""
+    verl_options: tuple[str, ...] = ()
+    """Settings of verl beyond the suite's, key=value as Hydra reads them. They have the last word, and must not change what
+    the run is."""
     hours: float | None = Field(None, gt=0)
     """An estimate of a run's time, for Slurm's time limit; None leaves it to the command line."""
 
@@ -52,7 +57,9 @@ class SlurmOptions(Frozen):
     account: str | None = None
     """Account that is charged."""
     gpus: int | None = Field(None, ge=0, le=1024)
-    """GPUs of a run, all on one node; what the cell says if left out."""
+    """GPUs of a run, all on one node unless --slurm.nodes says more; what the cell says if left out."""
+    nodes: int = Field(1, ge=1, le=128)
+    """Nodes of a run, which share its GPUs evenly; more than one only with --engine verl."""
     hours: float | None = Field(None, gt=0, le=10_000)
     """Time limit. A run that needs longer is requeued and resumes; what the cell says, or 24, if left out."""
     array_size: int = Field(100, gt=0, le=100_000)

@@ -16,6 +16,7 @@ from gainrl.errors import InputError
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution, Experiment
 from gainrl.runs.records import RunFolder, find_run
+from gainrl.runs.verl import checkpoint_step
 
 SEED = re.compile("0|[1-9][0-9]{0,8}")
 """A seed in a folder's name or an index."""
@@ -91,6 +92,8 @@ class Run:
 
     def checkpoint_step(self) -> int:
         """Step of the newest checkpoint, 0 if there is none."""
+        if self.config.engine == "verl":
+            return checkpoint_step(self.home) * self.config.training.steps_per_generation
         names = (path.name.removeprefix("checkpoint-") for path in (self.home / "checkpoints").glob("checkpoint-*"))
         return max((int(name) for name in names if name.isdigit()), default=0)
 

@@ -209,6 +209,13 @@ class RunFolder(RunRecord):
     def write_draws(self, draws: pd.DataFrame) -> None:
         write_atomically(self.path / "draws.parquet", lambda path: draws.to_parquet(path, index=False))
 
+    def replace(self, metrics: list[dict[str, Any]], evals: list[dict[str, Any]], draws: pd.DataFrame) -> None:
+        """Write all rows anew, where another program's record is the source of them."""
+        write_json_lines(self.path / "metrics.jsonl", metrics)
+        write_json_lines(self.path / "evals.jsonl", evals)
+        if len(draws):
+            self.write_draws(draws)
+
     def finish(self) -> None:
         self._write_status("finished")
 

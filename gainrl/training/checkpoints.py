@@ -35,7 +35,7 @@ def newest(folder: Path) -> str | None:
 
 def remove_all(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
-    for checkpoint in [*_checkpoints(folder), folder / "unfinished"]:
+    for checkpoint in [*_checkpoints(folder), folder / "unfinished", folder / "verl"]:
         shutil.rmtree(checkpoint, ignore_errors=True)
 
 

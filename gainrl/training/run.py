@@ -23,12 +23,15 @@ from gainrl.progress import Report
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution, require_trackers
 from gainrl.runs.records import RunFolder
+from gainrl.runs.verl import require_supported
 from gainrl.training.arguments import trl_arguments
 from gainrl.training.checkpoints import newest, remove_all
 from gainrl.training.inputs import build_schedule, held_out_problems, training_problems
 from gainrl.training.interruption import Interrupted, Interruption
 from gainrl.training.recorder import Recorder, save_model
 from gainrl.training.trainer import Scheduled, ScheduledGRPOTrainer, ScheduledRLOOTrainer, training_dataset
+from gainrl.training.verl.process import verl_python, versions
+from gainrl.training.verl.run import prepare
 
 TRAINERS = {"grpo": ScheduledGRPOTrainer, "rloo": ScheduledRLOOTrainer}
 
@@ -59,29 +62,54 @@ def train_run(
         interruption = stack.enter_context(Interruption())
         if not int(os.environ.get("RANK", "0")):  # the first process of a run keeps its folder
             stack.enter_context(_recorded(folder, config, overwrite, command))
-        if config.training.generation == "vllm":
-            _require_vllm()
-        require_trackers(execution.report_to)
-        loaded = load_model(
-            config.model.name,
-            cache=shared / "models",
-            seed=config.seed,
-            revision=config.model.revision,
-            dtype=torch.bfloat16 if config.training.bf16 else torch.float32,
-            progress=lambda done, of: report("warm-up", done, of),
-        )
-        problems = training_problems(config, loaded)
-        held_out = {name: held_out_problems(name, config, loaded) for name in config.problems.heldout}
-        trainer = _trainer(config, execution, folder, loaded, problems, shared, report)
-        trainer.add_callback(Recorder(config, execution, folder, trainer, held_out, problems.ids, report, interruption))
-        interruption.training = True
-        checkpoint: list[str | None] = [None]
-        if trainer.accelerator.is_main_process:
-            folder.record_inputs(**_inputs(loaded, problems, held_out, execution))
-            checkpoint = [newest(folder.checkpoints)]
-        trainer.train(resume_from_checkpoint=broadcast_object_list(checkpoint)[0])
-        interruption.raise_if_ended()
-        save_model(trainer, folder, config.training.steps)
+        train = _train_with_verl if config.engine == "verl" else _train_with_trl
+        train(config, execution, folder, shared, report, interruption)
+
+
+def _train_with_trl(
+    config: RunConfig, execution: Execution, folder: RunFolder, shared: Path, report: Report, interruption: Interruption
+) -> None:
+    if config.training.generation == "vllm":
+        _require_vllm()
+    require_trackers(execution.report_to)
+    loaded, problems, held_out = _load(config, shared, report)
+    trainer = _trainer(config, execution, folder, loaded, problems, shared, report)
+    trainer.add_callback(Recorder(config, execution, folder, trainer, held_out, problems.ids, report, interruption))
+    interruption.training = True
+    checkpoint: list[str | None] = [None]
+    if trainer.accelerator.is_main_process:
+        folder.record_inputs(**_inputs(loaded, problems, held_out, execution))
+        checkpoint = [newest(folder.checkpoints)]
+    trainer.train(resume_from_checkpoint=broadcast_object_list(checkpoint)[0])
+    interruption.raise_if_ended()
+    save_model(trainer, folder, config.training.steps)
+
+
+def _train_with_verl(
+    config: RunConfig, execution: Execution, folder: RunFolder, shared: Path, report: Report, interruption: Interruption
+) -> None:
+    require_supported(config, execution)
+    packages = versions(verl_python())
+    loaded, problems, held_out = _load(config, shared, report)
+    run = prepare(config, execution, folder, loaded, problems, held_out, shared, report)
+    folder.record_inputs(**_inputs(loaded, problems, held_out, execution), verl=packages)
+    del loaded, held_out  # verl has its own
+    interruption.training = True
+    run.train(report, interruption)
+
+
+def _load(config: RunConfig, shared: Path, report: Report) -> tuple[LoadedModel, ProblemSet, dict[str, HeldOut]]:
+    """What the run starts from: model, training problems, benchmarks by name."""
+    loaded = load_model(
+        config.model.name,
+        cache=shared / "models",
+        seed=config.seed,
+        revision=config.model.revision,
+        dtype=torch.bfloat16 if config.training.bf16 else torch.float32,
+        progress=lambda done, of: report("warm-up", done, of),
+    )
+    held_out = {name: held_out_problems(name, config, loaded) for name in config.problems.heldout}
+    return loaded, training_problems(config, loaded), held_out
 
 
 @contextmanager
