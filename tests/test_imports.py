@@ -86,7 +86,14 @@ def test_light_commands_import_nothing_heavy():
 
 @pytest.mark.parametrize(
     "module",
-    ["gainrl.schedules.epoch", "gainrl.scoring", "gainrl.angle", "gainrl.grading", "gainrl.models.loading", "gainrl.verl"],
+    [
+        "gainrl.schedules.epoch",
+        "gainrl.scoring",
+        "gainrl.angle",
+        "gainrl.grading",
+        "gainrl.models.loading",
+        "gainrl.verl",
+    ],
 )
 def test_what_verl_uses_does_not_import_trl(module):
     """verl's environment has no trl; an installed one breaks verl's imports."""

@@ -30,10 +30,10 @@ class Record:
             folder.mkdir(parents=True, exist_ok=True)
 
     def cut_back(self, step: int, draws: int) -> None:
-        """Keep what was so after ``step`` steps, when the schedule had drawn ``draws`` times."""
+        """Keep what was so after ``step`` steps, when the schedule had drawn ``draws`` times; nothing before the first step."""
         self._keep(DRAWS, lambda row: row["epoch"] < draws)
         self._keep(STEPS, lambda row: row["step"] <= step)
-        self._keep(EVALUATIONS, lambda row: row["step"] <= step)
+        self._keep(EVALUATIONS, lambda row: step > 0 and row["step"] <= step)
 
     def _keep(self, name: str, keeps: Callable[[dict[str, Any]], bool]) -> None:
         if self.folder is None or not (self.folder / name).exists():

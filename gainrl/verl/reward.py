@@ -1,4 +1,4 @@
-"""The suite's grader as verl's reward: ``reward.custom_reward_function`` with ``path=pkg://gainrl.verl.reward name=compute_score``."""
+"""The suite's grader as verl's reward: ``custom_reward_function``, path ``pkg://gainrl.verl.reward``, name ``compute_score``."""
 
 from typing import Any
 

@@ -16,7 +16,8 @@ class ScheduleSampler(Sampler[int]):
     """Yields rows of the training set, ``prompts_per_epoch`` of them an epoch.
 
     verl's loader asks for the next rows when a step begins, and keeps `state_dict` in ``data.pt`` of a checkpoint. An epoch
-    ends when its last row has been given out and the step has reported (`observe`): a problem whose rollouts failed keeps none open.
+    ends when its last row has been given out and the step has reported (`observe`): a problem whose rollouts failed
+    keeps none open.
 
     Args:
         drawn: called with (number of the epoch, rows) after each draw.

@@ -80,11 +80,8 @@ class Adapter(BaseRollout):
         return None
 
     async def update_weights(self, weights, global_steps=None, **_):
-        if hasattr(weights, "__aiter__"):
-            named = {name: tensor async for name, tensor in weights}
-        else:
-            named = dict(weights)
-        named = {name: tensor.detach().float().cpu().clone() for name, tensor in named.items()}
+        pairs = [pair async for pair in weights] if hasattr(weights, "__aiter__") else weights
+        named = {name: tensor.detach().float().cpu().clone() for name, tensor in pairs}
         if not (os.environ.get(KEEP_OLD_WEIGHTS) and global_steps):
             server = ray.get_actor(_name(int(os.environ["RANK"])))
             await server.take.remote(named, global_steps)
