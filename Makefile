@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
 export GAINRL_SLURM ?= /tmp/gainrl-slurm
 
-.PHONY: install small code quickstart test test-browser test-slow test-slurm test-vllm docs docs-check benchmarks clean
+.PHONY: install small code quickstart test test-browser test-slow test-slurm test-vllm test-verl docs docs-check benchmarks clean
 
 install: .venv/installed
 
@@ -64,6 +64,16 @@ test-browser: install
 test-vllm: .venv-vllm/installed
 	PYTHONPATH=. .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
 
+# An environment of its own too: verl wants an older transformers, and an installed trl breaks it. See docs/verl.md.
+.venv-verl/installed: requirements-verl.lock pyproject.toml
+	$(PYTHON) -m venv .venv-verl
+	.venv-verl/bin/pip install --quiet --no-deps --requirement $<
+	.venv-verl/bin/pip install --quiet --no-deps --editable .
+	@touch $@
+
+test-verl: .venv-verl/installed
+	.venv-verl/bin/python -m pytest -m verl tests/verl
+
 # The pages of docs/ and the API from docstrings: built into site/, served on http://127.0.0.1:8000, built again on every change.
 docs: docs-check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --livereload
@@ -82,4 +92,4 @@ benchmarks: install
 	$(BIN)/python -m speed.report_page
 
 clean:
-	rm -rf .venv .venv-vllm runs site
+	rm -rf .venv .venv-vllm .venv-verl runs site

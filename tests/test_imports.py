@@ -14,7 +14,7 @@ FLOORS = [
     {"experiments", "paper_figures"},
     {"analysis"},
     {"gainrl.launch", "gainrl.studies"},
-    {"gainrl.training", "gainrl.evaluation", "gainrl.scoring"},
+    {"gainrl.training", "gainrl.evaluation", "gainrl.scoring", "gainrl.verl"},
     {"gainrl.runs"},
     {"gainrl.models", "gainrl.problems", "gainrl.grading", "gainrl.schedules", "gainrl.statistics"},
     {
@@ -80,5 +80,23 @@ def test_light_commands_import_nothing_heavy():
         "import sys; sys.argv = ['gainrl', 'list']; from gainrl.cli import main; main(); "
         "print([m for m in ('torch', 'trl', 'transformers', 'lm_eval', 'datasets') if m in sys.modules])"
     )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "gainrl.schedules.epoch",
+        "gainrl.scoring",
+        "gainrl.angle",
+        "gainrl.grading",
+        "gainrl.models.loading",
+        "gainrl.verl",
+    ],
+)
+def test_what_verl_uses_does_not_import_trl(module):
+    """verl's environment has no trl; an installed one breaks verl's imports."""
+    program = f"import sys, {module}; print([name for name in ('trl', 'verl', 'ray') if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.splitlines()[-1] == "[]"

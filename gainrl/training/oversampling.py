@@ -16,7 +16,7 @@ import torch
 
 from gainrl.errors import InputError
 from gainrl.schedules import Ints, Outcome
-from gainrl.training.epoch import outcome_of
+from gainrl.schedules.epoch import outcome_of
 
 IDS = 1
 """Place of the completions' tokens in what TRL's ``_generate`` returns."""

@@ -15,7 +15,7 @@ from gainrl.progress import Report
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution
 from gainrl.runs.records import RunFolder
-from gainrl.training.epoch import Epoch
+from gainrl.schedules.epoch import Epoch
 from gainrl.training.interruption import Interruption
 from gainrl.training.trainer import Scheduled
 

@@ -21,10 +21,10 @@ from gainrl.problems import ProblemSet
 from gainrl.prompts import EncodedPrompt, Prompt, encode_prompts
 from gainrl.runs.config import SignalConfig
 from gainrl.schedules import Ints, Schedule
+from gainrl.schedules.epoch import Epoch, EpochTally
 from gainrl.scoring import capture, span_masks
 from gainrl.scoring.hooks import probed_module
 from gainrl.training.checkpoints import keep
-from gainrl.training.epoch import Epoch, EpochTally
 from gainrl.training.measuring import measured_pass_rates
 from gainrl.training.oversampling import Sampled, require_groups, sample_groups
 

@@ -1,4 +1,4 @@
-"""A finished epoch, and the outcomes of the current one: with the schedule's state, all that a checkpoint adds to TRL's."""
+"""A finished epoch, and the outcomes of the current one: beside the schedule's state, all that a checkpoint adds."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gainrl.errors import InputError
-from gainrl.schedules import Feedback, Floats, Ints, Outcome
+from gainrl.schedules.base import Feedback, Floats, Ints, Outcome
 
 
 @dataclass(frozen=True)
