@@ -17,8 +17,8 @@ from gainrl.runs.whole import require_whole
 RUN = ["cell", "seed"]
 MEAN = "mean of the benchmarks"
 """Stands for a benchmark where there are several."""
-MEASURING = ("evaluation.", "problems.heldout", "training.generation")
-"""Keys of a config that say how a run is measured and sampled, not what is trained."""
+MEASURING = ("evaluation.", "problems.heldout", "training.generation", "engine")
+"""Keys of a config that say how a run is measured and sampled, and by which engine it is trained, not what is trained."""
 SPENT = ["problems_seen", "rollouts", "completion_tokens", "training_seconds"]
 
 

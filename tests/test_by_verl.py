@@ -10,14 +10,14 @@ import pytest
 import yaml
 from transformers import AutoTokenizer
 
+from analysis.comparison import compare
 from analysis.runs import finished_runs
-from analysis.tables import compare
 from experiments import load_experiment
 from experiments.cells import by_verl
 from gainrl.errors import InputError
 from gainrl.prompts import encode_problems
 from gainrl.runs import verl as settings
-from gainrl.runs.config import NearTargets, RunConfig
+from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution
 from gainrl.runs.plan import plan_runs
 from gainrl.runs.records import RunFolder
@@ -36,7 +36,11 @@ from tests.helpers import gainrl, small_experiment
 def changed(run: RunConfig, **training) -> RunConfig:
     """The run by verl, sampling with vLLM, with other training settings."""
     return RunConfig.model_validate(
-        {**run.model_dump(), "engine": "verl", "training": {**run.training.model_dump(), "generation": "vllm", **training}}
+        {
+            **run.model_dump(),
+            "engine": "verl",
+            "training": {**run.training.model_dump(), "generation": "vllm", **training},
+        }
     )
 
 
@@ -74,7 +78,9 @@ def test_every_training_setting_reaches_verl_or_is_refused(run, field, tmp_path)
 
 def test_a_generation_of_several_steps_is_one_step_of_verls(run, tmp_path):
     evaluation = {"every": 20, "max_completion_tokens": 26}
-    paper = changed(run, prompts_per_generation=64).model_copy(update={"evaluation": type(run.evaluation)(**evaluation)})
+    paper = changed(run, prompts_per_generation=64).model_copy(
+        update={"evaluation": type(run.evaluation)(**evaluation)}
+    )
     found = verl_config(paper, Execution(gpus=2, completions_per_device=16), tmp_path)
     assert found["data"]["train_batch_size"] == 64
     assert found["actor_rollout_ref"]["actor"]["ppo_mini_batch_size"] == 16
@@ -138,7 +144,7 @@ def test_schedules_that_replace_groups_or_measure_are_refused():
         except InputError:
             refused.add(run.schedule.name)
     schedules = {run.schedule.name for run in plan.cells.values()}
-    makes = {name: SCHEDULES[name](np.arange(64.0)) for name in schedules}
+    makes = {name: SCHEDULES[name](np.linspace(0, 1, 64)) for name in schedules}
     assert refused == {name for name, made in makes.items() if made.redraws or made.measures}
     assert "dapo" in refused or "greso" in refused
 
@@ -175,12 +181,15 @@ def test_verl_reads_the_prompts_that_trl_trains_on(tiny, small, tmp_path):
     table = pd.read_parquet(tmp_path / "train.parquet")
     for row, (problem, ids, extra) in enumerate(zip(problems.problems, encoded, table.extra_info, strict=True)):
         assert (extra["index"], extra["problem_id"]) == (row, problem.problem_id)
-        assert tokenizer.decode(ids.ids[extra["prefix_tokens"] : extra["question_end"]]).strip() == problem.question
+        question = tokenizer.decode(ids.ids[extra["prefix_tokens"] : extra["question_end"]])
+        assert question.replace(" ", "") == problem.question.replace(" ", "")
         assert table.reward_model[row]["ground_truth"] == problem.answer
 
 
 def test_the_schedule_that_verl_builds_draws_what_trls_draws(small, tmp_path):
-    schedule = SCHEDULES["gaussian"](np.random.default_rng(0).normal(size=12), seed=small.seed, **small.schedule.options)
+    schedule = SCHEDULES["gaussian"](
+        np.random.default_rng(0).normal(size=12), seed=small.seed, **small.schedule.options
+    )
     write_schedule(tmp_path / "schedule.parquet", schedule, [f"p{row}" for row in range(12)])
     key_N = pd.read_parquet(tmp_path / "schedule.parquet").sort_key.to_numpy()
     again = SCHEDULES["gaussian"](key_N, seed=small.seed, **small.schedule.options)
@@ -203,7 +212,9 @@ def write_record(path, config: RunConfig, rows: int = 12, *, dropped: int | None
         if place == 0:
             draw = drawn.choice(rows, training.prompts_per_epoch, replace=False).tolist()
             append(path / "draws.jsonl", [{"epoch": epoch, "position": k, "row": row} for k, row in enumerate(draw)])
-        trained = [row for row in draw[place * training.prompts_per_step :][: training.prompts_per_step] if row != dropped]
+        trained = [
+            row for row in draw[place * training.prompts_per_step :][: training.prompts_per_step] if row != dropped
+        ]
         rollouts = [row for row in trained for _ in range(2)]
         correct = [float(k < row % 3) for row in trained for k in range(2)]
         append(
@@ -355,8 +366,9 @@ def test_several_nodes_need_a_job_of_as_many_tasks(tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_NTASKS", raising=False)
     with cluster_address(Execution(gpus=2), "python", tmp_path) as address:
         assert address is None
-    with pytest.raises(InputError, match="takes 2 nodes, this is a job of 1"), cluster_address(
-        Execution(gpus=2, nodes=2), "python", tmp_path
+    with (
+        pytest.raises(InputError, match="takes 2 nodes, this is a job of 1"),
+        cluster_address(Execution(gpus=2, nodes=2), "python", tmp_path),
     ):
         pass
 
@@ -378,7 +390,7 @@ def test_show_prints_both_engines_settings(monkeypatch, capsys):
     assert code == 0
     assert "training.learning_rate               1e-06" in out
     assert "kl_loss_coef: 0.001" in out
-    code, out, _ = gainrl(monkeypatch, capsys, "show", "algorithms", "--cell", "rloo-gainrl")
+    code, out, _ = gainrl(monkeypatch, capsys, "show", "algorithms", "--cell", "rloo-uniform")
     assert code == 0
     assert "Not by verl: --engine verl does not do RLOO" in out
 
@@ -387,5 +399,3 @@ def test_verls_options_are_refused_with_trl(monkeypatch, capsys):
     code, _, err = gainrl(monkeypatch, capsys, "train", "quickstart", "--cell", "grpo", "--verl-options", "a=b")
     assert code == 2
     assert "are verl's; add --engine verl" in err
-
-

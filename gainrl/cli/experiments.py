@@ -20,6 +20,7 @@ from gainrl.cli.options import (
     command,
     load_plan,
     runs_folder,
+    share_with_trl,
 )
 from gainrl.cli.reporting import write_figure, write_table
 from gainrl.errors import InputError
@@ -179,7 +180,9 @@ def reproduce(
             f"--data-dir and --limit are for studies; {experiment} is none; valid: {', '.join(study_names())}"
         )
     everything = [name for name in experiment_names() if scale in scales(name)]
-    root, where = runs_folder(runs_dir, scale), _launcher(launcher, jobs, slurm)
+    root, where = runs_folder(runs_dir, scale, changes.engine), _launcher(launcher, jobs, slurm)
+    if changes.engine == "verl" and runs_dir is None and not dry_run:
+        share_with_trl(root)
     failed = 0
     for name in everything if experiment == "all" else [experiment]:
         requested = (slurm.gpus, slurm.nodes) if launcher == "slurm" else ()
@@ -249,7 +252,7 @@ def train(
         seed: Seed of the run: warm-up, problems, schedule and training.
         overwrite: Run it again if it is finished.
     """
-    plan, root = changes.of(load_plan(experiment, scale), scale), runs_folder(runs_dir, scale)
+    plan, root = changes.of(load_plan(experiment, scale), scale), runs_folder(runs_dir, scale, changes.engine)
     plan.cell(cell)
     if changes.engine == "trl":
         require_trackers(changes.report_to)
@@ -260,6 +263,8 @@ def train(
     from gainrl.runs.records import RunFolder
     from gainrl.runs.whole import require_whole
 
+    if changes.engine == "verl" and runs_dir is None:
+        share_with_trl(root)
     arguments = ["--scale", scale, *changes.arguments()]
     (run,) = plan_runs(plan, cells=[cell], seeds=[seed], runs_dir=root, arguments=arguments)
     if int(os.environ.get("RANK", "0")):  # the first process of the run has made the link, and shows how it goes

@@ -78,7 +78,10 @@ Scale = Annotated[
         help="tiny (minutes on a CPU) or, where the experiment has it, small (a real model, hours on a CPU) or paper (GPUs)."
     ),
 ]
-RunsDir = Annotated[Path | None, tyro.conf.arg(help="Folder of the runs. Default: $GAINRL_RUNS, or runs/ here.")]
+RunsDir = Annotated[
+    Path | None,
+    tyro.conf.arg(help="Folder of the runs. Default: $GAINRL_RUNS or runs/; by verl its verl/."),
+]
 Sandbox = Annotated[
     str | None,
     tyro.conf.arg(
@@ -163,9 +166,19 @@ PROBLEMS, DEVICE = ProblemOptions(), DeviceOptions()
 """The groups' defaults; their names have no prefix on the command line."""
 
 
-def runs_folder(given: Path | None, scale: str = "tiny") -> Path:
-    """Where runs work; those of another scale than tiny have a folder of their own there, unless one is given."""
-    return given or of_scale(Path(os.environ.get("GAINRL_RUNS") or "runs"), scale)
+def runs_folder(given: Path | None, scale: str = "tiny", engine: str = "trl") -> Path:
+    """Where runs work; those of another scale than tiny, or by verl, have a folder of their own there, unless one is given."""
+    usual = of_scale(Path(os.environ.get("GAINRL_RUNS") or "runs"), scale)
+    return given or (usual if engine == "trl" else usual / engine)
+
+
+def share_with_trl(root: Path) -> None:
+    """Let the runs by verl in ``root``, the default, have models, scores and runs in one place with those by TRL."""
+    shared = root.parent / "shared"
+    if root.name == "verl" and not (root / "shared").exists():
+        shared.mkdir(parents=True, exist_ok=True)
+        root.mkdir(exist_ok=True)
+        (root / "shared").symlink_to(Path("..") / "shared")
 
 
 def of_scale(folder: Path, scale: str) -> Path:

@@ -75,6 +75,20 @@ def report(
 
 
 @command
+def engines(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
+    """Print, as Markdown, the same cells and seeds trained by TRL and by verl side by side, from the finished runs.
+
+    Args:
+        runs_dir: Folder of the runs by TRL; those by verl are in its folder verl/.
+    """
+    from analysis.engines import markdown, side_by_side
+    from analysis.runs import finished_runs
+
+    plan, root = load_plan(experiment, scale), runs_folder(runs_dir, scale)
+    print(markdown(side_by_side(plan, finished_runs(plan, root), finished_runs(plan, root / "verl"))))
+
+
+@command
 def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
     """Put an experiment's tables, figures, page and all of its finished runs but the models into results/, to be committed.
 

@@ -75,7 +75,7 @@ def _names_rollout(execution: Execution | None) -> bool:
 
 def _schedule_of(config: RunConfig) -> Schedule:
     """The schedule on made-up keys, to ask what it needs."""
-    keys_n = np.arange(float(config.training.prompts_per_epoch))
+    keys_n = np.linspace(0, 1, config.training.prompts_per_epoch)
     return SCHEDULES[config.schedule.name](keys_n, seed=config.seed, **config.schedule.options)
 
 
