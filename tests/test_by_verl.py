@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from transformers import AutoTokenizer
 
@@ -99,6 +100,16 @@ def test_losses_are_averaged_as_trl_averages_them(run, loss, mode, factor, tmp_p
     assert (actor["loss_agg_mode"], actor["loss_scale_factor"]) == (mode, factor)
 
 
+def test_the_estimator_of_the_kl_named_for_verl_has_the_gradient_of_trls():
+    """TRL multiplies exp(d) - d - 1, d = log ref - log p, by the ratio to the sampler; verl's + takes d^2 / 2's gradient."""
+    logp = torch.tensor([-1.0, -3.0, -0.2], requires_grad=True)
+    d = torch.tensor([-2.0, -2.5, -0.1]) - logp
+    ratio = torch.exp(logp - logp.detach())
+    (by_trl,) = torch.autograd.grad((ratio * (d.exp() - d - 1)).sum(), logp, retain_graph=True)
+    (by_verl,) = torch.autograd.grad((d.square() / 2).sum(), logp)
+    torch.testing.assert_close(by_trl, by_verl)
+
+
 def test_the_angle_is_read_only_for_a_schedule_that_wants_it(run, monkeypatch):
     monkeypatch.setenv("VERL_USE_EXTERNAL_MODULES", "mine")
     assert settings.environment(run)["VERL_USE_EXTERNAL_MODULES"] == "mine,gainrl.verl.plugin"
@@ -114,7 +125,7 @@ def test_the_main_table_at_paper_scale_runs_on_eight_gpus_with_the_releases_sett
     assert found["trainer"]["nnodes"] * found["trainer"]["n_gpus_per_node"] == 8
     assert found["trainer"]["total_epochs"] == 200
     assert (actor["ppo_mini_batch_size"], rollout["n"], actor["optim"]["lr"]) == (256, 8, 1e-6)
-    assert (actor["use_kl_loss"], actor["kl_loss_coef"], actor["kl_loss_type"]) == (True, 0.001, "low_var_kl")
+    assert (actor["use_kl_loss"], actor["kl_loss_coef"], actor["kl_loss_type"]) == (True, 0.001, "low_var_kl+")
     assert rollout["name"] == "vllm"
 
 

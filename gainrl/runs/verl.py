@@ -169,7 +169,7 @@ def _actor(config: RunConfig, execution: Execution) -> dict[str, Any]:
         "entropy_coeff": 0,
         "use_kl_loss": training.kl > 0,
         "kl_loss_coef": training.kl,
-        "kl_loss_type": "low_var_kl",  # TRL's estimator
+        "kl_loss_type": "low_var_kl+",  # TRL's estimator, with the gradient that its correction by the ratio gives
         "optim": {
             "optimizer": "AdamW",
             "optimizer_impl": "torch.optim",
