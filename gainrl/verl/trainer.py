@@ -143,10 +143,10 @@ class ScheduledTrainer(PPOTrainerSync):
     def _build_replay_buffer(self) -> Any:
         """verl's buffer; what it hands over in an evaluation is looked at, because verl forgets where answers were cut."""
         buffer = super()._build_replay_buffer()
-        plain = buffer.sample
+        sample_plainly = buffer.sample
 
         def sample(*args: Any, **kwargs: Any) -> Any:
-            batch, metrics = plain(*args, **kwargs)
+            batch, metrics = sample_plainly(*args, **kwargs)
             if batch.partition_id == "val" and self.settings.evaluation is not None:
                 self.answered |= answered(batch, self.config.data.max_response_length, self.end_tokens)
             return batch, metrics

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+KEEP_OLD_WEIGHTS = "TEST_KEEP_OLD_WEIGHTS"
+"""Environment variable: the rollout server is not given new weights, which a test must notice."""
 REWARD = [f"reward.custom_reward_function.path={ROOT}/tests/verl/reward.py"]
 
 ENVIRONMENT = {
@@ -31,7 +33,6 @@ CPU_OVERRIDES = [
     "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
     "actor_rollout_ref.rollout.calculate_log_probs=True",
     "actor_rollout_ref.rollout.agent.num_workers=1",
-    "actor_rollout_ref.model.use_remove_padding=False",
     "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
     "actor_rollout_ref.actor.strategy=fsdp2",
     "actor_rollout_ref.actor.use_torch_compile=False",
