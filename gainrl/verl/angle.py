@@ -13,6 +13,7 @@ from gainrl.angle import angle_concentration
 from gainrl.prompts import EncodedPrompt
 from gainrl.runs.config import SignalConfig
 from gainrl.scoring import capture, span_masks
+from gainrl.verl.rollouts import plain
 from gainrl.verl.rows import SPANS
 
 REQUEST = "gainrl_signal"
@@ -49,7 +50,7 @@ def prompt_angles(
         offsets: where the packed sequences begin, and the end of the last; None where they are padded.
         extra: ``extra_info`` of each sequence, with `SPANS`.
     """
-    infos = [getattr(info, "data", info) for info in extra]  # tensordict wraps what is no tensor
+    infos = [plain(info) for info in extra]
     ends = [int(info[SPANS[1]]) for info in infos]
     prompts = [
         EncodedPrompt(_NO_IDS, int(info[SPANS[0]]), end - int(info[SPANS[0]]))

@@ -1,4 +1,4 @@
-"""The suite's grader as verl's reward: ``custom_reward_function``, path ``pkg://gainrl.verl.reward``, name ``compute_score``."""
+"""The suite's grader as a reward of verl's: ``custom_reward_function``, path ``pkg://gainrl.verl.reward``."""
 
 from typing import Any
 

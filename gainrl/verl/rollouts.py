@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import transfer_queue
+from tensordict import NonTensorData
 
 
 def trained(batch: Any, *, angles: bool) -> dict[str, list[Any]]:
@@ -21,7 +22,7 @@ def trained(batch: Any, *, angles: bool) -> dict[str, list[Any]]:
         _information(extra).get("acc", reward) for extra, reward in zip(data["extra_fields"], rewards, strict=True)
     ]
     return {
-        "rows": [int(_plain(row)) for row in data["index"]],
+        "rows": [int(plain(row)) for row in data["index"]],
         "correct": [float("nan") if value is None else float(value) for value in correct],
         "tokens": [int(tag["response_len"]) for tag in last.values()],
         "rewards": rewards,
@@ -38,7 +39,7 @@ def answered(batch: Any, limit: int, end_tokens: Collection[int]) -> dict[str, d
     found = {}
     for uid, ids, extra in zip(data["uid"], data["responses"].unbind(), data["extra_info"], strict=True):
         cut = len(ids) >= limit and int(ids[-1]) not in end_tokens
-        found[str(_plain(uid))] = {"truncated": float(cut), "kind": (_plain(extra) or {}).get("kind")}
+        found[str(plain(uid))] = {"truncated": float(cut), "kind": (plain(extra) or {}).get("kind")}
     return found
 
 
@@ -98,10 +99,10 @@ def _last_of_sessions(batch: Any) -> dict[str, dict[str, Any]]:
 
 def _information(extra: Any) -> dict[str, Any]:
     """What the reward function returned beside the score."""
-    information = (_plain(extra) or {}).get("reward_extra_info")
+    information = (plain(extra) or {}).get("reward_extra_info")
     return information if isinstance(information, dict) else {}
 
 
-def _plain(value: Any) -> Any:
-    """tensordict wraps what is no tensor."""
-    return getattr(value, "data", value)
+def plain(value: Any) -> Any:
+    """The value itself, where tensordict has wrapped what is no tensor."""
+    return value.data if isinstance(value, NonTensorData) else value

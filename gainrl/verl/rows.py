@@ -1,6 +1,6 @@
 """The rows of verl's training set: which is which, where their questions lie, and the schedule that is built for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,31 +78,30 @@ def build_schedule(settings: Settings, rows: Rows) -> Schedule:
     return schedule
 
 
-def _key_and_features(settings: Settings, rows: Rows) -> tuple[ArrayLike, Mapping[str, ArrayLike]]:
+def _key_and_features(settings: Settings, rows: Rows) -> tuple[ArrayLike, dict[str, ArrayLike]]:
     """One number a row, smallest first, and what else is known of the rows."""
-    order, size = settings.schedule.order, len(rows)
-    if settings.scores is not None and (keys := _sort_keys(settings.scores)) is not None:
-        table = _aligned(keys, rows, settings.scores)
-        return table[KEY].to_numpy(), {
-            name: table[name].to_numpy() for name in table if name not in ("problem_id", KEY)
-        }
-    known = rows.columns()
-    features = {**known, **({"level": known["difficulty"]} if "difficulty" in known and "level" not in known else {})}
-    if settings.scores is not None:
+    order, size, file = settings.schedule.order, len(rows), settings.scores
+    if file is not None and (finished := _sort_keys(file)) is not None:
+        table = _aligned(finished, rows, file)
+        names = [str(name) for name in table if name not in ("problem_id", KEY)]
+        return table[KEY].to_numpy(), {name: table[name].to_numpy() for name in names}
+    features: dict[str, ArrayLike] = dict(rows.columns())
+    if "difficulty" in features:
+        features.setdefault("level", features["difficulty"])
+    by_scores = order in ORDERS and ORDERS[order][0] in SCORE_COLUMNS
+    if file is not None:
         scores = _scores(settings, rows)
-        table = scores.table
-        features |= {name: table[name].to_numpy() for name in SCORE_COLUMNS[1:4]} | {
-            "length": table.question_tokens.to_numpy()
-        }
-        if order in ORDERS and ORDERS[order][0] in SCORE_COLUMNS:
-            return scores.sort_key(order), features
+        features |= {name: scores.table[name].to_numpy() for name in ("c_intra", "c_inter", "angle")}
+        features["length"] = scores.table.question_tokens.to_numpy()
+        if by_scores:
+            return scores.sort_key(str(order)), features
+    if by_scores:
+        raise InputError(f"order {order!r} needs gainrl.scores, a scores file; python -m gainrl.verl.score writes one")
     if order is None:
         return np.zeros(size), features
     if order.endswith(".pt"):
         return load_released_order(Path(order), size), features
-    if order in ORDERS and ORDERS[order][0] in SCORE_COLUMNS:
-        raise InputError(f"order {order!r} needs gainrl.scores, a scores file; gainrl score writes one")
-    return sort_key(order, known, size=size, seed=settings.seed), features
+    return sort_key(order, features, size=size, seed=settings.seed), features
 
 
 def _sort_keys(path: Path) -> pd.DataFrame | None:

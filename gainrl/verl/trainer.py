@@ -53,8 +53,8 @@ class ScheduledTrainer(PPOTrainerSync):
     @property
     def optimizer_steps(self) -> int:
         """Optimizer steps of one step of verl's."""
-        actor = self.config.actor_rollout_ref.actor
-        return max(1, self.config.data.train_batch_size // actor.ppo_mini_batch_size) * int(actor.ppo_epochs)
+        actor, batch = self.config.actor_rollout_ref.actor, int(self.config.data.train_batch_size)
+        return max(1, batch // int(actor.ppo_mini_batch_size)) * int(actor.ppo_epochs)
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
@@ -143,10 +143,10 @@ class ScheduledTrainer(PPOTrainerSync):
     def _build_replay_buffer(self) -> Any:
         """verl's buffer; what it hands over in an evaluation is looked at, because verl forgets where answers were cut."""
         buffer = super()._build_replay_buffer()
-        plain = buffer.sample
+        sample_plainly = buffer.sample
 
         def sample(*args: Any, **kwargs: Any) -> Any:
-            batch, metrics = plain(*args, **kwargs)
+            batch, metrics = sample_plainly(*args, **kwargs)
             if batch.partition_id == "val" and self.settings.evaluation is not None:
                 self.answered |= answered(batch, self.config.data.max_response_length, self.end_tokens)
             return batch, metrics
@@ -166,7 +166,7 @@ class ScheduledTrainer(PPOTrainerSync):
 
     def _evaluate(self, step: int) -> dict[str, float]:
         """Accuracy on the benchmarks now, recorded as of ``step``; verl's own metrics of it."""
-        began, self.answered, self.found = time.perf_counter(), {}, []
+        began, self.answered, self.found = time.perf_counter(), {}, list[dict[str, Any]]()
         self.on_validate_begin()
         metrics: dict[str, float] = self._validate()
         self.on_validate_end()

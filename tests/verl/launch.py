@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+KEEP_OLD_WEIGHTS = "TEST_KEEP_OLD_WEIGHTS"
+"""Environment variable: the rollout server is not given new weights, which a test must notice."""
 REWARD = [f"reward.custom_reward_function.path={ROOT}/tests/verl/reward.py"]
 
 ENVIRONMENT = {
@@ -21,6 +23,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # by default Ray's workers give way to everything else on the machine
     "PYTHONPATH": str(ROOT),
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
@@ -31,7 +34,6 @@ CPU_OVERRIDES = [
     "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
     "actor_rollout_ref.rollout.calculate_log_probs=True",
     "actor_rollout_ref.rollout.agent.num_workers=1",
-    "actor_rollout_ref.model.use_remove_padding=False",
     "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
     "actor_rollout_ref.actor.strategy=fsdp2",
     "actor_rollout_ref.actor.use_torch_compile=False",

@@ -9,8 +9,7 @@ from transformers import AutoModelForCausalLM
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, TokenOutput
 
-KEEP_OLD_WEIGHTS = "TEST_KEEP_OLD_WEIGHTS"
-"""Environment variable: the server is not given new weights, which a test must notice."""
+from tests.verl.launch import KEEP_OLD_WEIGHTS
 
 
 def _name(rank: int) -> str:

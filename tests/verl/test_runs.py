@@ -1,5 +1,9 @@
 """Runs by verl itself: Ray, FSDP2 between two processes, weights handed to a rollout server, checkpoints. On a CPU."""
 
+import re
+import shlex
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,9 +17,8 @@ from gainrl.problems import load_problems
 from gainrl.schedules import SCHEDULES, Feedback, Outcome
 from gainrl.scoring import Scores, score_problems
 from tests.conftest import SMALL
-from tests.verl.launch import CPU_OVERRIDES, REWARD, one_machine, run_verl, two_nodes
+from tests.verl.launch import CPU_OVERRIDES, KEEP_OLD_WEIGHTS, REWARD, ROOT, one_machine, run_verl, two_nodes
 from tests.verl.reward import UNGRADABLE
-from tests.verl.server import KEEP_OLD_WEIGHTS
 
 pytestmark = pytest.mark.verl
 
@@ -78,6 +81,7 @@ def options(folder: Path, out: Path, *more: str) -> list[str]:
         "trainer.val_before_train=False",
         "trainer.test_freq=-1",
         f"trainer.default_local_dir={out}/checkpoints",
+        "actor_rollout_ref.model.use_remove_padding=False",
         *CPU_OVERRIDES,
         *REWARD,
         *more,
@@ -227,3 +231,36 @@ def test_a_schedule_with_a_memory_a_grader_that_dies_and_old_weights_that_are_no
         schedule.observe(feedback)
     assert len(schedule.seen) == record.steps[-1]["schedule/seen"] == DRAW - 1
     assert max(step["rollout_kl"] for step in record.steps) > 100 * SAMPLER_TO_TRAINER
+
+
+def test_the_commands_of_the_docs_run_as_they_stand(folder):
+    """With a tiny model in place of a real one, packed sequences as verl has them by default, and the suite's own reward."""
+    page = (ROOT / "docs" / "verl.md").read_text().replace("\\\n", " ")
+    score, train = (
+        shlex.split(re.search(f"^    (.*{module}.*)$", page, re.MULTILINE)[1])
+        for module in ("gainrl.verl.score", "main_ppo")
+    )
+    assert score[:3] == ["python", "-m", "gainrl.verl.score"]
+    (folder / "scores.parquet").rename(folder / "others.parquet")
+    subprocess.run([sys.executable, *score[1:]], check=True, cwd=folder)
+    table, before = Scores.load(folder / "scores.parquet").table, Scores.load(folder / "others.parquet").table[::-1]
+    assert table.angle.tolist() == pytest.approx(before.angle.tolist(), abs=2e-6)
+    assert train[:4] == ["VERL_ENGINE_VENDOR=gainrl", "python", "-m", "verl.trainer.main_ppo"]
+    small = [
+        f"gainrl.prompts_per_epoch={BATCH}",
+        f"+gainrl.record={folder}/docs/record",
+        f"data.train_batch_size={BATCH}",
+        "data.max_response_length=8",
+        f"actor_rollout_ref.actor.ppo_mini_batch_size={BATCH}",
+        "actor_rollout_ref.rollout.n=2",
+        "trainer.total_training_steps=2",
+        "trainer.val_before_train=False",
+    ]
+    run_verl([*train[4:], *small, *CPU_OVERRIDES, *one_machine(1)], folder / "docs.log")
+    record = Record(folder / "docs")
+    schedule = SCHEDULES["gaussian"](-table.angle.to_numpy())
+    for epoch, rows in enumerate(record.drawn()):
+        assert schedule.draw(BATCH).tolist() == rows
+        schedule.observe(record.feedback(epoch))
+    first = record.steps[0]
+    assert first["angles"] == pytest.approx(table.angle[first["rows"]].tolist(), abs=2e-6)
