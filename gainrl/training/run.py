@@ -94,6 +94,7 @@ def _train_with_verl(
     run = prepare(config, execution, folder, loaded, problems, held_out, shared, report)
     folder.record_inputs(**_inputs(loaded, problems, held_out, execution), verl=packages)
     del loaded, held_out  # verl has its own
+    torch.cuda.empty_cache()
     interruption.training = True
     run.train(report, interruption)
 
