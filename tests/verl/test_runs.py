@@ -45,7 +45,8 @@ def folder(tmp_path_factory) -> Path:
     """A random tiny model, its problems as verl wants them, and their scores in another order."""
     folder = tmp_path_factory.mktemp("verl")
     tokenizer, problems = tiny_tokenizer(), load_problems("arithmetic", limit=PROBLEMS, seed=0)
-    model = random_tiny_model(SMALL, tokenizer, seed=0).eval()
+    llama = SMALL.model_copy(update={"architecture": "llama"})  # verl wants Qwen's tokenizer to know the newline
+    model = random_tiny_model(llama, tokenizer, seed=0).eval()
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     rows = verl_rows(problems, "train")
