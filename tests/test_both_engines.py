@@ -186,6 +186,6 @@ def test_two_nodes_of_ray_train_one_run(model, tmp_path, monkeypatch):
 def test_slurm_starts_ray_in_each_task_and_verl_in_the_first(model, tmp_path):
     """The Slurm of tests/slurm/start.sh has one node, so both tasks run on it."""
     run = planned(by_verl(plan(model, steps=2), "tiny"), tmp_path, nodes=2, gpus=2)
-    options = SlurmOptions(cpus=1, hours=0.5, extra=("nodes=1", "ntasks-per-node=2", "gpus-per-node=0"))
+    options = SlurmOptions(cpus=1, hours=0.5, extra=("nodes=1", "ntasks_per_node=2", "gpus_per_node=0"))
     assert not run_all([run], Slurm(options))
     require_whole(RunFolder(run.home))

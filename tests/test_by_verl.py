@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,13 @@ from analysis.runs import finished_runs
 from experiments import load_experiment
 from experiments.cells import by_verl
 from gainrl.errors import InputError
+from gainrl.launch import Slurm
+from gainrl.problems import ProblemSet
+from gainrl.problems.base import Problem
 from gainrl.prompts import encode_problems
 from gainrl.runs import verl as settings
 from gainrl.runs.config import RunConfig
-from gainrl.runs.experiment import Execution
+from gainrl.runs.experiment import Execution, SlurmOptions
 from gainrl.runs.plan import plan_runs
 from gainrl.runs.records import RunFolder
 from gainrl.runs.verl import PYTHON, require_supported, verl_config
@@ -27,6 +31,7 @@ from gainrl.runs.whole import require_whole
 from gainrl.schedules import SCHEDULES
 from gainrl.training.inputs import held_out_problems, training_problems
 from gainrl.training.run import train_run
+from gainrl.training.verl import cluster
 from gainrl.training.verl.cluster import cluster_address
 from gainrl.training.verl.inputs import model_folder, write_schedule, write_sets
 from gainrl.training.verl.process import follow, reason, started
@@ -176,7 +181,7 @@ def test_verl_reads_the_prompts_that_trl_trains_on(tiny, small, tmp_path):
     problems = training_problems(small, tiny)
     held_out = {"arithmetic": held_out_problems("arithmetic", small, tiny)}
     longest = write_sets(tmp_path, "arithmetic", problems, held_out, small.prompt, tiny)
-    tokenizer = AutoTokenizer.from_pretrained(model_folder(tiny, tmp_path / "models") / "tokenizer")  # as verl does
+    tokenizer = AutoTokenizer.from_pretrained(model_folder(tiny, tmp_path / "models") / settings.VERL_TOKENIZER)
     encoded = encode_problems(tiny.tokenizer, problems.problems, small.prompt)
     for name, expected in (
         ("train", [encoding.ids.tolist() for encoding in encoded]),
@@ -206,6 +211,12 @@ def test_the_schedule_that_verl_builds_draws_what_trls_draws(small, tmp_path):
     again = SCHEDULES["gaussian"](key_N, seed=small.seed, **small.schedule.options)
     assert again.draw(8).tolist() == schedule.draw(8).tolist()
     assert again._identity() == schedule._identity()
+
+
+def test_a_prompt_with_a_token_that_only_verl_has_is_refused(tiny, small, tmp_path):
+    problems = ProblemSet("lines", (Problem("broken", "1 +\n2", "3"),))
+    with pytest.raises(InputError, match="prompt of broken holds a line break"):
+        write_sets(tmp_path, "lines", problems, {}, small.prompt, tiny)
 
 
 def append(path, rows):
@@ -360,6 +371,8 @@ def test_the_plugins_refusal_is_told_as_the_suites_own(tmp_path):
     (tmp_path / "log.txt").write_text("\x1b[36m(Worker pid=7)\x1b[0m ValueError: too small\n[a@b] ended\n")
     assert reason(tmp_path / "log.txt", 0) == "ValueError: too small"
     assert reason(tmp_path / "log.txt", 60) == "no error in its log"
+    (tmp_path / "log.txt").write_text("KeyError: 'a'\nValueError: no keys\n")
+    assert reason(tmp_path / "log.txt", 0) == "ValueError: no keys (the first error: KeyError: 'a')"
 
 
 def test_without_verls_environment_the_run_fails_with_what_to_do(small, tmp_path, monkeypatch):
@@ -382,6 +395,27 @@ def test_several_nodes_need_a_job_of_as_many_tasks(tmp_path, monkeypatch):
         cluster_address(Execution(gpus=2, nodes=2), "python", tmp_path),
     ):
         pass
+
+
+def test_slurm_is_asked_for_a_task_a_node(tiny, tmp_path):
+    plan = by_verl(small_experiment(tiny, tmp_path), "tiny")
+    (run,) = plan_runs(plan, cells=["grpo"], seeds=[0], runs_dir=tmp_path)
+    several = replace(run, execution=Execution(gpus=16, nodes=2))
+    asked = Slurm(SlurmOptions(cpus=4))._parameters(several)
+    assert (asked["nodes"], asked["ntasks_per_node"], asked["gpus_per_node"], asked["cpus_per_task"]) == (2, 1, 8, 32)
+    assert "nodes" not in Slurm(SlurmOptions())._parameters(run)
+
+
+def test_a_node_joins_the_ray_of_its_own_job_alone(tmp_path, monkeypatch):
+    (tmp_path / "verl").mkdir()
+    (tmp_path / "verl" / "ray.json").write_text('{"address": "10.0.0.1:6379", "job": "7-0"}')
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert cluster._address(tmp_path) == "10.0.0.1:6379"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # requeued: the file is from the attempt before
+    assert cluster._address(tmp_path) is None
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert cluster.is_further_node(Execution(gpus=2, nodes=2))
+    assert not cluster.is_further_node(Execution(gpus=2))
 
 
 def test_a_dry_run_prints_the_whole_config_and_command(monkeypatch, capsys):

@@ -32,6 +32,8 @@ PYTHON = "GAINRL_VERL_PYTHON"
 FOLDER = "verl"
 """In a run's folder: the files that verl reads and writes."""
 CONFIG_NAME = "run"
+VERL_TOKENIZER = "tokenizer-for-verl"
+"""In the start model's folder."""
 PLACEHOLDER = Path("RUN")
 """Stands for the folder of a run that is only shown."""
 MEASURED = "???"
@@ -86,7 +88,7 @@ def verl_config(
 
     Args:
         folder: the run's.
-        models: folder of the start model, with a folder ``tokenizer``; None where it is not known yet.
+        models: folder of the start model, with a folder `VERL_TOKENIZER`; None where it is not known yet.
         prompt_tokens: of the longest prompt, trained or held out; None where it is not known yet.
 
     Raises InputError: as `require_supported`, or the completions of a step cannot be shared out evenly.
@@ -114,7 +116,7 @@ def verl_config(
         "actor_rollout_ref": {
             "model": {
                 "path": str(models or MEASURED),
-                "tokenizer_path": str(models / "tokenizer" if models else MEASURED),
+                "tokenizer_path": str(models / VERL_TOKENIZER if models else MEASURED),
                 "enable_gradient_checkpointing": execution.gradient_checkpointing,
                 "use_remove_padding": False,  # as TRL; with flash attention the other is faster
                 "override_config": {"attn_implementation": "sdpa"},

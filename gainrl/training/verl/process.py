@@ -100,7 +100,10 @@ def follow(process: "subprocess.Popen[bytes]", look: Callable[[], bool]) -> int 
 
 
 def reason(log: Path, since: int) -> str:
-    """Why verl ended: the last error of its log, from byte ``since`` on. Raises InputError: the plug-in refused the run."""
+    """Why verl ended: the last error of its log from byte ``since`` on, and the first.
+
+    Raises InputError: the plug-in refused the run.
+    """
     with log.open("rb") as file:
         file.seek(since)
         lines = ESCAPES.sub("", file.read().decode(errors="replace")).splitlines()
@@ -108,5 +111,7 @@ def reason(log: Path, since: int) -> str:
     for found in errors:
         if found[1] == "InputError":
             raise InputError(found[2])
-    said = [found for found in errors if not found[1].startswith("Ray")] or errors
-    return f"{said[-1][1]}: {said[-1][2]}" if said else "no error in its log"
+    said = [f"{found[1]}: {found[2]}" for found in errors if not found[1].startswith("Ray")]
+    if not said:
+        return "no error in its log"
+    return said[-1] if said[0] == said[-1] else f"{said[-1]} (the first error: {said[0]})"
