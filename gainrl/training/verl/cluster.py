@@ -1,7 +1,7 @@
 """Ray over several nodes for one run: each task of a Slurm job starts Ray on its node, the first also runs verl.
 
-The first task writes Ray's address into the run's folder, which all nodes see; the others join there, and leave when the
-run's status says that it has ended.
+The first task writes Ray's address into a file in the run's folder, which all nodes see; the others join there, and leave when
+the file is gone.
 """
 
 import json
@@ -16,13 +16,14 @@ from pathlib import Path
 from gainrl.errors import InputError
 from gainrl.files import read_json_object, write_text
 from gainrl.runs.experiment import Execution
-from gainrl.runs.records import RunFolder
 from gainrl.runs.verl import FOLDER
 from gainrl.training.verl.process import POLL, started, verl_python
 
 FILE = "ray.json"
 PATIENCE = 600.0
 """Seconds until all nodes must have joined."""
+LEAVING = 3.0
+"""Seconds that the other nodes have to see that the run has ended."""
 _WAIT = """
 import sys, time, ray
 ray.init(address=sys.argv[1], log_to_driver=False)
@@ -59,8 +60,12 @@ def cluster_address(execution: Execution, python: str, folder: Path) -> Iterator
     head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false"]
     with started(_ray_start(execution, python, head), {}, log):
         write_text(folder / FOLDER / FILE, json.dumps({"address": address, "job": _job()}) + "\n")
-        _wait_for_nodes(python, address, execution.nodes)
-        yield address
+        try:
+            _wait_for_nodes(python, address, execution.nodes)
+            yield address
+        finally:
+            (folder / FOLDER / FILE).unlink(missing_ok=True)  # the others leave before their Ray loses its head
+            time.sleep(LEAVING)
 
 
 def join(execution: Execution, folder: Path) -> None:
@@ -72,7 +77,7 @@ def join(execution: Execution, folder: Path) -> None:
         time.sleep(POLL)
     log = folder / FOLDER / f"ray-{os.environ['SLURM_PROCID']}.txt"
     with started(_ray_start(execution, python, [f"--address={address}"]), {}, log) as process:
-        while RunFolder(folder).status()[0] == "running":
+        while _address(folder) == address:
             if process.poll() is not None:
                 raise RuntimeError(f"Ray ended on this node before the run did; its log: {log}")
             time.sleep(POLL)
