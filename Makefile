@@ -71,8 +71,10 @@ test-vllm: .venv-vllm/installed
 	.venv-verl/bin/pip install --quiet --no-deps --editable .
 	@touch $@
 
-test-verl: .venv-verl/installed
+# The plug-in in verl's environment; then, in the suite's own, a cell by TRL and by verl.
+test-verl: .venv-verl/installed install
 	.venv-verl/bin/python -m pytest -m verl tests/verl
+	GAINRL_VERL_PYTHON=.venv-verl/bin/python $(BIN)/pytest -m "verl and not slow" tests/test_both_engines.py
 
 # The pages of docs/ and the API from docstrings: built into site/, served on http://127.0.0.1:8000, built again on every change.
 docs: docs-check
