@@ -53,6 +53,7 @@ def _a_cpu_for_verl(monkeypatch):
             "VERL_USE_EXTERNAL_MODULES": "tests.verl.cpu",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_register_timeout_seconds": "600",
             "RAY_worker_niceness": "0",  # Ray's workers are 15 nicer than their parent, which starves them on a busy machine
             "RAY_TMPDIR": ray,
             "PYTHONPATH": str(ROOT),

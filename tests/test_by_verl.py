@@ -13,7 +13,8 @@ import yaml
 from transformers import AutoTokenizer
 
 from analysis.comparison import compare
-from analysis.runs import finished_runs
+from analysis.engines import side_by_side
+from analysis.runs import Runs, finished_runs
 from experiments import load_experiment
 from experiments.cells import by_verl
 from gainrl.errors import InputError
@@ -37,6 +38,7 @@ from gainrl.training.verl.inputs import model_folder, write_schedule, write_sets
 from gainrl.training.verl.process import follow, reason, started
 from gainrl.training.verl.record import Record
 from tests.helpers import gainrl, small_experiment
+from tests.test_comparison import write_runs
 
 
 def changed(run: RunConfig, **training) -> RunConfig:
@@ -444,3 +446,20 @@ def test_verls_options_are_refused_with_trl(monkeypatch, capsys):
     code, _, err = gainrl(monkeypatch, capsys, "train", "quickstart", "--cell", "grpo", "--verl-options", "a=b")
     assert code == 2
     assert "are verl's; add --engine verl" in err
+
+
+def test_both_engines_stand_side_by_side(tmp_path, short_experiments, monkeypatch, capsys):
+    experiment = write_runs(tmp_path / "runs", 1)
+    faster = {"grpo": (0.3, 0.7)}
+    write_runs(tmp_path / "runs" / "verl", 1, curves=faster)
+    table = side_by_side(
+        experiment, finished_runs(experiment, tmp_path / "runs"), finished_runs(experiment, tmp_path / "runs" / "verl")
+    )
+    assert table.cell.tolist() == ["grpo", "grpo"]  # the only cell that both have
+    assert table.engine.tolist() == ["trl", "verl"]
+    assert table["accuracy at end, %"].tolist() == ["75.0", "70.0"]
+    assert table["same first draw"].tolist()[1] == "yes"
+    assert table["distance in the first 10 steps, points"].tolist()[1] == "0.0"
+    assert gainrl(monkeypatch, capsys, "engines", "quickstart")[1].startswith("| cell")
+    with pytest.raises(InputError, match="no cell of quickstart has a seed by both engines"):
+        side_by_side(experiment, finished_runs(experiment, tmp_path / "runs"), Runs())
