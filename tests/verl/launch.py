@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_register_timeout_seconds": "600",  # a busy machine is slow to import verl; Ray would start it again
     "RAY_worker_niceness": "0",  # by default Ray's workers give way to everything else on the machine
     "PYTHONPATH": str(ROOT),
     "OMP_NUM_THREADS": "1",
