@@ -120,9 +120,9 @@ class ScheduledTrainer(PPOTrainerSync):
         batch = super()._step_once(metrics, timing_raw, sample_batch_size)
         schedule, epoch = self.sampler.schedule, self.sampler.tally.epochs
         rollouts = trained(batch, angles=schedule.wants_angle)
-        self.sampler.observe(rollouts["rows"], rollouts["correct"], rollouts["tokens"], rollouts.get("angles"))
         own = {"accuracy": mean_of(rollouts["correct"]), "angle": mean_of(rollouts.get("angles", []))}
-        own |= {f"schedule/{name}": value for name, value in schedule.metrics().items()}
+        own |= {f"schedule/{name}": value for name, value in schedule.metrics().items()}  # those of the draw
+        self.sampler.observe(rollouts["rows"], rollouts["correct"], rollouts["tokens"], rollouts.get("angles"))
         metrics.update({name: value for name, value in own.items() if value is not None})
         self.record.trained(
             {

@@ -23,7 +23,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_raylet_start_wait_time_s": "600",
+    "RAY_worker_register_timeout_seconds": "600",  # a busy machine is slow to import verl; Ray would start it again
     "RAY_worker_niceness": "0",  # by default Ray's workers give way to everything else on the machine
     "PYTHONPATH": str(ROOT),
     "OMP_NUM_THREADS": "1",
@@ -71,7 +71,7 @@ def run_verl(
     before: list[str] | None = None,
     environment: dict[str, str] | None = None,
     kill_when: Callable[[], bool] | None = None,
-    seconds: float = 600,
+    seconds: float = 1800,
 ) -> str:
     """verl's output. With ``kill_when`` all its processes are killed as soon as that is true; else it must end well."""
     command = [sys.executable, *(before or []), "-m", "verl.trainer.main_ppo", *options]
