@@ -52,7 +52,7 @@ TINY_DRAW, TINY_STEP = 64, 16
 """Prompts of a draw (the paper's n) and of an optimizer step."""
 EACH_STEP = ("adarft", "e2h", "greso", "insight", "learnability", "mopps", "prior", "sec")
 """Schedules that choose anew for every step, as in their authors' code."""
-TINY_COMPLETION = {"arithmetic": 26, "lists": 34, "mixture": 34, "programs": 46}
+TINY_COMPLETION = {"arithmetic": 26, "lists": 34, "mixture": 34, "programs": 50}
 """Longest completion in tokens, a little more than the longest worked solution."""
 TINY_LEARNING_RATE = {"arithmetic": 2e-4, "lists": 5e-5, "mixture": 2e-4, "programs": 2e-4}
 """So that uniform sampling needs some 20 to 50 steps to the targets, on seeds that no experiment uses (from 100 on). Lists are
