@@ -1,4 +1,4 @@
-"""The signal on a real model: angle against gradient and against what matters to a schedule, on real and generated questions.
+"""The signal on a real model: angle against gradient and against what matters to a schedule. Real questions, programs, skills.
 
 Nothing is trained. What counts as yes and as no was written into results/NOTES.md before the measurement.
 """
@@ -33,6 +33,12 @@ SETS = {
         size=1000,
         at_random=True,
         core_seconds=2.4,
+    ),
+    "humaneval": Measurement(
+        title="HumanEval",
+        problems="humaneval",
+        size=164,
+        core_seconds=3.0,
     ),
     "skills": Measurement(
         title="skills",

@@ -281,7 +281,13 @@ def test_the_studys_sets_are_there_and_its_scale_is_small():
     assert scales("real_signal") == ("small",)
     study = load_study("real_signal", "small")
     sizes = {name: (one.skip, one.size, one.samples) for name, one in study.measurements.items()}
-    assert sizes == {"gsm8k": (160, 1000, 0), "olympiadbench": (0, 600, 0), "math": (0, 1000, 0), "skills": (0, 600, 8)}
+    assert sizes == {
+        "gsm8k": (160, 1000, 0),
+        "olympiadbench": (0, 600, 0),
+        "math": (0, 1000, 0),
+        "humaneval": (0, 164, 0),
+        "skills": (0, 600, 8),
+    }
     assert [one.problems for one in study.measurements.values() if one.files and one.problems not in HUB_SETS] == []
     assert study.sites == ("mlp_input", "neurons", "residual", "final_norm")
     with pytest.raises(InputError, match="unknown problem set of real_signal 'x'; valid: gsm8k"):
@@ -304,22 +310,22 @@ def test_long_problems_are_left_out_and_counted(tiny, tmp_path):
     without_answer = {"problem": "What is it?", "answer": None}
     (tmp_path / "sums.json").write_text(json.dumps([without_answer, *rows]))
     measurement = Measurement(title="Sums", problems="x", files=("sums",), skip=1, size=9, core_seconds=0)
-    found = choose(measurement, tiny.tokenizer, Prompt(), longest=150, data_dir=tmp_path)
+    found = choose(measurement, tiny.tokenizer, longest=150, data_dir=tmp_path)
     assert (len(found.problems), found.too_long) == (4, 1)
     assert [problem.kind for problem in found.problems.problems] == ["Algebra"] * 4
     with pytest.raises(InputError, match="every problem of sums.json has more than 5 tokens"):
-        choose(measurement, tiny.tokenizer, Prompt(), longest=5, data_dir=tmp_path)
+        choose(measurement, tiny.tokenizer, longest=5, data_dir=tmp_path)
     with pytest.raises(InputError, match=r"benchmark Sums: .* holds none of sums.json, sums.jsonl, sums.parquet"):
-        choose(measurement, tiny.tokenizer, Prompt(), longest=150, data_dir=tmp_path / "none")
+        choose(measurement, tiny.tokenizer, longest=150, data_dir=tmp_path / "none")
     with pytest.raises(InputError, match="sums.json holds 6 problems; the first 160 are left out"):
-        choose(measurement.model_copy(update={"skip": 160}), tiny.tokenizer, Prompt(), longest=150, data_dir=tmp_path)
+        choose(measurement.model_copy(update={"skip": 160}), tiny.tokenizer, longest=150, data_dir=tmp_path)
 
 
 def test_a_random_choice_is_seeded_and_no_more_than_there_are(tiny, tmp_path):
     (tmp_path / "sums.json").write_text(json.dumps(rows_of(30)))
     measurement = Measurement(title="Sums", problems="x", files=("sums",), size=10, at_random=True, core_seconds=0)
     first, again, other = (
-        choose(measurement, tiny.tokenizer, Prompt(), longest=400, data_dir=tmp_path, seed=seed).problems.ids
+        choose(measurement, tiny.tokenizer, longest=400, data_dir=tmp_path, seed=seed).problems.ids
         for seed in (0, 0, 1)
     )
     assert first == again != other

@@ -69,24 +69,21 @@ def measure(study: Study, root: Path, data_dir: Path | None = None) -> str:
 
     from gainrl.models.loading import load_model
     from gainrl.progress import bar
-    from gainrl.prompts import Prompt
     from gainrl.studies.real_signal import choose, measure_set
 
-    folder, prompt = root / study.name, Prompt()
+    folder = root / study.name
     folder_to_write(folder)
     with bar() as report:
         loaded = load_model(study.model, cache=root / "shared" / "models", seed=study.seed)
         loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
         chosen = {
-            name: choose(
-                measurement, loaded.tokenizer, prompt, longest=study.longest, data_dir=data_dir, seed=study.seed
-            )
+            name: choose(measurement, loaded.tokenizer, longest=study.longest, data_dir=data_dir, seed=study.seed)
             for name, measurement in study.measurements.items()
         }
         sets = {}
         for name, measurement in study.measurements.items():
             named = _named(report, name)
-            sets[name] = measure_set(folder / name, study, measurement, loaded, chosen[name], prompt, named)
+            sets[name] = measure_set(folder / name, study, measurement, loaded, chosen[name], named)
     answers = _write(folder, study, loaded, chosen, sets)
     return "\n\n".join([*answers, str(folder / "report.md")])
 
@@ -145,7 +142,6 @@ def _described(folder: Path, study: Study, too_long: Mapping[str, int]) -> dict[
 
 def _blocks(study: Study, loaded: "LoadedModel", chosen: "Chosen") -> tuple["pd.DataFrame", dict[str, Any]]:
     """Cosines between the tokens of one prompt, layer by layer: the first problem of the scheduled set, a generated one."""
-    from gainrl.prompts import Prompt
     from gainrl.runs.config import SignalConfig
     from gainrl.studies.angle_gradient import cosine_matrices
     from paper_figures import cosine_layers
@@ -153,7 +149,8 @@ def _blocks(study: Study, loaded: "LoadedModel", chosen: "Chosen") -> tuple["pd.
     if study.measurements[study.scheduled].files:
         raise InputError(f"{study.scheduled} is not generated; a prompt is shown of generated problems alone")
     signal = SignalConfig(site=study.sites[0])
-    shown = cosine_matrices(loaded.model, loaded.tokenizer, chosen.problems.problems[0], Prompt(), signal)
+    problems = chosen.problems
+    shown = cosine_matrices(loaded.model, loaded.tokenizer, problems.problems[0], problems.prompt, signal)
     title = f"Cosines between tokens, {loaded.name}"
     return cosine_layers.data(*shown), {"cosine_layers": (title, cosine_layers.plot(*shown, title=title))}
 

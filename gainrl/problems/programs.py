@@ -92,11 +92,17 @@ def _count_inputs(task: Task) -> list[list[int]]:
 
 def _place(end: End) -> int:
     """Counted from 0, as a program does."""
-    return end.bound - (end.relation in (">=", "<"))
+    return end.bound - _counted_from_one(end)
+
+
+def _counted_from_one(end: End) -> bool:
+    return end.relation in (">=", "<")
 
 
 def _parts_code(task: Task) -> str:
-    slices = (f"xs[{_place(end)}:]" if end.relation[0] == ">" else f"xs[:{_place(end)}]" for end in task.ends)
+    """Places are written as the place asked for, less one where need be: that is what is forgotten, not how to subtract."""
+    places = ((end, f"{end.bound} - 1" if _counted_from_one(end) else f"{end.bound}") for end in task.ends)
+    slices = (f"xs[{place}:]" if end.relation[0] == ">" else f"xs[:{place}]" for end, place in places)
     return f"def f(xs):\n    return [{task.start}] + {' + '.join(slices)}"
 
 

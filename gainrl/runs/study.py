@@ -13,7 +13,7 @@ class Measurement(Frozen):
     problems: str
     """A registered set."""
     files: tuple[str, ...] = ()
-    """Stems of the files that may hold it, in a folder of files; with none the set is generated."""
+    """Stems of the files that may hold it, in a folder of files; with none the set is generated or comes in a package."""
     skip: int = Field(0, ge=0)
     """The first so many problems of the set are left out."""
     size: int = Field(gt=0)

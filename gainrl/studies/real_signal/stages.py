@@ -54,14 +54,13 @@ def measure_set(
     measurement: Measurement,
     loaded: LoadedModel,
     chosen: Chosen,
-    prompt: Prompt,
     report: Report,
 ) -> MeasuredSet:
     """Everything about one set, every stage kept in ``folder``; a finished stage is read from there.
 
     Raises InputError: the folder holds a measurement with other settings (which), or a number is not finite.
     """
-    problems, signal = chosen.problems, SignalConfig(site=study.sites[0])
+    problems, prompt, signal = chosen.problems, chosen.problems.prompt, SignalConfig(site=study.sites[0])
     settings = Settings(
         signal,
         measurement.samples,
