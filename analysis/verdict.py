@@ -45,8 +45,12 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls
     directions = {cell: direction(experiment, table, cell) for cell in compared}
     sentences = [_speed(experiment, table, cell, directions[cell]) for cell in ours]
     sentences += [_tokens(experiment, table, cell) for cell in ours]
-    sentences += [text for cell in ours for text in (_paper(experiment, table, cell), _end(experiment, table, cell))]
-    sentences += [text for control in controls for text in _orders(*control)]
+    for cell in ours:
+        about_paper = _named(experiment.labels[cell], len(ours), _paper(experiment, table, cell))
+        sentences += [about_paper, _end(experiment, table, cell)]
+    for direct, of_orders in controls:
+        named = next((direct.labels[cell] for cell, run in direct.cells.items() if is_gain_rl(run)), direct.title)
+        sentences += [_named(named, len(controls), text) for text in _orders(direct, of_orders)]
     sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
     subject, judged = ("GAIN-RL: ", ours) if ours else ("", compared)
     over_models = pooled(experiment, runs)
@@ -63,6 +67,11 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls
     found = {directions[cell] for cell in judged}
     common: Direction = found.pop() if len(found) == 1 else "open"
     return Verdict(answer, common, list(dict.fromkeys(text for text in sentences if text)))
+
+
+def _named(label: str, of: int, text: str) -> str:
+    """The text with the cell that it is about, where there are several."""
+    return f"{label}: {text}" if of > 1 else text
 
 
 def _answer(directions: list[Direction]) -> str:
