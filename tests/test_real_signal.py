@@ -496,7 +496,7 @@ def test_commands_that_do_not_fit_a_study_say_so_in_one_line(words, said, monkey
 def test_a_study_is_listed_shown_and_planned(monkeypatch, capsys):
     command(monkeypatch, "list")
     assert (
-        "real_signal (small): The signal on a real model\n    sets: gsm8k, olympiadbench, math, skills"
+        "real_signal (small): The signal on a real model\n    sets: gsm8k, olympiadbench, math, humaneval, skills"
         in capsys.readouterr().out
     )
     command(monkeypatch, "show", "real_signal", "--cell", "gsm8k", "--scale", "small")

@@ -37,11 +37,6 @@ class ScheduleSampler(Sampler[int]):
         """Whether nothing is left of the current draw."""
         return self.position >= len(self.tally.drawn_n)
 
-    @property
-    def draws(self) -> int:
-        """Draws so far."""
-        return self.tally.epochs + (not self.given_out)
-
     def __iter__(self) -> Iterator[int]:
         if self.given_out:
             began = time.perf_counter()

@@ -92,8 +92,10 @@ class ScheduledTrainer(PPOTrainerSync):
 
     def on_train_begin(self) -> None:
         super().on_train_begin()
-        finished = (self.global_steps - 1) * self.optimizer_steps
-        self.record.cut_back(finished, self.sampler.draws)
+        before = self.global_steps - 1
+        finished = before * self.optimizer_steps
+        # Counted by steps: the loader hands a checkpoint's state to the sampler only when it is first iterated.
+        self.record.cut_back(finished, draws=-(-before // self.steps_per_epoch))
         self.evaluated = self.record.accuracies()
         if self._is_due(finished):
             self._evaluate(finished)

@@ -157,7 +157,7 @@ def test_a_loader_continues_wherever_it_was_saved():
         state = data.state_dict()
     assert disturbed == undisturbed
     assert sampler.schedule.mu == plain_sampler.schedule.mu > 0
-    assert sampler.draws == plain_sampler.draws == 5
+    assert sampler.tally.epochs == plain_sampler.tally.epochs == 5
 
 
 def test_a_state_of_another_size_or_schedule_is_refused():

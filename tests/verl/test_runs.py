@@ -254,6 +254,8 @@ def test_the_commands_of_the_docs_run_as_they_stand(folder):
         f"data.train_batch_size={BATCH}",
         "data.max_response_length=8",
         f"actor_rollout_ref.actor.ppo_mini_batch_size={BATCH}",
+        "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4",
+        "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
         "actor_rollout_ref.rollout.n=2",
         "trainer.total_training_steps=2",
         "trainer.val_before_train=False",
