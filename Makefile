@@ -43,7 +43,7 @@ test: install
 
 # Needs the tiny model that quickstart warms up (and makes it, if it is not there).
 test-slow: install
-	$(PYTEST) --dist loadfile -m "slow and not slurm"
+	$(PYTEST) --dist loadfile -m "slow and not slurm and not verl"
 
 # Starts a Slurm of one node on this machine (as root; Debian's packages are installed if they are absent).
 test-slurm: export SLURM_CONF = $(GAINRL_SLURM)/slurm.conf

@@ -63,7 +63,10 @@ def serve(link: socket.socket, settings: dict[str, Any]) -> None:
     gc.freeze()
     send(link, "ready")
     while True:
-        lines, descriptors, _, _ = socket.recv_fds(link, 4096, 8)
+        lines: bytes = b""
+        descriptors: list[int] = []
+        with contextlib.suppress(ConnectionError):
+            lines, descriptors, _, _ = socket.recv_fds(link, 4096, 8)
         if not lines:
             _leave(settings)
         if not descriptors:  # a stop that came when its process had just ended
@@ -83,7 +86,8 @@ def serve(link: socket.socket, settings: dict[str, Any]) -> None:
             _empty(settings["scratch"])
         except OSError:
             os._exit(1)  # whoever asked takes another keeper
-        send(link, ended)
+        with contextlib.suppress(ConnectionError):  # whoever asked is gone: the next turn leaves
+            send(link, ended)
 
 
 def _import_common(libraries: list[str]) -> None:
@@ -115,10 +119,11 @@ def _wait(child: int, seconds: float, link: socket.socket, woken: int, settings:
         if woken in ready:
             os.read(woken, 4096)
         if link in ready:
-            if not link.recv(4096):
-                _end_processes(child)
-                _leave(settings)
-            return {"ended": "stopped"}
+            with contextlib.suppress(ConnectionError):
+                if link.recv(4096):
+                    return {"ended": "stopped"}
+            _end_processes(child)
+            _leave(settings)
 
 
 def _leave(settings: dict[str, Any]) -> None:
