@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
 export GAINRL_SLURM ?= /tmp/gainrl-slurm
 
-.PHONY: install small code quickstart test test-browser test-slow test-slurm test-vllm test-verl docs docs-check benchmarks clean
+.PHONY: install small code quickstart test test-browser test-slow test-slurm test-vllm verl test-verl docs docs-check benchmarks clean
 
 install: .venv/installed
 
@@ -65,6 +65,8 @@ test-vllm: .venv-vllm/installed
 	PYTHONPATH=. .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
 
 # An environment of its own too: verl wants an older transformers, and an installed trl breaks it. See docs/verl.md.
+verl: .venv-verl/installed
+
 .venv-verl/installed: requirements-verl.lock pyproject.toml
 	$(PYTHON) -m venv .venv-verl
 	.venv-verl/bin/pip install --quiet --no-deps --requirement $<

@@ -43,7 +43,7 @@ OWN_RAY = (
 @pytest.fixture(autouse=True)
 def _a_cpu_for_verl(monkeypatch):
     if "GAINRL_VERL_PYTHON" not in os.environ and not (ROOT / ".venv-verl").exists():
-        pytest.fail("verl's environment is not here; make .venv-verl/installed")
+        pytest.fail("verl's environment is not here; make verl")
     with tempfile.TemporaryDirectory(
         prefix="ray", dir="/tmp", ignore_cleanup_errors=True
     ) as ray:  # sockets have short paths
@@ -130,9 +130,8 @@ def test_the_same_cell_by_both_engines_begins_alike(model, tmp_path):
     require_whole(verl)
     first = [folder.draws().query("epoch == 0") for folder in (trl, verl)]
     assert first[0].problem_id.tolist() == first[1].problem_id.tolist()
-    np.testing.assert_allclose(
-        first[0].angle.astype(float), first[1].angle.astype(float), rtol=0.05
-    )  # the weights move
+    angles = [draw.angle.to_numpy(float)[:8] for draw in first]  # of the first step: after it the weights differ
+    np.testing.assert_allclose(*angles, rtol=1e-5)
     assert trl.evals().query("step == 0").value.tolist() == verl.evals().query("step == 0").value.tolist()
     accuracy = {
         name: folder.metrics().accuracy.to_numpy()

@@ -33,7 +33,7 @@ from gainrl.schedules import SCHEDULES
 from gainrl.training.inputs import held_out_problems, training_problems
 from gainrl.training.run import train_run
 from gainrl.training.verl import cluster
-from gainrl.training.verl.cluster import cluster_address
+from gainrl.training.verl.cluster import Cluster, own_cluster
 from gainrl.training.verl.inputs import model_folder, write_schedule, write_sets
 from gainrl.training.verl.process import follow, reason, started
 from gainrl.training.verl.record import Record
@@ -390,11 +390,11 @@ def test_without_verls_environment_the_run_fails_with_what_to_do(small, tmp_path
 
 def test_several_nodes_need_a_job_of_as_many_tasks(tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_NTASKS", raising=False)
-    with cluster_address(Execution(gpus=2), "python", tmp_path) as address:
-        assert address is None
+    with own_cluster(Execution(gpus=2), "python", tmp_path) as ray:
+        assert ray is None
     with (
         pytest.raises(InputError, match="takes 2 nodes, this is a job of 1"),
-        cluster_address(Execution(gpus=2, nodes=2), "python", tmp_path),
+        own_cluster(Execution(gpus=2, nodes=2), "python", tmp_path),
     ):
         pass
 
@@ -410,11 +410,13 @@ def test_slurm_is_asked_for_a_task_a_node(tiny, tmp_path):
 
 def test_a_node_joins_the_ray_of_its_own_job_alone(tmp_path, monkeypatch):
     (tmp_path / "verl").mkdir()
-    (tmp_path / "verl" / "ray.json").write_text('{"address": "10.0.0.1:6379", "job": "7-0"}')
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert cluster._address(tmp_path) == "10.0.0.1:6379"
+    ray = Cluster("10.0.0.1:6379", "secret")
+    cluster._tell(tmp_path / "verl" / "ray.json", ray)
+    assert (tmp_path / "verl" / "ray.json").stat().st_mode & 0o777 == 0o600
+    assert cluster._told(tmp_path) == ray
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # requeued: the file is from the attempt before
-    assert cluster._address(tmp_path) is None
+    assert cluster._told(tmp_path) is None
     monkeypatch.setenv("SLURM_PROCID", "1")
     assert cluster.is_further_node(Execution(gpus=2, nodes=2))
     assert not cluster.is_further_node(Execution(gpus=2))

@@ -1,20 +1,22 @@
 """Ray over several nodes for one run: each task of a Slurm job starts Ray on its node, the first also runs verl.
 
-The first task writes Ray's address into a file in the run's folder, which all nodes see; the others join there, and leave when
-the file is gone.
+The first task writes Ray's address, and a token without which nobody gets in, into a file in the run's folder, which all nodes
+see and its owner alone reads; the others join there, and leave when the file is gone.
 """
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from gainrl.errors import InputError
-from gainrl.files import read_json_object, write_text
+from gainrl.files import read_json_object, write_atomically
 from gainrl.runs.experiment import Execution
 from gainrl.runs.verl import FOLDER
 from gainrl.training.verl.process import POLL, started, verl_python
@@ -35,14 +37,26 @@ while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[2]):
 """
 
 
+class Cluster(NamedTuple):
+    """A Ray that is the run's own."""
+
+    address: str
+    token: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its processes and those that use it need; on its own Ray asks for no token if none lies in the user's home."""
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+
+
 def is_further_node(execution: Execution) -> bool:
     """Whether this process is the task of a node that only lends its GPUs to the run."""
     return execution.nodes > 1 and int(os.environ.get("SLURM_PROCID", "0")) > 0
 
 
 @contextmanager
-def cluster_address(execution: Execution, python: str, folder: Path) -> Iterator[str | None]:
-    """The address of a Ray that spans the run's nodes, ended with the block; None for one node, where verl starts its own.
+def own_cluster(execution: Execution, python: str, folder: Path) -> Iterator[Cluster | None]:
+    """A Ray that spans the run's nodes, ended with the block; None for one node, where verl starts its own.
 
     Raises:
         InputError: the run wants several nodes, and this is no job on so many.
@@ -56,28 +70,30 @@ def cluster_address(execution: Execution, python: str, folder: Path) -> Iterator
         raise InputError(
             f"the run takes {execution.nodes} nodes, this is a job of {tasks}; use --launcher slurm, a task a node"
         )
-    address, log = f"{_own_ip(python)}:{_free_port()}", folder / FOLDER / "ray-0.txt"
-    head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false"]
-    with started(_ray_start(execution, python, head), {}, log):
-        write_text(folder / FOLDER / FILE, json.dumps({"address": address, "job": _job()}) + "\n")
+    cluster = Cluster(f"{_own_ip(python)}:{_free_port()}", secrets.token_hex())
+    file, log = folder / FOLDER / FILE, folder / FOLDER / "ray-0.txt"
+    head = ["--head", f"--port={cluster.address.rpartition(':')[2]}", "--include-dashboard=false"]
+    with started(_ray_start(execution, python, head), cluster.environment, log):
+        _tell(file, cluster)
         try:
-            _wait_for_nodes(python, address, execution.nodes)
-            yield address
+            _wait_for_nodes(python, cluster, execution.nodes)
+            yield cluster
         finally:
-            (folder / FOLDER / FILE).unlink(missing_ok=True)  # the others leave before their Ray loses its head
+            file.unlink(missing_ok=True)  # the others leave before their Ray loses its head
             time.sleep(LEAVING)
 
 
 def join(execution: Execution, folder: Path) -> None:
     """Lend this node to the run in ``folder`` until it has ended. Raises RuntimeError: there is no Ray to join, or it broke."""
     python, end = verl_python(), time.monotonic() + PATIENCE
-    while (address := _address(folder)) is None:
+    while (cluster := _told(folder)) is None:
         if time.monotonic() > end:
             raise RuntimeError(f"the run's first node wrote no address of Ray into {folder / FOLDER}")
         time.sleep(POLL)
     log = folder / FOLDER / f"ray-{os.environ['SLURM_PROCID']}.txt"
-    with started(_ray_start(execution, python, [f"--address={address}"]), {}, log) as process:
-        while _address(folder) == address:
+    start = _ray_start(execution, python, [f"--address={cluster.address}"])
+    with started(start, cluster.environment, log) as process:
+        while _told(folder) == cluster:
             if process.poll() is not None:
                 raise RuntimeError(f"Ray ended on this node before the run did; its log: {log}")
             time.sleep(POLL)
@@ -92,19 +108,23 @@ def _ray_start(execution: Execution, python: str, arguments: list[str]) -> list[
     ]
 
 
-def _wait_for_nodes(python: str, address: str, nodes: int) -> None:
+def _wait_for_nodes(python: str, cluster: Cluster, nodes: int) -> None:
     end = time.monotonic() + PATIENCE
-    host, _, port = address.rpartition(":")
+    host, _, port = cluster.address.rpartition(":")
     while True:
         try:
             socket.create_connection((host, int(port)), timeout=1).close()
             break
         except OSError as error:
             if time.monotonic() > end:
-                raise RuntimeError(f"Ray did not start on {address}: {error}") from error
+                raise RuntimeError(f"Ray did not start on {cluster.address}: {error}") from error
             time.sleep(POLL)
     result = subprocess.run(
-        [python, "-c", _WAIT, address, str(nodes), str(PATIENCE)], capture_output=True, text=True, check=False
+        [python, "-c", _WAIT, cluster.address, str(nodes), str(PATIENCE)],
+        env={**os.environ, **cluster.environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode:
         raise RuntimeError((result.stderr.strip().splitlines() or ["the nodes did not join Ray"])[-1])
@@ -127,9 +147,17 @@ def _job() -> str:
     return f"{os.environ.get('SLURM_JOB_ID', '')}-{os.environ.get('SLURM_RESTART_COUNT', '0')}"
 
 
-def _address(folder: Path) -> str | None:
+def _tell(file: Path, cluster: Cluster) -> None:
+    def write(unfinished: Path) -> None:
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(json.dumps({"address": cluster.address, "token": cluster.token, "job": _job()}) + "\n")
+
+    write_atomically(file, write)
+
+
+def _told(folder: Path) -> Cluster | None:
     try:
         written = read_json_object(folder / FOLDER / FILE)
     except (InputError, OSError):
         return None
-    return str(written["address"]) if written.get("job") == _job() else None
+    return Cluster(written["address"], written["token"]) if written.get("job") == _job() else None

@@ -25,7 +25,7 @@ from gainrl.runs.verl import (
 )
 from gainrl.training.inputs import build_schedule
 from gainrl.training.interruption import Interruption
-from gainrl.training.verl.cluster import cluster_address
+from gainrl.training.verl.cluster import own_cluster
 from gainrl.training.verl.inputs import model_folder, write_schedule, write_sets
 from gainrl.training.verl.process import follow, reason, started, verl_python
 from gainrl.training.verl.record import Record
@@ -62,9 +62,10 @@ class VerlRun:
             return interruption.ends
 
         report("starting verl", 0, steps)
-        with cluster_address(self.execution, self.python, place) as address:
-            words = command(place, self.execution, address, self.python)
-            with started(words, environment(self.config), log) as process:
+        with own_cluster(self.execution, self.python, place) as cluster:
+            words = command(place, self.execution, cluster and cluster.address, self.python)
+            variables = environment(self.config) | (cluster.environment if cluster else {})
+            with started(words, variables, log) as process:
                 code = follow(process, look)
         look()
         interruption.raise_if_ended()
