@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
 export GAINRL_SLURM ?= /tmp/gainrl-slurm
 
-.PHONY: install small code quickstart test test-browser test-slow test-slurm test-vllm verl test-verl docs docs-check benchmarks clean
+.PHONY: install small code quickstart test test-browser test-slow test-slurm test-vllm verl test-verl test-verl-slurm docs docs-check benchmarks clean
 
 install: .venv/installed
 
@@ -49,7 +49,7 @@ test-slow: install
 test-slurm: export SLURM_CONF = $(GAINRL_SLURM)/slurm.conf
 test-slurm: install
 	tests/slurm/start.sh
-	$(PYTEST) -m "slurm and not slow"
+	$(PYTEST) -m "slurm and not slow and not verl"
 
 # The report page in Chromium (Debian: chromium, chromium-driver).
 test-browser: install
@@ -76,7 +76,13 @@ verl: .venv-verl/installed
 # The plug-in in verl's environment; then, in the suite's own, a cell by TRL and by verl.
 test-verl: .venv-verl/installed install
 	.venv-verl/bin/python -m pytest -m verl tests/verl
-	GAINRL_VERL_PYTHON=.venv-verl/bin/python $(BIN)/pytest -m "verl and not slow" tests/test_both_engines.py
+	GAINRL_VERL_PYTHON=.venv-verl/bin/python $(BIN)/pytest -m "verl and not slurm" tests/test_both_engines.py
+
+# A run by verl on two tasks of Slurm.
+test-verl-slurm: export SLURM_CONF = $(GAINRL_SLURM)/slurm.conf
+test-verl-slurm: .venv-verl/installed install
+	tests/slurm/start.sh
+	GAINRL_VERL_PYTHON=.venv-verl/bin/python $(BIN)/pytest -m "verl and slurm" tests/test_both_engines.py
 
 # The pages of docs/ and the API from docstrings: built into site/, served on http://127.0.0.1:8000, built again on every change.
 docs: docs-check

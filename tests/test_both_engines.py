@@ -167,7 +167,6 @@ def test_a_run_by_verl_that_is_broken_off_resumes_with_the_draws_it_would_have_h
     assert draws.rollouts.tolist() == [4] * 48
 
 
-@pytest.mark.slow
 def test_two_nodes_of_ray_train_one_run(model, tmp_path, monkeypatch):
     run = planned(by_verl(plan(model, steps=2), "tiny"), tmp_path, nodes=2)
     claim(run)
@@ -181,7 +180,6 @@ def test_two_nodes_of_ray_train_one_run(model, tmp_path, monkeypatch):
     require_whole(RunFolder(run.home))
 
 
-@pytest.mark.slow
 @pytest.mark.slurm
 def test_slurm_starts_ray_in_each_task_and_verl_in_the_first(model, tmp_path):
     """The Slurm of tests/slurm/start.sh has one node, so both tasks run on it."""

@@ -388,13 +388,13 @@ def test_without_verls_environment_the_run_fails_with_what_to_do(small, tmp_path
         train_run(small, tmp_path / "run", tmp_path, lambda *_: None, execution=execution)
 
 
-def test_several_nodes_need_a_job_of_as_many_tasks(tmp_path, monkeypatch):
+def test_several_nodes_need_a_job_of_as_many_tasks(small, tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_NTASKS", raising=False)
-    with own_cluster(Execution(gpus=2), "python", tmp_path) as ray:
+    with own_cluster(small, Execution(gpus=2), "python", tmp_path) as ray:
         assert ray is None
     with (
         pytest.raises(InputError, match="takes 2 nodes, this is a job of 1"),
-        own_cluster(Execution(gpus=2, nodes=2), "python", tmp_path),
+        own_cluster(small, Execution(gpus=2, nodes=2), "python", tmp_path),
     ):
         pass
 

@@ -30,7 +30,7 @@ def train(run: Run, tick: Callable[[], None] | None = None) -> None:
         from gainrl.training.verl.cluster import is_further_node, join
 
         if is_further_node(run.execution):
-            return join(run.execution, run.home)
+            return join(run.config, run.execution, run.home)
     from gainrl.training.run import train_run
 
     train_run(

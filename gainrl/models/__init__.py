@@ -68,7 +68,7 @@ TINY_RECIPES: dict[str, TinyRecipe] = {
     "tiny-llama": TinyRecipe(architecture="llama"),
     "tiny-lists": TinyRecipe(problems="lists"),
     "tiny-mixture": TinyRecipe(problems="mixture"),
-    "tiny-programs": TinyRecipe(problems="programs"),
+    "tiny-programs": TinyRecipe(problems="programs", steps=2400),
 }
 """The first four stand in for the paper's models: three sizes of one family, and another. The others know other problems."""
 

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from gainrl.errors import InputError
 from gainrl.files import read_json_object, write_atomically
+from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution
-from gainrl.runs.verl import FOLDER
+from gainrl.runs.verl import FOLDER, environment
 from gainrl.training.verl.process import POLL, started, verl_python
 
 FILE = "ray.json"
@@ -45,7 +46,7 @@ class Cluster(NamedTuple):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its processes and those that use it need; on its own Ray asks for no token if none lies in the user's home."""
+        """Variables of all that start or use it. Left alone, Ray asks for a token only if one lies in the user's home."""
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
 
 
@@ -55,7 +56,7 @@ def is_further_node(execution: Execution) -> bool:
 
 
 @contextmanager
-def own_cluster(execution: Execution, python: str, folder: Path) -> Iterator[Cluster | None]:
+def own_cluster(config: RunConfig, execution: Execution, python: str, folder: Path) -> Iterator[Cluster | None]:
     """A Ray that spans the run's nodes, ended with the block; None for one node, where verl starts its own.
 
     Raises:
@@ -73,7 +74,7 @@ def own_cluster(execution: Execution, python: str, folder: Path) -> Iterator[Clu
     cluster = Cluster(f"{_own_ip(python)}:{_free_port()}", secrets.token_hex())
     file, log = folder / FOLDER / FILE, folder / FOLDER / "ray-0.txt"
     head = ["--head", f"--port={cluster.address.rpartition(':')[2]}", "--include-dashboard=false"]
-    with started(_ray_start(execution, python, head), cluster.environment, log):
+    with started(_ray_start(execution, python, head), environment(config) | cluster.environment, log):
         _tell(file, cluster)
         try:
             _wait_for_nodes(python, cluster, execution.nodes)
@@ -83,7 +84,7 @@ def own_cluster(execution: Execution, python: str, folder: Path) -> Iterator[Clu
             time.sleep(LEAVING)
 
 
-def join(execution: Execution, folder: Path) -> None:
+def join(config: RunConfig, execution: Execution, folder: Path) -> None:
     """Lend this node to the run in ``folder`` until it has ended. Raises RuntimeError: there is no Ray to join, or it broke."""
     python, end = verl_python(), time.monotonic() + PATIENCE
     while (cluster := _told(folder)) is None:
@@ -92,7 +93,7 @@ def join(execution: Execution, folder: Path) -> None:
         time.sleep(POLL)
     log = folder / FOLDER / f"ray-{os.environ['SLURM_PROCID']}.txt"
     start = _ray_start(execution, python, [f"--address={cluster.address}"])
-    with started(start, cluster.environment, log) as process:
+    with started(start, environment(config) | cluster.environment, log) as process:
         while _told(folder) == cluster:
             if process.poll() is not None:
                 raise RuntimeError(f"Ray ended on this node before the run did; its log: {log}")

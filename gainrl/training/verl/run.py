@@ -62,7 +62,7 @@ class VerlRun:
             return interruption.ends
 
         report("starting verl", 0, steps)
-        with own_cluster(self.execution, self.python, place) as cluster:
+        with own_cluster(self.config, self.execution, self.python, place) as cluster:
             words = command(place, self.execution, cluster and cluster.address, self.python)
             variables = environment(self.config) | (cluster.environment if cluster else {})
             with started(words, variables, log) as process:
