@@ -50,7 +50,7 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls
         sentences += [about_paper, _end(experiment, table, cell)]
     for direct, of_orders in controls:
         named = next((direct.labels[cell] for cell, run in direct.cells.items() if is_gain_rl(run)), direct.title)
-        sentences += [_named(named, len(controls), text) for text in _orders(direct, of_orders)]
+        sentences += [_named(named, len(ours), text) for text in _orders(direct, of_orders)]
     sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
     subject, judged = ("GAIN-RL: ", ours) if ours else ("", compared)
     over_models = pooled(experiment, runs)
