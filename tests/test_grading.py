@@ -523,7 +523,7 @@ def test_forked_and_spawned_workers_grade_beside_their_parent(method):
     busy.start()
     time.sleep(0.2)
     with multiprocessing.get_context(method).Pool(2) as pool:
-        answers = pool.map_async(in_another_process, [next(fresh), next(fresh)], chunksize=1).get(2 * START_SECONDS)
+        answers = pool.map_async(in_another_process, [next(fresh), next(fresh)], chunksize=1).get(8 * START_SECONDS)
     busy.join(START_SECONDS)
     assert {answer[1:] for answer in answers} == {(MATCH, TIMEOUT, MATCH)}
     assert os.getpid() not in {pid for pid, *_ in answers}
