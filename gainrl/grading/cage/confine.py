@@ -116,8 +116,8 @@ _HIGH = 200
 _ALL_FILES = (1 << 15) - 1
 _DEVICES = 1 << 15  # ioctl on devices, from version 5
 _MAKE = (
-    _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | sum(1 << bit for bit in (4, 5, 7, 8, 12))
-)  # remove, dir, file, link
+    _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | sum(1 << bit for bit in (4, 5, 7, 8, 12, 13))
+)  # remove, dir, file, link, move from folder to folder
 
 
 def landlock_version() -> int:
