@@ -116,7 +116,7 @@ def grade_programs(asked: Sequence[tuple[str, str, bool]], time_limit: float) ->
     return [found[each] for each in asked]
 
 
-_kept: dict[tuple[str, str], Verdict] = {}
+_kept: dict[tuple[str, str, str], Verdict] = {}
 
 
 def grade_program(completion: str, gold: str, truncated: bool, *, time_limit: float) -> Verdict:
@@ -139,14 +139,15 @@ def grade_program(completion: str, gold: str, truncated: bool, *, time_limit: fl
         tests = _parse(gold)
     except InputError as error:
         return Verdict(False, "unparseable_gold", str(error))
-    if (program, gold) not in _kept:
+    key = (cage.level(), program, gold)  # what one level lets a program do another may not
+    if key not in _kept:
         verdict = _try(program, tests, time_limit)
         if verdict.reason in ("timeout", "memory", "forbidden"):
             return verdict
         if len(_kept) >= _VERDICTS:
             _kept.clear()
-        _kept[program, gold] = verdict
-    return _kept[program, gold]
+        _kept[key] = verdict
+    return _kept[key]
 
 
 @lru_cache(maxsize=64)
