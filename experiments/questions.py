@@ -53,11 +53,13 @@ QUESTIONS: dict[str, tuple[Asked, ...]] = {
         Asked("ablate_schedule", "difficulty", "random"),
         Asked("ablate_schedule_lists", "gaussian", "random"),
         Asked("main_table", "0.5b-gainrl", "0.5b-control", over_models=True),
+        Asked("code_table", "gainrl", "control"),
     ),
     "Is GAIN-RL faster than uniform sampling?": (
         Asked("ablate_schedule", "gaussian", "uniform"),
         Asked("ablate_schedule_lists", "gaussian", "uniform"),
         Asked("main_table", "0.5b-gainrl", "0.5b-grpo", over_models=True),
+        Asked("code_table", "gainrl", "grpo"),
     ),
     "What does a window cost?": (
         Asked("ablate_schedule", "random", "uniform"),
