@@ -11,6 +11,7 @@ the value says so. Weight decay and AdamW's betas are not known of the release; 
 from typing import Any, NamedTuple
 
 from experiments import paper
+from gainrl.problems import FAMILIES
 from gainrl.prompts import PROGRAM_PROMPT, Prompt
 from gainrl.runs.config import (
     EvaluationConfig,
@@ -62,6 +63,8 @@ SMALL_DRAW, SMALL_STEP = 32, 8
 """As at ``tiny`` a draw is four steps."""
 SMALL_COMPLETION = 32
 """Longest completion in tokens; the longest worked solution of `skills` has 26 without its box."""
+SMALL_TEMPERATURE = 0.7
+"""At 1 the quantized model mostly writes nonsense."""
 SMALL_LEARNING_RATE = 1e-5
 """Not tuned: to be settled on seeds that no experiment uses (from 100 on) before the campaign."""
 MIDDLE_LAYER = 15
@@ -89,7 +92,7 @@ context is 4,096 (their config.json), and OlympiadBench's longest question takes
 
 WHOSE = {"tiny": "tiny models", "small": "a real model of 135 million parameters", "paper": "models of the paper"}
 EXECUTION = {
-    "smollm2-135m-q4": Execution(checkpoint_every=8),  # a step is a minute
+    "smollm2-135m-q4": Execution(checkpoint_every=8, share_prompts=True),  # most of a prompt is the same in all
     "qwen2.5-0.5b-instruct": Execution(gpus=1, completions_per_device=32, hours=24),
     "qwen2.5-math-1.5b-instruct": Execution(gpus=8, completions_per_device=8, gradient_checkpointing=True, hours=48),
     "llama-3.2-3b-instruct": Execution(
@@ -204,6 +207,9 @@ def by_verl(experiment: Experiment, scale: str) -> Experiment:
 
 
 def _prompt(train: str) -> Prompt:
+    """The set's own, as training and the measurements of the set have it."""
+    if train in FAMILIES:
+        return FAMILIES[train].prompt
     return PROGRAM_PROMPT if train in PROGRAM_SETS else Prompt()
 
 
@@ -233,6 +239,7 @@ def _small(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
     return RunConfig(
         model=ModelConfig(name=model),
         problems=ProblemsConfig(train=train, heldout=(train,), train_size=1024, heldout_size=400),
+        prompt=_prompt(train),
         schedule=schedule,
         training=TrainingConfig(
             steps=60,
@@ -240,6 +247,7 @@ def _small(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
             generations=paper.GENERATIONS,
             prompts_per_epoch=SMALL_STEP if schedule.name == "adarft" else SMALL_DRAW,
             learning_rate=SMALL_LEARNING_RATE,
+            temperature=SMALL_TEMPERATURE,
             max_completion_tokens=SMALL_COMPLETION,
         ),
         evaluation=EvaluationConfig(every=10, max_completion_tokens=SMALL_COMPLETION, batch_size=50),

@@ -3,7 +3,7 @@
 Nothing is trained. What counts as yes and as no was written into results/NOTES.md before the measurement.
 """
 
-from experiments.cells import SMALL_COMPLETION, STUDIED
+from experiments.cells import SMALL_COMPLETION, SMALL_TEMPERATURE, STUDIED
 from gainrl.runs.study import Measurement, Study
 
 SCALES = ("small",)
@@ -45,6 +45,7 @@ SETS = {
         problems="skills",
         size=600,
         samples=8,
+        temperature=SMALL_TEMPERATURE,
         max_completion_tokens=SMALL_COMPLETION,
         core_seconds=14.0,
     ),

@@ -2,6 +2,7 @@ from collections import Counter
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from transformers import TrainerCallback
@@ -9,10 +10,12 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig
 
 from gainrl.errors import InputError
 from gainrl.grading import accuracy_reward
+from gainrl.models.tiny import random_tiny_model, tiny_tokenizer
 from gainrl.problems import load_problems
 from gainrl.schedules import DAPO, SCHEDULES, SPEED, Feedback, Gaussian, Oracle, Schedule, Uniform
 from gainrl.scoring import score_problems
 from gainrl.training.trainer import ROW, ScheduledGRPOTrainer, ScheduledRLOOTrainer, training_dataset
+from tests.conftest import SMALL
 
 
 def arguments(tmp_path, config=GRPOConfig, **changes):
@@ -392,3 +395,53 @@ def test_ten_steps_with_every_schedule(tiny, tmp_path, problems, name):
         assert len(set(epoch.rows_n.tolist())) == 4
         assert set(epoch.feedback.trained) == set(epoch.rows_n.tolist())
         assert not set(epoch.feedback.trained) & set(epoch.feedback.discarded)
+
+
+@pytest.mark.parametrize("architecture", ["qwen2", "llama"])
+@pytest.mark.parametrize("trainer_class", [ScheduledGRPOTrainer, ScheduledRLOOTrainer])
+def test_shared_prompts_train_the_same_by_fewer_tokens(tmp_path, problems, trainer_class, architecture):
+    """Prompts of different lengths, so that there is padding; completions of different rewards."""
+    tokenizer, config = tiny_tokenizer(), GRPOConfig if trainer_class is ScheduledGRPOTrainer else RLOOConfig
+    recipe = SMALL.model_copy(update={"architecture": architecture})
+    logs, weights, trained = [], [], []
+    for sharing in (False, True):
+        trainer = trainer_class(
+            model=random_tiny_model(recipe, tokenizer, seed=0),
+            processing_class=tokenizer,
+            reward_funcs=token_parity,
+            args=arguments(
+                tmp_path, config, per_device_train_batch_size=8, num_generations=4, temperature=0.7, beta=0.0
+            ),
+            train_dataset=training_dataset(problems),
+            schedule=Gaussian(np.arange(16), sigma=5),
+            prompts_per_epoch=4,
+            share_prompts=sharing,
+        )
+        tokens = Counter()
+        trainer.model.base_model.embed_tokens.register_forward_pre_hook(
+            lambda module, ids, tokens=tokens: tokens.update({torch.is_grad_enabled(): ids[0].numel()})
+        )
+        trainer.train()
+        logs.append(pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry]))
+        weights.append(trainer.model.state_dict())
+        trained.append(tokens[True])
+    for column in ("accuracy", "angle", "grad_norm", "completions/mean_length"):
+        assert logs[0][column].std() > 0
+        np.testing.assert_allclose(logs[1][column], logs[0][column], rtol=1e-4, atol=1e-6)
+    for name, tensor in weights[1].items():
+        torch.testing.assert_close(tensor, weights[0][name], rtol=1e-3, atol=1e-4)
+    assert trained[1] < 0.5 * trained[0]
+
+
+def test_shared_prompts_and_gradient_checkpointing_are_refused(tiny, tmp_path, problems):
+    with pytest.raises(InputError, match="share_prompts keeps the prompts' keys and values"):
+        ScheduledGRPOTrainer(
+            model=tiny.model,
+            processing_class=tiny.tokenizer,
+            reward_funcs=token_parity,
+            args=arguments(tmp_path, gradient_checkpointing=True),
+            train_dataset=training_dataset(problems),
+            schedule=Uniform(np.zeros(16)),
+            prompts_per_epoch=4,
+            share_prompts=True,
+        )

@@ -92,6 +92,15 @@ def context_length(config: PreTrainedConfig) -> int:
     return next((length for length in lengths if length is not None), NO_LIMIT)
 
 
+def keeps_whole_cache(model: PreTrainedModel) -> bool:
+    """Whether every layer keeps the keys and values of all tokens, so that a prefix can be computed once for many sequences.
+
+    A layer whose attention has a window does not, nor a model that carries a state: padding would change either.
+    """
+    windowed = any(kind != "full_attention" for kind in getattr(model.config, "layer_types", None) or [])
+    return not (windowed or getattr(model.config, "sliding_window", None) or model._is_stateful)
+
+
 def _from_folder(name: str, source: Path | str, commit: str | None, dtype: torch.dtype) -> LoadedModel:
     try:
         with warnings.catch_warnings():

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -59,11 +59,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class ProblemSet:
-    """Problems with where they came from (``source``: file, or hub id and resolved commit, or seed; rows dropped)."""
+    """Problems with where they came from (``source``: file, or hub id and resolved commit, or seed; rows dropped).
+
+    ``own_prompt``: what stands before the questions, where it is not the prompt of all sets (`prompt`).
+    """
 
     name: str
     problems: tuple[Problem, ...]
     source: Mapping[str, Any] = field(default_factory=dict)
+    own_prompt: Prompt | None = None
 
     def __post_init__(self) -> None:
         if not self.problems:
@@ -92,7 +96,10 @@ class ProblemSet:
 
     @property
     def prompt(self) -> Prompt:
-        """What stands before the questions unless another prompt is given: the one for programs where all ask for one."""
+        """What stands before the questions unless another prompt is given: ``own_prompt``, else the one for programs where all
+        ask for one."""
+        if self.own_prompt is not None:
+            return self.own_prompt
         return PROGRAM_PROMPT if all(is_program(problem.answer) for problem in self.problems) else Prompt()
 
     def head(self, limit: int | None) -> "ProblemSet":
@@ -101,7 +108,7 @@ class ProblemSet:
             return self
         if not 1 <= limit <= len(self):
             raise InputError(f"problem set {self.name} holds {len(self)} problems; {limit} were asked for")
-        return ProblemSet(self.name, self.problems[:limit], self.source)
+        return replace(self, problems=self.problems[:limit])
 
     def sample(self, size: int | None, seed: int) -> "ProblemSet":
         """``size`` problems at random, in the set's order (all if None). Raises InputError if there are fewer."""
@@ -109,13 +116,14 @@ class ProblemSet:
             return self
         self.head(size)
         rows = np.sort(generator(seed, "sample of problems").choice(len(self), size, replace=False))
-        return ProblemSet(self.name, tuple(self.problems[row] for row in rows), {**self.source, "sample": size})
+        chosen = tuple(self.problems[row] for row in rows)
+        return replace(self, problems=chosen, source={**self.source, "sample": size})
 
     def without(self, rows: Iterable[int]) -> "ProblemSet":
         """The set less some rows. Raises InputError if none is left."""
         left_out = set(rows)
         kept = tuple(problem for row, problem in enumerate(self.problems) if row not in left_out)
-        return ProblemSet(self.name, kept, self.source)
+        return replace(self, problems=kept)
 
     def difficulties(self) -> list[float]:
         """N difficulties, NaN where a problem has none."""

@@ -36,7 +36,7 @@ class Family(ABC):
     compares: ClassVar[bool] = False
     """Whether problems ask which number is larger; a model learns it sooner when its digits begin with a size."""
     prompt: ClassVar[Prompt] = Prompt()
-    """What stands before the questions in the warm-up of its models."""
+    """What stands before the questions, also in the warm-up of its models."""
     token: ClassVar[str] = r"\\boxed\{|\d+|[^\W\d]+|[^\w\s]"
     """Regular expression of what is one token to its models; what it does not match is left out."""
 
@@ -68,12 +68,12 @@ class Family(ABC):
                 f"{size:,} were asked for"
             )
         problems = self._distinct(f"{self.name} training", seed, size, self._held_out_contents(seed))
-        return ProblemSet(self.name, problems, self._source(seed))
+        return ProblemSet(self.name, problems, self._source(seed), self.prompt)
 
     def held_out(self, seed: int, limit: int | None = None) -> ProblemSet:
         """The first ``limit`` of `held_out_size` problems that no training or warm-up problem of the same seed repeats."""
         problems = self._distinct(f"{self.name} held-out", seed, self.held_out_size, set())
-        return ProblemSet(f"{self.name}-heldout", problems, self._source(seed)).head(limit)
+        return ProblemSet(f"{self.name}-heldout", problems, self._source(seed), self.prompt).head(limit)
 
     def sloppy_examples(self, seed: int, size: int, forget: float, slip: float) -> list[tuple[Problem, str]]:
         """Problems with the sloppy teacher's solutions, for warm-up; held-out problems do not occur."""

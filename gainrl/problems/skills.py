@@ -13,22 +13,30 @@ import numpy as np
 
 from gainrl.problems.base import Problem
 from gainrl.problems.family import LEVELS, Family, difficulty_of
+from gainrl.prompts import Prompt
 
 SHORTEST, LONGEST = 12, 24
 """Tokens of a question, as `length_of` counts them."""
 OPENINGS = (
     "",
-    "Solve this: ",
-    "Please answer this: ",
-    "Here is a question for you: ",
-    "Here is one more question for you: ",
-    "Here is one more question that you can answer: ",
-    "Here is one more short question that you can answer in one step: ",
+    "Now this: ",
+    "Another question: ",
+    "And here is another question: ",
+    "And here is another question for you: ",
+    "And here is another short question for you to answer: ",
 )
+PROMPT = Prompt(
+    system="Answer like this.\n"
+    "What is 7 - 3? 7 - 3 = 4 \\boxed{4}\n"
+    "What is the largest of 3, 8, 5? 8 \\boxed{8}\n"
+    "What is the last of 6, 1, 9? 9 \\boxed{9}\n"
+    "What comes next: 2, 4, 6? 6 + 2 = 8 \\boxed{8}\n"
+    "Tom has 5 apples and eats 2. How many are left? 5 - 2 = 3 \\boxed{3}"
+)
+"""Shows the form of an answer to a model that has seldom boxed one."""
 
 Numbers = tuple[int, ...]
 Draw = Callable[[int, np.random.Generator], Numbers]
-LETTERS = "abcd"
 TRIES = 20
 """How often numbers that a kind had before are drawn again; else the kinds with few numbers would be asked more rarely."""
 
@@ -44,15 +52,17 @@ def _between(rng: np.random.Generator, low: int, high: int) -> int:
 
 
 def _draw_sum(level: int, rng: np.random.Generator) -> Numbers:
-    """One digit each; then a larger first number; then with a carry; then two digits each."""
+    """Up to ten; then above it from two small numbers; then two digits and one without a carry; then with one."""
     if level == 1:
-        return _between(rng, 1, 9), _between(rng, 1, 9)
-    tens, ones = 10 * _between(rng, 1, 9), _between(rng, 1, 8)
+        second = _between(rng, 1, 9)
+        return _between(rng, 1, 10 - second), second
     if level == 2:
-        return tens + ones, _between(rng, 1, 9 - ones)
+        second = _between(rng, 2, 9)
+        return _between(rng, 11 - second, 12), second
+    tens, ones = 10 * _between(rng, 1, 9), _between(rng, 1, 8)
     if level == 3:
-        return tens + ones + 1, _between(rng, 9 - ones, 9)
-    return _between(rng, 11, 59), _between(rng, 11, 39)
+        return tens + ones, _between(rng, 1, 9 - ones)
+    return tens + ones + 1, _between(rng, 9 - ones, 9)
 
 
 def _draw_difference(level: int, rng: np.random.Generator) -> Numbers:
@@ -63,8 +73,8 @@ def _draw_difference(level: int, rng: np.random.Generator) -> Numbers:
 
 def _draw_product(level: int, rng: np.random.Generator) -> Numbers:
     """The first number grows with the level."""
-    low, high = ((2, 2), (3, 4), (5, 6), (7, 9))[level - 1]
-    return _between(rng, low, high), _between(rng, 2, 50 if level == 1 else 25)
+    low, high = ((2, 3), (4, 5), (6, 7), (8, 9))[level - 1]
+    return _between(rng, low, high), _between(rng, 2, 20)
 
 
 def _draw_quotient(level: int, rng: np.random.Generator) -> Numbers:
@@ -73,30 +83,25 @@ def _draw_quotient(level: int, rng: np.random.Generator) -> Numbers:
 
 
 def _draw_list(level: int, rng: np.random.Generator) -> Numbers:
-    """Three different digits; then three to five numbers of two digits."""
-    if level == 1:
-        return tuple(int(number) for number in 1 + rng.choice(9, 3, replace=False))
-    return tuple(int(number) for number in 10 + rng.choice(90, level + 1, replace=False))
+    """Two different digits, then three; then three and four numbers of two digits."""
+    if level <= 2:
+        return tuple(int(number) for number in 1 + rng.choice(9, level + 1, replace=False))
+    return tuple(int(number) for number in 10 + rng.choice(90, level, replace=False))
 
 
-def _draw_letters(level: int, rng: np.random.Generator) -> Numbers:
-    """The letter that is counted, then three to six letters among which it is."""
-    letters = rng.integers(len(LETTERS), size=level + 2)
-    return int(rng.choice(letters)), *map(int, letters)
+def _draw_digits(level: int, rng: np.random.Generator) -> Numbers:
+    """Two or three different digits, one more with every level."""
+    return tuple(int(number) for number in 1 + rng.choice(9, level + _between(rng, 1, 2), replace=False))
 
 
 def _draw_sequence(level: int, rng: np.random.Generator) -> Numbers:
-    """Four numbers with the same difference, which grows with the level."""
-    step = _between(rng, *((1, 2), (3, 5), (6, 8), (9, 12))[level - 1])
-    return tuple(range(first := _between(rng, 1, 40), first + 4 * step, step))
+    """Three numbers with the same difference, which grows with the level."""
+    step = _between(rng, *((1, 1), (2, 3), (4, 6), (7, 9))[level - 1])
+    return tuple(range(first := _between(rng, 1, 60), first + 3 * step, step))
 
 
 def _list(numbers: Numbers) -> str:
     return ", ".join(map(str, numbers))
-
-
-def _letters(numbers: Numbers) -> str:
-    return ", ".join(LETTERS[number] for number in numbers)
 
 
 class Kind(NamedTuple):
@@ -157,44 +162,44 @@ KINDS: dict[str, Kind] = {
         _draw_list,
         max,
         (
-            lambda n: f"Which is the largest: {_list(n)}?",
-            lambda n: f"Find the largest of {_list(n)}.",
+            lambda n: f"What is the largest of {_list(n)}?",
+            lambda n: f"Which of the numbers {_list(n)} is the largest?",
         ),
-        lambda n: f"The largest of {_list(n)} is {max(n)}.",
+        lambda n: f"{max(n)}",
     ),
     "smallest": Kind(
         _draw_list,
         min,
         (
-            lambda n: f"Which is the smallest: {_list(n)}?",
-            lambda n: f"Find the smallest of {_list(n)}.",
+            lambda n: f"What is the smallest of {_list(n)}?",
+            lambda n: f"Which of the numbers {_list(n)} is the smallest?",
         ),
-        lambda n: f"The smallest of {_list(n)} is {min(n)}.",
+        lambda n: f"{min(n)}",
     ),
     "last": Kind(
         _draw_list,
         lambda n: n[-1],
         (
-            lambda n: f"Which number comes last: {_list(n)}?",
-            lambda n: f"Write the last of {_list(n)}.",
+            lambda n: f"What is the last of {_list(n)}?",
+            lambda n: f"Which of the numbers {_list(n)} is the last?",
         ),
-        lambda n: f"The last of {_list(n)} is {n[-1]}.",
+        lambda n: f"{n[-1]}",
     ),
     "count": Kind(
-        _draw_letters,
-        lambda n: n[1:].count(n[0]),
+        _draw_digits,
+        len,
         (
-            lambda n: f"How many {_letters(n[:1])} are in {_letters(n[1:])}?",
-            lambda n: f"Count every {_letters(n[:1])}: {_letters(n[1:])}.",
+            lambda n: f"How many numbers are {_list(n)}?",
+            lambda n: f"Count the numbers {_list(n)}. How many are they?",
         ),
-        lambda n: f"There are {n[1:].count(n[0])}.",
+        lambda n: f"{len(n)}",
     ),
     "next": Kind(
         _draw_sequence,
         lambda n: 2 * n[-1] - n[-2],
         (
-            lambda n: f"Which number comes next: {_list(n)}?",
-            lambda n: f"What follows {_list(n)}?",
+            lambda n: f"What comes next: {_list(n)}?",
+            lambda n: f"Which number comes next in {_list(n)}?",
         ),
         lambda n: f"{n[-1]} + {n[-1] - n[-2]} = {2 * n[-1] - n[-2]}",
     ),
@@ -215,14 +220,14 @@ class Skills(Family):
     """Ten kinds of short questions, two to four wordings each. The sloppy teacher is one off now and then."""
 
     name = "skills"
+    prompt = PROMPT
     texts = (
         *(wording((1, 1, 2, 3)) for kind in KINDS.values() for wording in kind.wordings),
         *(kind.worked((1, 1, 2, 3)) for kind in KINDS.values()),
         *OPENINGS,
-        " ".join(LETTERS),
     )
-    largest_number = 225
-    easiest = 10 * 48  # of products there are 49, and every kind is to be asked as often
+    largest_number = 180
+    easiest = 10 * 38  # of products there are 38, and every kind is to be asked as often
     held_out_size = 400
 
     def stream(self, rng: np.random.Generator) -> Iterator[Problem]:

@@ -22,6 +22,8 @@ class Execution(Frozen):
     completions_per_device: int | None = Field(None, gt=0)
     """Completions of one forward and backward pass; a step accumulates several. None is all of its process's."""
     gradient_checkpointing: bool = False
+    share_prompts: bool = False
+    """Compute a prompt once for all of its completions, and what all prompts begin with once; TRL only."""
     accelerate: str | None = None
     """File in gainrl/launch/accelerate/ with accelerate's settings (FSDP); None is data parallel."""
     vllm_mode: Literal["colocate", "server"] = "colocate"

