@@ -433,6 +433,21 @@ def test_shared_prompts_train_the_same_by_fewer_tokens(tmp_path, problems, train
     assert trained[1] < 0.5 * trained[0]
 
 
+def test_shared_prompts_without_an_angle(tiny, tmp_path, problems):
+    trainer = ScheduledGRPOTrainer(
+        model=tiny.model,
+        processing_class=tiny.tokenizer,
+        reward_funcs=token_parity,
+        args=arguments(tmp_path, max_steps=2),
+        train_dataset=training_dataset(problems),
+        schedule=Uniform(np.zeros(16)),
+        prompts_per_epoch=4,
+        share_prompts=True,
+    )
+    trainer.train()
+    assert [len(epoch.rows_n) for epoch in trainer.epochs] == [4]
+
+
 def test_shared_prompts_and_gradient_checkpointing_are_refused(tiny, tmp_path, problems):
     with pytest.raises(InputError, match="share_prompts keeps the prompts' keys and values"):
         ScheduledGRPOTrainer(

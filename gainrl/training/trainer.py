@@ -231,7 +231,7 @@ class Scheduled(Trainer):
             captured = stack.enter_context(capture(plain_model, self.signal)) if reading else []
             groups = stack.enter_context(prompts_once(plain_model, prompt_tokens)) if self.share_prompts else []
             loss: torch.Tensor = super()._compute_loss(model, inputs)
-        if groups:
+        if reading and self.share_prompts:
             captured = [states[group_B] for states, group_B in zip(captured[::2], groups, strict=True)]
         if reading:
             self._read_angles(torch.cat([states[:, :prompt_tokens] for states in captured]), inputs)
