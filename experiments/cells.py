@@ -96,10 +96,10 @@ EXECUTION = {
     "qwen2.5-0.5b-instruct": Execution(gpus=1, completions_per_device=32, hours=24),
     "qwen2.5-math-1.5b-instruct": Execution(gpus=8, completions_per_device=8, gradient_checkpointing=True, hours=48),
     "llama-3.2-3b-instruct": Execution(
-        gpus=8, completions_per_device=4, gradient_checkpointing=True, vllm_sleep=True, hours=72
+        gpus=8, completions_per_device=4, gradient_checkpointing=True, accelerate="fsdp.yaml", vllm_sleep=True, hours=72
     ),
     "qwen2.5-coder-3b-instruct": Execution(
-        gpus=8, completions_per_device=4, gradient_checkpointing=True, vllm_sleep=True, hours=96
+        gpus=8, completions_per_device=4, gradient_checkpointing=True, accelerate="fsdp.yaml", vllm_sleep=True, hours=96
     ),
     "qwen2.5-math-7b-instruct": Execution(
         gpus=8,
@@ -112,8 +112,8 @@ EXECUTION = {
     ),
 }
 """By model, where it is not the default. Of the paper's models for one node of GPUs with 80 GB, vLLM on the same GPUs. None of
-it could be tried: it is a first guess. 8 GPUs as in the release's verl scripts, one for the 0.5B model as in its TRL script;
-the optimizer of 7B does not fit on one GPU."""
+it could be tried: it is a first guess. 8 GPUs as in the release's verl scripts, one for the 0.5B model as in its TRL script.
+With gradients and optimizer a model takes 16 bytes a parameter; from 3B on that is shared out (FSDP)."""
 
 VERL_GPUS = {"tiny": 1, "small": 1, "paper": 8}
 """GPUs of a run by verl; 8 on one node in all of the release's scripts for it, for every model."""
@@ -247,6 +247,7 @@ def _small(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
             generations=paper.GENERATIONS,
             prompts_per_epoch=SMALL_STEP if schedule.name == "adarft" else SMALL_DRAW,
             learning_rate=SMALL_LEARNING_RATE,
+            bf16=True,
             temperature=SMALL_TEMPERATURE,
             max_completion_tokens=SMALL_COMPLETION,
         ),

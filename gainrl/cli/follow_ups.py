@@ -133,13 +133,12 @@ def _each_run(plan: Experiment, runs_dir: Path) -> Iterator[tuple[str, RunFolder
 
 
 def _load(config: RunConfig, source: Path | str, cache: Path) -> LoadedModel:
-    """A model of the run (a checkpoint's folder, or the name that it began with), where and in what it was trained."""
+    """A model of the run (a checkpoint's folder, or the name that it began with), where it was trained."""
     loaded = load_model(
         str(source),
         cache=cache,
         seed=config.seed,
         revision=config.model.revision if str(source) == config.model.name else None,
-        dtype=torch.bfloat16 if config.training.bf16 else torch.float32,
     )
     loaded.model.to(DEVICE)
     return loaded

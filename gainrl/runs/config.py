@@ -133,6 +133,7 @@ class TrainingConfig(Frozen):
     temperature: float = Field(1.0, gt=0)
     max_completion_tokens: int = Field(gt=0)
     bf16: bool = False
+    """Multiply in bf16 (autocast); the weights and the optimizer have 32 bits."""
     generation: Literal["transformers", "vllm"] = "transformers"
     keep_every: int | None = Field(None, gt=0)
     """Keep the model before training and every so many steps, in checkpoints/step-N; None keeps only the last."""

@@ -192,7 +192,7 @@ def _actor(config: RunConfig, execution: Execution) -> dict[str, Any]:
 
 
 def _fsdp(config: RunConfig) -> dict[str, Any]:
-    """In bf16 verl keeps the weights that the optimizer changes in 32 bits; TRL keeps them in 16."""
+    """In bf16 the weights that the optimizer changes stay in 32 bits, as by TRL."""
     if config.training.bf16:
         precision: dict[str, Any] = {"dtype": "bfloat16"}
     else:

@@ -23,7 +23,10 @@ def trainer_backend(trainer: Any, batch_tokens: int) -> Iterator[Backend]:
     if trainer.use_vllm:
         yield _TrainersVllm(trainer)
     else:
-        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
+        with (
+            unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model,
+            trainer.accelerator.autocast(),
+        ):
             yield hf_backend(model, trainer.processing_class, batch_tokens)
 
 
