@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -93,3 +94,34 @@ def test_the_wheel_holds_what_the_checkout_tracks(site):
     packages = tuple(f"{package}/" for package in PACKAGES)
     ours = [name for name in tracked.stdout.splitlines() if name.startswith(packages) and (ROOT / name).exists()]
     assert [name for name in ours if not (site / name).exists()] == []
+
+
+def test_folders_and_wheels_are_carried_in_parts_and_a_damaged_part_is_refused(tmp_path):
+    """With no lock, so that nothing is downloaded or installed."""
+    here, parts, there = tmp_path / "here", tmp_path / "parts", tmp_path / "there"
+    (here / "models").mkdir(parents=True)
+    (here / "models" / "weights").write_bytes(np.random.default_rng(0).bytes(2_500_000))
+    (here / "empty.lock").write_text("torch==1.0\n")
+    settings = {"LOCKS": "empty.lock", "LEFT_OUT": "torch setuptools", "PART_MB": "1", "PYTHON": sys.executable}
+
+    def run(folder, *arguments):
+        command, env = [ROOT / "carry.sh", *arguments], {**os.environ, **settings}
+        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+    assert run(here, "pack", parts, "models").returncode == 0
+    assert [path.stat().st_size for path in sorted(parts.glob("part-*"))][:2] == [1_000_000] * 2
+    assert len(list(parts.glob("part-*"))) == 3
+    again = run(here, "pack", parts, "models")
+    assert (again.returncode, again.stderr) == (2, f"{parts} is not empty\n")
+    there.mkdir()
+    (there / "pyproject.toml").write_text(
+        '[project]\nname = "stand-in"\nversion = "1"\n[tool.setuptools]\npy-modules = []\n'
+    )
+    unpacked = run(there, "unpack", parts)
+    assert (there / "models" / "weights").read_bytes() == (here / "models" / "weights").read_bytes(), unpacked.stderr
+    assert (there / "wheels" / "packages.txt").read_text() == ""
+    part = parts / "part-ab"
+    part.write_bytes(b"x" + part.read_bytes()[1:])
+    damaged = run(there, "unpack", parts)
+    assert damaged.returncode == 2
+    assert damaged.stderr.endswith(f"a part of {parts} is missing or damaged\n")

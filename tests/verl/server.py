@@ -1,5 +1,6 @@
 """Test-only: a rollout server of verl's that writes completions with transformers, in an actor of its own."""
 
+import asyncio
 import os
 
 import ray
@@ -11,6 +12,8 @@ from verl.workers.rollout.replica import RolloutReplica, TokenOutput
 
 from tests.verl.launch import KEEP_OLD_WEIGHTS
 
+LARGEST_BATCH = 128
+
 
 def _name(rank: int) -> str:
     return f"transformers_server_{rank}"
@@ -18,12 +21,13 @@ def _name(rank: int) -> str:
 
 @ray.remote(num_cpus=0)
 class Server:
-    """One sequence at a time; the weights are those that `take` was given last."""
+    """All sequences that are asked for at the same time are written together, by the weights that `take` was given last."""
 
     def __init__(self, path, response_length):
         torch.set_num_threads(1)
         self.model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
         self.response_length, self.step = response_length, 0
+        self.asked, self.at_work = [], None
 
     async def take(self, weights, step):
         found = self.model.load_state_dict(weights, strict=False)
@@ -31,24 +35,49 @@ class Server:
         assert set(found.missing_keys) <= {"lm_head.weight"}, found  # tied to the embeddings
         self.step = step
 
-    @torch.no_grad()
-    def _write(self, prompt, temperature, limit):
-        ids, logps, inputs, cache = [], [], torch.tensor([prompt]), None
-        while len(ids) < limit and (not ids or ids[-1] != self.model.config.eos_token_id):
-            output = self.model(inputs, past_key_values=cache, use_cache=True)
-            logp_V = torch.log_softmax(output.logits[0, -1].float() / (temperature or 1.0), -1)
-            token = int(torch.multinomial(logp_V.exp(), 1)) if temperature else int(logp_V.argmax())
-            ids.append(token)
-            logps.append(float(logp_V[token]))
-            inputs, cache = torch.tensor([[token]]), output.past_key_values
-        return ids, logps
-
     async def generate(self, request_id, *, prompt_ids, sampling_params, **_):
-        limit = sampling_params.get("max_tokens") or self.response_length
-        ids, logps = self._write(list(prompt_ids), sampling_params.get("temperature", 1.0), limit)
+        settings = sampling_params.get("temperature", 1.0), sampling_params.get("max_tokens") or self.response_length
+        answer = asyncio.get_running_loop().create_future()
+        self.asked.append((settings, list(prompt_ids), answer))
+        if self.at_work is None or self.at_work.done():
+            self.at_work = asyncio.ensure_future(self._write_all())
+        ids, logps = await answer
         return TokenOutput(
             token_ids=ids, log_probs=logps, stop_reason="completed", extra_fields={"global_steps": self.step}
         )
+
+    async def _write_all(self):
+        while self.asked:
+            await asyncio.sleep(0.02)  # in which the other requests of a step arrive
+            settings, alike, others = self.asked[0][0], [], []
+            for request in self.asked:
+                (alike if request[0] == settings and len(alike) < LARGEST_BATCH else others).append(request)
+            self.asked = others
+            for (_, _, answer), written in zip(
+                alike, self._write([ids for _, ids, _ in alike], *settings), strict=True
+            ):
+                answer.set_result(written)
+
+    @torch.no_grad()
+    def _write(self, prompts, temperature, limit):
+        longest, ends = max(map(len, prompts)), self.model.config.eos_token_id
+        inputs = torch.tensor([[ends] * (longest - len(prompt)) + prompt for prompt in prompts])
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        written, cache = [([], []) for _ in prompts], None
+        while any(len(ids) < limit and ids[-1:] != [ends] for ids, _ in written):
+            positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
+            output = self.model(
+                inputs, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            )
+            logp_BV = torch.log_softmax(output.logits[:, -1].float() / (temperature or 1.0), -1)
+            tokens_B1 = torch.multinomial(logp_BV.exp(), 1) if temperature else logp_BV.argmax(-1, keepdim=True)
+            for (ids, logps), token, logp_V in zip(written, tokens_B1.flatten().tolist(), logp_BV, strict=True):
+                if len(ids) < limit and ids[-1:] != [ends]:
+                    ids.append(token)
+                    logps.append(float(logp_V[token]))
+            inputs, cache = tokens_B1, output.past_key_values
+            mask = torch.cat([mask, torch.ones_like(tokens_B1)], dim=1)
+        return written
 
     async def _nothing(self, *_, **__):
         return None
