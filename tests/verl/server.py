@@ -53,9 +53,13 @@ class Server:
             for request in self.asked:
                 (alike if request[0] == settings and len(alike) < LARGEST_BATCH else others).append(request)
             self.asked = others
-            for (_, _, answer), written in zip(
-                alike, self._write([ids for _, ids, _ in alike], *settings), strict=True
-            ):
+            try:
+                everything = self._write([ids for _, ids, _ in alike], *settings)
+            except Exception as error:  # whoever asked must not wait for ever
+                for _, _, answer in alike:
+                    answer.set_exception(error)
+                raise
+            for (_, _, answer), written in zip(alike, everything, strict=True):
                 answer.set_result(written)
 
     @torch.no_grad()
