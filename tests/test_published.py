@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
+from analysis import engines
 from analysis.angle_gradient.summary import side_by_side
 from analysis.patterns import over_seeds
 from analysis.runs import finished_runs
@@ -396,6 +397,19 @@ def test_a_published_table_is_what_its_runs_give(name, tmp_path):
     assert_frame_equal(made, published, rtol=1e-9)
 
 
+def test_runs_by_verl_are_published_apart_with_those_by_trl_beside_them(work, monkeypatch, capsys):
+    write_runs(work / "runs", 2)
+    write_runs(work / "runs" / "verl", 1)
+    assert gainrl(monkeypatch, capsys, "publish", "quickstart", "--engine", "verl")[0] == 0
+    assert not (work / "results" / "verl" / "quickstart" / "engines.md").exists()  # none by TRL to compare with
+    assert gainrl(monkeypatch, capsys, "publish", "quickstart")[0] == 0
+    assert gainrl(monkeypatch, capsys, "publish", "quickstart", "--engine", "verl")[0] == 0
+    assert len(published_runs(work / "results" / "verl", "quickstart")["grpo"]) == 1
+    assert len(published_runs(work / "results", "quickstart")["grpo"]) == 2
+    told = gainrl(monkeypatch, capsys, "engines", "quickstart", "--from", "results")[1]
+    assert (work / "results" / "verl" / "quickstart" / "engines.md").read_text() == told
+
+
 @pytest.mark.slow
 def test_published_answers_and_summaries_are_what_runs_and_measurements_give(tmp_path):
     assert document(RESULTS) == (RESULTS / "answers.md").read_text()
@@ -403,3 +417,11 @@ def test_published_answers_and_summaries_are_what_runs_and_measurements_give(tmp
     assert over_seeds(tmp_path) == (RESULTS / "patterns" / "summary.md").read_text()
     correlations = side_by_side([RESULTS / "angle_gradient"], tmp_path / "correlations.md")
     assert correlations == (RESULTS / "angle_gradient" / "summary.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("verl/*/engines.md")))
+def test_both_engines_side_by_side_are_what_their_runs_give(name):
+    plan = load_experiment(name)
+    table = engines.side_by_side(plan, finished_runs(plan, RESULTS), finished_runs(plan, RESULTS / "verl"))
+    assert engines.markdown(table) + "\n" == (RESULTS / "verl" / name / "engines.md").read_text()

@@ -75,7 +75,9 @@ def report(
 
 
 @command
-def engines(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
+def engines(
+    experiment: ExperimentName, source: Source = "runs", scale: Scale = "tiny", runs_dir: RunsDir = None
+) -> None:
     """Print, as Markdown, the same cells and seeds trained by TRL and by verl side by side, from the finished runs.
 
     Args:
@@ -84,17 +86,25 @@ def engines(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir
     from analysis.engines import markdown, side_by_side
     from analysis.runs import finished_runs
 
-    plan, root = load_plan(experiment, scale), runs_folder(runs_dir, scale)
+    plan, root = load_plan(experiment, scale), _root(source, runs_dir, scale)
     print(markdown(side_by_side(plan, finished_runs(plan, root), finished_runs(plan, root / "verl"))))
 
 
 @command
-def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
+def publish(
+    experiment: ExperimentName,
+    scale: Scale = "tiny",
+    engine: Literal["trl", "verl"] = "trl",
+    runs_dir: RunsDir = None,
+) -> None:
     """Put an experiment's tables, figures, page and all of its finished runs but the models into results/, to be committed.
 
     Runs go into a few Parquet files; `gainrl restore` makes a run's folder of them again. What is published already
     stays until all of it is written. Of a study, which trains nothing and has one scale: its report, figures, and tables of
     ids and numbers.
+
+    Args:
+        engine: What trained the runs; those by verl go into results/verl/.
     """
     from analysis.runs import common_seeds, finished_runs, unfinished_runs
     from experiments import load_study, scales, study_names
@@ -103,7 +113,8 @@ def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir
         (only,) = scales(experiment)
         return print(publish_study(load_study(experiment, only), runs_folder(runs_dir, only), Path("results")))
     plan = load_plan(experiment, scale)
-    source, results = runs_folder(runs_dir, scale), of_scale(Path("results"), scale)
+    source, results = runs_folder(runs_dir, scale, engine), of_scale(Path("results"), scale)
+    results = results if engine == "trl" else results / engine
     if source.resolve() == results.resolve():
         raise InputError(f"{source} is where runs are published; give the folder in which they work as --runs-dir")
     runs = finished_runs(plan, source)
@@ -122,6 +133,8 @@ def publish(experiment: ExperimentName, scale: Scale = "tiny", runs_dir: RunsDir
     with TemporaryDirectory(prefix=".publishing-", dir=results) as name:
         beside = _as_it_is(results, plan.name, Path(name))
         _publish(plan, runs, source, results, beside)
+        if engine == "verl":
+            _compare_with_trl(plan, results.parent, runs, beside / plan.name / "engines.md")
         replace_folder(results / plan.name, beside / plan.name)
     print(results / plan.name)
 
@@ -152,6 +165,16 @@ def _publish(plan: "Experiment", runs: "Runs", source: Path, results: Path, to: 
     write_table(plan, to)
     write_report([plan], to, folder / "report.html")
     write_figure(plan, to, ("png",))
+
+
+def _compare_with_trl(plan: "Experiment", results: Path, by_verl: "Runs", path: Path) -> None:
+    """What `engines` prints, where some of the runs are published by TRL too."""
+    from analysis.engines import markdown, side_by_side
+    from analysis.runs import Runs, finished_runs
+
+    by_trl = finished_runs(plan, results) if (results / plan.name).exists() else Runs()
+    if any(by_trl.get(cell, {}).keys() & seeds.keys() for cell, seeds in by_verl.items()):
+        write_text(path, markdown(side_by_side(plan, by_trl, by_verl)) + "\n")
 
 
 @command
