@@ -15,8 +15,8 @@ FIRST = 10
 
 def side_by_side(experiment: Experiment, by_trl: Runs, by_verl: Runs) -> pd.DataFrame:
     """A row a cell, seed and engine: the held-out accuracy at the start and at the end, the first step at the primary target,
-    seconds a step; beside verl's whether the first draw is the same, and the mean distance of the training accuracies of the
-    first `FIRST` steps from TRL's.
+    seconds a step; beside verl's whether the start weights (warm-ups round differently on other machines) and the first draw
+    are the same, and the mean distance of the training accuracies of the first `FIRST` steps from TRL's.
 
     Raises InputError: no cell has a seed by both engines.
     """
@@ -47,7 +47,9 @@ def _summary(experiment: Experiment, run: RunRecord, curve: pd.DataFrame) -> dic
 def _agreement(trl: RunRecord, verl: RunRecord) -> dict[str, object]:
     first = [run.draws().query("epoch == 0").problem_id.tolist() for run in (trl, verl)]
     one, other = (run.metrics().accuracy.dropna().to_numpy()[:FIRST] for run in (trl, verl))
+    models = [run.read_json("environment.json").get("inputs", {}).get("model") for run in (trl, verl)]
     return {
+        "same start weights": "yes" if models[0] == models[1] else "no",
         "same first draw": "yes" if first[0] == first[1] else "no",
         f"distance in the first {FIRST} steps, points": f"{100 * np.abs(one - other).mean():.1f}",
     }
