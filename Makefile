@@ -78,7 +78,7 @@ test-verl: .venv-verl/installed install
 	.venv-verl/bin/python -m pytest -m "verl and not vllm" tests/verl
 	GAINRL_VERL_PYTHON=.venv-verl/bin/python $(BIN)/pytest -m "verl and not slurm" tests/test_both_engines.py
 
-# verl with vLLM's CPU build as its server; 2 minutes and 9 GiB of memory, after an environment of its own.
+# verl with vLLM's CPU build as its server: minutes and gigabytes of memory, in an environment of its own.
 .venv-verl-vllm/installed: requirements-verl.lock requirements-verl-vllm.lock pyproject.toml
 	$(PYTHON) -m venv .venv-verl-vllm
 	.venv-verl-vllm/bin/pip install --quiet --no-deps --requirement requirements-verl.lock

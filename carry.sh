@@ -14,7 +14,7 @@ pack)
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     mkdir "$work/wheels"
-    { cat $LOCKS; echo "setuptools>=77"; } | grep -vE "^(${LEFT_OUT// /|})[=>]" > "$work/wheels/packages.txt" || true
+    { cat $LOCKS; echo "setuptools>=77"; } | sed -E "/^(${LEFT_OUT// /|})[=>]/d" > "$work/wheels/packages.txt"
     "$PYTHON" -m pip download --quiet --no-deps --dest "$work/wheels" --requirement "$work/wheels/packages.txt"
     tar --create --gzip --dereference "${@:3}" --directory "$work" wheels | split --bytes "${PART_MB}MB" - "$parts/part-"
     (cd "$parts" && sha256sum part-* > SHA256SUMS)

@@ -13,6 +13,7 @@ from filelock import FileLock
 from lm_eval.tasks import TaskManager
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from gainrl import problems as problem_sets
 from gainrl.errors import InputError
 from gainrl.evaluation import harness as benchmarks
 from gainrl.evaluation.benchmarks import BENCHMARKS, TASKS, load_benchmark
@@ -21,7 +22,7 @@ from gainrl.evaluation.summary import summarize_samples
 from gainrl.models.generation import Completion, end_tokens
 from gainrl.models.generation.hf import HfBackend, hf_backend
 from gainrl.models.generation.vllm import VllmBackend
-from gainrl.prompts import PROGRAM_PROMPT, Prompt, encode_prompts
+from gainrl.prompts import Prompt, encode_prompts
 from tests.helpers import gainrl
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -205,7 +206,8 @@ def test_every_benchmark_is_a_task_of_plain_lm_eval_with_the_suites_prompt(tmp_p
     assert {name.removeprefix("gainrl_") for name in group} == PAPER
     alone = manager.load([f"gainrl_{name}" for name in GENERATED])["tasks"]
     for name, task in {**group, **alone}.items():
-        prompt = PROGRAM_PROMPT if name == "gainrl_programs" else Prompt()
+        family = problem_sets.FAMILIES.get(name.removeprefix("gainrl_"))
+        prompt = Prompt() if family is None else family.prompt
         assert task.config.description == prompt.system
         task.build_all_requests(
             apply_chat_template=True, fewshot_as_multiturn=True, chat_template=lambda history, **_: json.dumps(history)

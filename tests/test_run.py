@@ -112,6 +112,23 @@ def test_ctrl_c_marks_the_run_as_broken_off_and_leaves_files_whole(experiment, t
     assert json.loads((folder.path / "config.json").read_text())
 
 
+def test_in_bf16_a_step_that_16_bits_would_lose_still_changes_the_weights(experiment, tmp_path, monkeypatch):
+    def parity(completion_ids, **columns):
+        return [float(sum(ids) % 2) for ids in completion_ids]
+
+    monkeypatch.setattr("gainrl.training.run.accuracy_reward", parity)
+    whole = experiment.cells["gainrl"].model_dump()
+    changes = {"bf16": True, "learning_rate": 1e-6}
+    config = RunConfig.model_validate({**whole, "training": {**whole["training"], **changes}})
+    train_run(config, tmp_path / "run", tmp_path / "shared", silent)
+    start = load_model(config.model.name, cache=tmp_path / "shared" / "models").model.state_dict()
+    end = load_model(str(tmp_path / "run" / "checkpoints" / "step-4"), cache=tmp_path).model.state_dict()
+    large = {name: tensor.abs() > 0.01 for name, tensor in start.items()}  # a step is less than a 16-bit unit there
+    for before in (start, {name: tensor.bfloat16().float() for name, tensor in start.items()}):
+        changed = torch.cat([(end[name] != before[name])[large[name]] for name in start])
+        assert changed.float().mean() > 0.5
+
+
 def test_an_error_is_in_the_status(experiment, tmp_path):
     bad = experiment.cells["grpo"].model_dump()
     bad["problems"]["train"] = "arithmetics"

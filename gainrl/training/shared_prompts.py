@@ -14,6 +14,8 @@ from gainrl.models.loading import keeps_whole_cache
 
 def require_shareable(model: PreTrainedModel, *, checkpointing: bool) -> None:
     """Raises InputError where the keys and values of a prompt cannot be handed on to its completions."""
+    if not isinstance(model, PreTrainedModel):
+        raise InputError(f"share_prompts needs a model of transformers, not a {type(model).__name__} around it")
     if checkpointing:
         raise InputError(
             "share_prompts keeps the prompts' keys and values, gradient checkpointing does not; choose one"
