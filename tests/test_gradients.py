@@ -17,7 +17,14 @@ from trl import GRPOConfig, GRPOTrainer
 
 from gainrl.errors import InputError
 from gainrl.problems import load_problems
-from gainrl.studies.gradients import decompose, gram, pairwise_norm, squared_gradient_norms, variance_shares
+from gainrl.studies.gradients import (
+    decompose,
+    gram,
+    pairwise_norm,
+    squared_gradient_norms,
+    takes_branches,
+    variance_shares,
+)
 from gainrl.training import training_dataset
 
 
@@ -120,6 +127,37 @@ def assert_same(found, expected, rtol=1e-9):
 def test_norms_of_every_parameter_are_those_of_one_backward_pass_a_sample(name, lengths, options):
     model, inputs = make(name), batch(lengths, signed="rows_per_sample" in options)
     assert_same(squared_gradient_norms(model, *inputs, **options), by_autograd(model, *inputs, **options))
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("name", ["qwen2", "qwen2-tied", "qwen3", "llama"])
+def test_a_prompt_computed_once_for_its_completions_gives_the_norms_of_a_row_for_each(name, implementation):
+    model = make(name)
+    model.set_attn_implementation(implementation)
+    assert takes_branches(model)
+    generator, together, apart = torch.Generator().manual_seed(0), [], []
+    for lengths in ([5, 3, 1, 4], [6, 5, 2, 2]):  # of the prompt, then of its completions
+        pieces = [torch.randint(0, VOCABULARY, (length,), generator=generator) for length in lengths]
+        weights = [torch.randn(length, generator=generator, dtype=torch.float64) for length in lengths]
+        weights[0].zero_()
+        branch = torch.arange(4).repeat_interleave(torch.tensor(lengths))
+        together.append((torch.cat(pieces), torch.ones(len(branch)), torch.cat(weights), branch))
+        for own in (1, 2, 3):
+            ids, weight = (torch.cat([parts[0], parts[own]]) for parts in (pieces, weights))
+            apart.append((ids, torch.ones(len(ids)), weight))
+
+    def padded(rows):
+        return [torch.nn.utils.rnn.pad_sequence(list(column), batch_first=True) for column in zip(*rows, strict=True)]
+
+    *inputs, branch_RT = padded(together)
+    found = squared_gradient_norms(model, *inputs, branch_RT=branch_RT, temperature=0.7)
+    # looser than elsewhere: rotations and the softmax are computed in 32 bits, in another order
+    assert_same(found, by_autograd(model, *padded(apart), rows_per_sample=3, temperature=0.7), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "gemma3", "gpt2", "opt"])
+def test_a_window_or_learnt_positions_take_no_branches(name):
+    assert not takes_branches(make(name))
 
 
 def test_derived_norms_do_not_depend_on_how_many_gradients_are_held_at_once(monkeypatch):

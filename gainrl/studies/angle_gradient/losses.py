@@ -4,6 +4,7 @@ Shapes: R rows (completions), T tokens of a row.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -51,20 +52,37 @@ def grpo_rows(problems: ProblemSet, rollouts: pd.DataFrame) -> list[list[Row]]:
     return groups
 
 
+class Batch(NamedTuple):
+    """What `squared_gradient_norms` takes, and which tokens are the question's; padded on the right."""
+
+    ids_RT: Tensor
+    mask_RT: Tensor
+    weight_RT: Tensor
+    question_RT: Tensor
+    branch_RT: Tensor | None
+
+
 def tensors(
-    prompts: Sequence[EncodedPrompt], groups: Sequence[Sequence[Row]], device: torch.device
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Token ids, mask, loss weights, and which tokens are the question's: (R, T) each, padded on the right."""
-    ids, weights, questions = [], [], []
-    for prompt, group in zip(prompts, groups, strict=True):
-        prompt_ids = torch.as_tensor(prompt.ids, dtype=torch.long)
-        position = torch.arange(len(prompt_ids))
-        for completion, weight in group:
-            ids.append(torch.cat([prompt_ids, torch.tensor(completion)]))
-            weights.append(torch.cat([torch.zeros(len(prompt_ids)), torch.full((len(completion),), weight)]))
-            questions.append((position >= prompt.prefix_tokens) & (position < prompt.question_end))
+    prompts: Sequence[EncodedPrompt], groups: Sequence[Sequence[Row]], device: torch.device, *, branches: bool
+) -> Batch:
+    """A row a completion, or with ``branches`` a row a problem: its prompt once, and all of its completions after it."""
+    together = [[group] if branches else [[row] for row in group] for group in groups]
+    rows = [(prompt, row) for prompt, rows in zip(prompts, together, strict=True) for row in rows]
+    ids, weights, questions, branch = zip(*(_row(prompt, completions) for prompt, completions in rows), strict=True)
     mask = [torch.ones_like(row) for row in ids]
-    length = max(len(row) for row in ids)
-    padded = [nn.functional.pad(row, (0, length - len(row))) for row in questions]
-    ids_RT, mask_RT, weight_RT = (nn.utils.rnn.pad_sequence(rows, batch_first=True) for rows in (ids, mask, weights))
-    return ids_RT.to(device), mask_RT.to(device), weight_RT.to(device), torch.stack(padded).to(device)
+    ids_RT, mask_RT, weight_RT, question_RT, branch_RT = (
+        nn.utils.rnn.pad_sequence(list(columns), batch_first=True).to(device)
+        for columns in (ids, mask, weights, questions, branch)
+    )
+    return Batch(ids_RT, mask_RT, weight_RT, question_RT, branch_RT if branches else None)
+
+
+def _row(prompt: EncodedPrompt, completions: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ids, weights, whether of the question, and 0 for the prompt, then 1, 2, ... for each completion: (T,) each."""
+    prompt_ids = torch.as_tensor(prompt.ids, dtype=torch.long)
+    lengths = torch.tensor([len(prompt_ids), *[len(ids) for ids, _ in completions]])
+    weight = torch.tensor([0.0, *[weight for _, weight in completions]])
+    ids = torch.cat([prompt_ids, *[torch.tensor(ids) for ids, _ in completions]])
+    position = torch.arange(len(ids))
+    question = (position >= prompt.prefix_tokens) & (position < prompt.question_end)
+    return ids, weight.repeat_interleave(lengths), question, torch.arange(len(lengths)).repeat_interleave(lengths)

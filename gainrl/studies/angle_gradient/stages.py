@@ -60,7 +60,6 @@ class Settings:
     temperature: float = 1.0
     max_completion_tokens: int = 256
     seed: int = 0
-    batch_tokens: int = 2048
     decomposed: int = DECOMPOSED
 
 
@@ -94,7 +93,6 @@ def measure_into(
         completions=completions,
         rollouts=rollouts,
         temperature=settings.temperature,
-        batch_tokens=settings.batch_tokens,
         decomposed=settings.decomposed,
         progress=lambda done, of: report("gradients", done, of),
     )
@@ -146,9 +144,7 @@ def _describe(
     given = json.dumps(completions, sort_keys=True).encode()
     return {
         **signal_metadata(loaded.version, str(loaded.model.dtype), problems, prompt, settings.signal),
-        **{
-            key: value for key, value in asdict(settings).items() if key not in ("signal", "batch_tokens", "decomposed")
-        },
+        **{key: value for key, value in asdict(settings).items() if key not in ("signal", "decomposed")},
         "model_name": loaded.name,
         "problem_set_name": problems.name,
         "problems": len(problems),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from gainrl.models.loading import keeps_whole_cache
 from gainrl.studies.gradients.rules import (
     Layout,
     derived_squares,
@@ -42,6 +43,7 @@ def squared_gradient_norms(
     mask_RT: Tensor,
     weight_RT: Tensor,
     *,
+    branch_RT: Tensor | None = None,
     rows_per_sample: int = 1,
     temperature: float = 1.0,
     receive: Receive | None = None,
@@ -62,6 +64,9 @@ def squared_gradient_norms(
         model: a causal language model; each of its parameters takes part through the forward of its own module alone.
         ids_RT, mask_RT: token ids padded on the right, and 1 for each that is not padding.
         weight_RT: of any sign; 0 at padding, at tokens outside the loss, and at position 0.
+        branch_RT: 0 where a row's prompt is, then 1, 2, ... for each of several completions of it, one after the other. A token
+            sees the prompt and its own completion alone, as if each completion stood in a row of its own. The model is to have
+            rotary positions and attention over all tokens (`takes_branches`).
         rows_per_sample: this many consecutive rows are one sample, such as the completions of one problem.
         temperature: what logits are divided by.
         receive: is called with x_BTD and g_BTE of each linear module when the backward pass reaches it; for the LM head
@@ -80,32 +85,63 @@ def squared_gradient_norms(
     batch = _Pass(model, ids_RT, rows_per_sample, receive)
     with _frozen(model), torch.enable_grad():
         with batch.watched():
-            logp_RK, weight_RK = _weighted_logp(model, ids_RT, mask_RT, weight_RT, temperature)
+            logp_RK, weight_RK = _weighted_logp(model, ids_RT, mask_RT, weight_RT, branch_RT, temperature)
         torch.autograd.backward(-(weight_RK * logp_RK).sum())
     # a sum of positive and negative terms, such as 2 <E, H>, can fall below 0 by rounding
     return {name: square_B.clamp_min(0) for name, square_B in batch.squares.items()}
 
 
+def takes_branches(model: PreTrainedModel) -> bool:
+    """Whether several completions may follow one prompt in a row: only a mask and rotary positions tell the order of tokens."""
+    config = model.config
+    rotary = getattr(config, "rope_parameters", None) is not None and not getattr(config, "alibi", False)
+    return rotary and keeps_whole_cache(model) and config._attn_implementation in ("eager", "sdpa")
+
+
 def _weighted_logp(
-    model: PreTrainedModel, ids_RT: Tensor, mask_RT: Tensor, weight_RT: Tensor, temperature: float
+    model: PreTrainedModel,
+    ids_RT: Tensor,
+    mask_RT: Tensor,
+    weight_RT: Tensor,
+    branch_RT: Tensor | None,
+    temperature: float,
 ) -> tuple[Tensor, Tensor]:
     """log p and weight of each row's weighted tokens, (R, K). A hook gives the LM head only the states that predict them."""
+    before_RT = torch.arange(ids_RT.shape[1], device=ids_RT.device).expand_as(ids_RT) - 1
+    inputs = {"input_ids": ids_RT, "attention_mask": mask_RT}
+    if branch_RT is not None:
+        attention_R1TT, position_RT, before_RT = _branches(branch_RT, model.dtype)
+        inputs |= {"attention_mask": attention_R1TT, "position_ids": position_RT}
     most = max(1, int(weight_RT.count_nonzero(1).max()))
     # the weighted positions come first; a row that has fewer than K is filled up with others, whose weight is set to 0 below
     position_RK = (weight_RT != 0).int().argsort(dim=1, descending=True, stable=True)[:, :most].clamp(min=1)
+    before_RK = before_RT.gather(1, position_RK)
 
     def take(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0].gather(1, (position_RK - 1)[..., None].expand(-1, -1, args[0].shape[2])), *args[1:])
+        return (args[0].gather(1, before_RK[..., None].expand(-1, -1, args[0].shape[2])), *args[1:])
 
     handle = model.get_output_embeddings().register_forward_pre_hook(take)
     try:
-        output = model(input_ids=ids_RT, attention_mask=mask_RT, use_cache=False)
+        output = model(**inputs, use_cache=False)
     finally:
         handle.remove()
     logp_RKV = (wide(output.logits) / temperature).log_softmax(-1)
     ids_RK, weight_RK = ids_RT.gather(1, position_RK), weight_RT.gather(1, position_RK)
     used_RK = torch.arange(most, device=ids_RT.device) < weight_RT.count_nonzero(1)[:, None]
     return logp_RKV.gather(2, ids_RK[..., None]).squeeze(2), weight_RK * used_RK
+
+
+def _branches(branch_RT: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """What is added to attention scores (R, 1, T, T), each token's position in its own sequence, and the token before it."""
+    index_T = torch.arange(branch_RT.shape[1], device=branch_RT.device)
+    own_RTT = (branch_RT[:, None] == 0) | (branch_RT[:, None] == branch_RT[..., None])
+    sees_RTT = own_RTT & (index_T <= index_T[:, None])
+    position_RT = sees_RTT.sum(-1) - 1
+    # of the tokens that a token sees, the last but itself: for the first of a completion the prompt's last
+    before_RT = (sees_RTT & (index_T < index_T[:, None])).mul(index_T).amax(-1)
+    attention_RTT = torch.zeros(sees_RTT.shape, dtype=dtype, device=branch_RT.device)
+    attention_RTT.masked_fill_(~sees_RTT, torch.finfo(dtype).min)
+    return attention_RTT[:, None], position_RT, before_RT
 
 
 @contextmanager
