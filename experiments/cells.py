@@ -251,7 +251,7 @@ def _small(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
             temperature=SMALL_TEMPERATURE,
             max_completion_tokens=SMALL_COMPLETION,
         ),
-        evaluation=EvaluationConfig(every=10, max_completion_tokens=SMALL_COMPLETION, batch_size=50),
+        evaluation=EvaluationConfig(every=10, max_completion_tokens=SMALL_COMPLETION, batch_size=200),
     )
 
 

@@ -19,7 +19,7 @@ from gainrl.evaluation import harness as benchmarks
 from gainrl.evaluation.benchmarks import BENCHMARKS, TASKS, load_benchmark
 from gainrl.evaluation.harness import Sampling, evaluate_benchmark
 from gainrl.evaluation.summary import summarize_samples
-from gainrl.models.generation import Completion, end_tokens
+from gainrl.models.generation import Completion, end_tokens, hf
 from gainrl.models.generation.hf import HfBackend, hf_backend
 from gainrl.models.generation.vllm import VllmBackend
 from gainrl.prompts import Prompt, encode_prompts
@@ -267,16 +267,21 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_batch_that_begins_alike_is_answered_as_its_prompts_are_alone(family):
+def test_a_batch_that_begins_alike_is_answered_as_its_prompts_are_alone(family, monkeypatch):
+    monkeypatch.setattr(hf._RoomyLayer, "ROOM", 3)  # so that it is used up twice in eight tokens
     small = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     ends = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
     config = AutoConfig.for_model(family.split(",")[0], **small, **ends, **FAMILIES[family], initializer_range=0.5)
     torch.manual_seed(0)
-    backend = HfBackend(AutoModelForCausalLM.from_config(config).eval(), [1], 0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    backend = HfBackend(model, [1], 0)
     own = ([20], [21, 22], list(range(30, 42)), [9])
     prompts = [[*range(3, 3 + alike), *rest] for alike in (5, 7) for rest in own]
     assert backend._shared(prompts) == (0 if "window" in family else 5)
-    alone = [backend([prompt], max_tokens=8, temperature=0, seed=0)[0] for prompt in prompts]
+    plain = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": 1, "pad_token_id": 0}
+    written = [model.generate(torch.tensor([prompt]), **plain)[0, len(prompt) :].tolist() for prompt in prompts]
+    alone = [backend._cut(ids) for ids in written]
+    assert [backend([prompt], max_tokens=8, temperature=0, seed=0)[0] for prompt in prompts] == alone
     assert backend(prompts, max_tokens=8, temperature=0, seed=0) == alone
     assert len({tuple(one.ids) for one in alone}) > 2  # random weights, but not one answer for all
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import DynamicCache, GenerationConfig, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from gainrl.models.generation import Completion, end_tokens
 from gainrl.models.loading import context_length, keeps_whole_cache
@@ -61,9 +62,8 @@ class HfBackend:
             ids_BT[row, own], mask_BT[row, own] = prompt[shared:], 1
         ids, mask = (torch.from_numpy(array).to(self.model.device) for array in (ids_BT, mask_BT))
         with self._generating():
-            cache = {}
+            cache = {"past_key_values": _cache(self.model)} if keeps_whole_cache(self.model) else {}
             if shared:
-                cache["past_key_values"] = DynamicCache(config=self.model.config)
                 self.model(input_ids=ids[:1, :shared], use_cache=True, **cache)
                 cache["past_key_values"].batch_repeat_interleave(len(prompts))
             output = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings, **cache)
@@ -91,6 +91,46 @@ class HfBackend:
     def _cut(self, ids: list[int]) -> Completion:
         before = list(itertools.takewhile(lambda token: token not in self.end_tokens, ids))
         return Completion(ids[: len(before) + 1], len(before) == len(ids))
+
+
+class _RoomyLayer(DynamicLayer):
+    """One layer's keys and values in tensors with room for more tokens: transformers' own copies all of them at every token."""
+
+    ROOM = 64
+    """For how many more tokens there is room, whenever there was none left."""
+    keys: torch.Tensor
+    values: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[str, torch.Tensor] = {}
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self.get_seq_length()
+        self.keys = self._append("keys", self.keys, key_states, start)
+        self.values = self._append("values", self.values, value_states, start)
+        return self.keys, self.values
+
+    def _append(self, name: str, kept: torch.Tensor, new: torch.Tensor, start: int) -> torch.Tensor:
+        if torch.is_autocast_enabled(new.device.type):  # attention would cast all that is kept, every time
+            new = new.to(torch.get_autocast_dtype(new.device.type))
+        end, held = start + new.shape[-2], self.held.get(name)
+        if held is None or held.data_ptr() != kept.data_ptr() or held.shape[-2] < end:
+            held = self.held[name] = new.new_empty(*new.shape[:-2], end + self.ROOM, new.shape[-1])
+            if start:
+                held[..., :start, :] = kept
+        held[..., start:end, :] = new
+        return held[..., :end, :]
+
+
+def _cache(model: PreTrainedModel) -> DynamicCache:
+    cache = DynamicCache(config=model.config)
+    cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
 
 
 def hf_backend(model: PreTrainedModel, tokenizer: Any, batch_tokens: int = 16_384) -> HfBackend:
