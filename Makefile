@@ -108,6 +108,7 @@ benchmarks: install
 	$(BIN)/python -m speed.scoring
 	$(BIN)/python -m speed.scoring_growth
 	$(BIN)/python -m speed.gradient_norms
+	$(BIN)/python -m speed.decoding
 	$(BIN)/python -m speed.grading
 	$(BIN)/python -m speed.programs
 	$(BIN)/python -m speed.report_page

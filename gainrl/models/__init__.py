@@ -51,6 +51,7 @@ class Shape(BaseModel):
 
 SHAPES: dict[str, Shape] = {
     "small": Shape(hidden_size=128, layers=4, heads=4, kv_heads=2, intermediate_size=384),
+    "smollm2-135m": Shape(hidden_size=576, layers=30, heads=9, kv_heads=3, intermediate_size=1536, vocabulary=49_152),
     "qwen2.5-0.5b": Shape(hidden_size=896, layers=24, heads=14, kv_heads=2, intermediate_size=4864, vocabulary=151_936),
     "qwen2.5-1.5b": Shape(
         hidden_size=1536, layers=28, heads=12, kv_heads=2, intermediate_size=8960, vocabulary=151_936
@@ -59,7 +60,8 @@ SHAPES: dict[str, Shape] = {
         hidden_size=3584, layers=28, heads=28, kv_heads=4, intermediate_size=18_944, vocabulary=152_064, tied=False
     ),
 }
-"""Sizes as the models' config.json on the hub gives them (Qwen/Qwen2.5-0.5B and so on); ``small`` is the suite's."""
+"""Sizes as the models' config.json on the hub gives them (Qwen/Qwen2.5-0.5B and so on); ``small`` is the suite's.
+SmolLM2 is a Llama; models of a shape are Qwen2s."""
 
 TINY_RECIPES: dict[str, TinyRecipe] = {
     "tiny": TinyRecipe(),
@@ -67,7 +69,7 @@ TINY_RECIPES: dict[str, TinyRecipe] = {
     "tiny-large": TinyRecipe(hidden_size=96, layers=4, intermediate_size=288, learning_rate=2e-3),
     "tiny-llama": TinyRecipe(architecture="llama"),
     "tiny-lists": TinyRecipe(problems="lists"),
-    "tiny-mixture": TinyRecipe(problems="mixture"),
+    "tiny-mixture": TinyRecipe(problems="mixture", steps=2400),
     "tiny-programs": TinyRecipe(problems="programs", steps=2400),
 }
 """The first four stand in for the paper's models: three sizes of one family, and another. The others know other problems."""

@@ -21,6 +21,8 @@ from gainrl.problems.lists import Numbers, alternatives, draw_pairs, listed, pai
 
 OVERLOOKED = 2 / 3
 """How often the ones are overlooked, for each time that a carry is forgotten."""
+OFTEN = {"carry": 2, "two-step": 3}
+"""Kinds that come more often than others: the hard ones, so that a base model begins at some 40 %, as on the other families."""
 
 
 class Hand:
@@ -235,7 +237,7 @@ class Mixture(Family):
     compares = True
 
     def stream(self, rng: np.random.Generator) -> Iterator[Problem]:
-        every = list(product(KINDS, LEVELS))
+        every = [(kind, level) for kind, level in product(KINDS, LEVELS) for _ in range(OFTEN.get(kind, 1))]
         while True:
             for row in rng.permutation(len(every)):
                 kind, level = every[row]
