@@ -67,7 +67,7 @@ def _exports(settings: dict[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def main(rows: int = 64, prompt_tokens: int = 130, tokens: int = 24, rounds: int = 3, only: str | None = None) -> None:
+def main(rows: int = 64, prompt_tokens: int = 130, tokens: int = 12, rounds: int = 3, only: str | None = None) -> None:
     """Measure and publish.
 
     Args:
@@ -87,8 +87,8 @@ def main(rows: int = 64, prompt_tokens: int = 130, tokens: int = 24, rounds: int
         table.append({"how": way, "s a token": json.loads(result.stdout.splitlines()[-1])})
     times = pd.DataFrame(table)
     note = (
-        f"Shape smollm2-135m, random weights, bf16 autocast; {rows} completions of {tokens} tokens, prompts of {prompt_tokens}, "
-        f"medians of {rounds} rounds. Large pages: {_exports(PAGES)}. Freed memory kept: {_exports(KEPT)}."
+        f"Shape smollm2-135m, random weights, bf16 autocast; {rows} completions of {tokens} tokens, prompts of "
+        f"{prompt_tokens}, medians of {rounds} rounds. Large pages: {_exports(PAGES)}. Freed memory kept: {_exports(KEPT)}."
     )
     times["times as fast"] = times["s a token"].iloc[0] / times["s a token"]
     publish("decoding", "Sampling by transformers", times, note)
