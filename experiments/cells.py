@@ -57,7 +57,7 @@ TINY_COMPLETION = {"arithmetic": 26, "lists": 34, "mixture": 34, "programs": 50}
 """Longest completion in tokens, a little more than the longest worked solution."""
 TINY_LEARNING_RATE = {"arithmetic": 2e-4, "lists": 5e-5, "mixture": 2e-4, "programs": 1e-4}
 """So that uniform sampling needs some 20 to 50 steps to the targets, on seeds that no experiment uses (from 100 on). Lists are
-learned sooner: at 2e-4 from 38 to 76 % in ten steps. Programs need 24 to 31 at 1e-4, and 15 at 2e-4; the mixture 29 to 54 at 2e-4."""
+learned sooner: at 2e-4 from 38 to 76 % in ten steps. Programs need 24 to 31 at 1e-4, and 15 at 2e-4. The mixture: 29 to 54."""
 SMALL_DRAW, SMALL_STEP = 32, 8
 """As at ``tiny`` a draw is four steps."""
 SMALL_COMPLETION = 32
