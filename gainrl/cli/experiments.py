@@ -28,8 +28,11 @@ from gainrl.runs.config import Seed
 from gainrl.runs.experiment import SlurmOptions, Tracker, require_trackers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gainrl.launch import Launcher
     from gainrl.runs.experiment import Experiment
+    from gainrl.runs.plan import Run
     from gainrl.runs.study import Study
 
 
@@ -131,6 +134,7 @@ DEFAULT_SLURM = SlurmOptions()
 def reproduce(
     experiment: ExperimentName,
     seeds: Count = 1,
+    cells: tuple[str, ...] = (),
     scale: Scale = "tiny",
     runs_dir: RunsDir = None,
     launcher: Literal["debug", "local", "slurm"] = "debug",
@@ -150,6 +154,7 @@ def reproduce(
     Args:
         experiment: Name of the experiment, or all; `gainrl list` shows them.
         seeds: How many seeds each cell has: 0 to seeds - 1. Intervals need three or more.
+        cells: Only these cells of the experiment, such as those that get more seeds than the others. Default: all.
         launcher: Where runs are trained: debug in this process, local in processes of this machine, slurm as job arrays.
         jobs: How many runs at once with --launcher local; they share the cores.
         slurm: What Slurm is asked for with --launcher slurm.
@@ -166,9 +171,10 @@ def reproduce(
         require_trackers(changes.report_to)
     changes.demand_sandbox(here=launcher != "slurm" and not dry_run)
     from experiments import experiment_names, load_study, scales, study_names
+    from gainrl.runs.plan import plan_runs
 
     if experiment in study_names():
-        if seeds != 1 or launcher != "debug" or changes != NONE:
+        if seeds != 1 or cells or launcher != "debug" or changes != NONE:
             raise InputError(
                 f"{experiment} trains nothing; valid with it: --scale, --data-dir, --limit, --dry-run, --overwrite, --runs-dir"
             )
@@ -188,7 +194,10 @@ def reproduce(
         requested = (slurm.gpus, slurm.nodes) if launcher == "slurm" else ()
         plan = changes.of(load_plan(name, scale), scale, *requested)
         arguments = ["--scale", scale, *changes.arguments()]
-        failed += _reproduce(plan, root, seeds, where, arguments, dry_run, overwrite)
+        for cell in cells:
+            plan.cell(cell)  # refuses one that the experiment does not have
+        runs = plan_runs(plan, cells=cells or list(plan.cells), seeds=range(seeds), runs_dir=root, arguments=arguments)
+        failed += _reproduce(plan, root, runs, where, dry_run, overwrite)
     if failed:
         print(f"gainrl: {failed} runs failed (see above); the same command tries them again", file=sys.stderr)
         sys.exit(1)
@@ -205,15 +214,13 @@ def _measure(study: "Study", root: Path, data_dir: Path | None, dry_run: bool, o
 
 
 def _reproduce(
-    plan: "Experiment", root: Path, seeds: int, where: "Launcher", arguments: list[str], dry_run: bool, overwrite: bool
+    plan: "Experiment", root: Path, runs: "Sequence[Run]", where: "Launcher", dry_run: bool, overwrite: bool
 ) -> int:
     """Runs, table and figure of what is finished, and what is measured after the runs; how many runs failed."""
     from gainrl.launch import describe, run_all
     from gainrl.progress import bar
-    from gainrl.runs.plan import plan_runs
     from gainrl.runs.verl import preview
 
-    runs = plan_runs(plan, cells=list(plan.cells), seeds=range(seeds), runs_dir=root, arguments=arguments)
     if dry_run:
         print(f"{plan.name}: {plan.title}\n\n{describe(runs, where, overwrite, Path('results'))}\n")
         for run in (run for run in runs if run.config.engine == "verl"):
