@@ -11,6 +11,7 @@ the value says so. Weight decay and AdamW's betas are not known of the release; 
 from typing import Any, NamedTuple
 
 from experiments import paper
+from gainrl.models import TINY_RECIPES
 from gainrl.problems import FAMILIES
 from gainrl.prompts import PROGRAM_PROMPT, Prompt
 from gainrl.runs.config import (
@@ -92,7 +93,7 @@ context is 4,096 (their config.json), and OlympiadBench's longest question takes
 WHOSE = {"tiny": "tiny models", "small": "a real model of 135 million parameters", "paper": "models of the paper"}
 EXECUTION = {
     "smollm2-135m-q4": Execution(checkpoint_every=8, share_prompts=True),  # most of a prompt is the same in all
-    "tiny-mixture": Execution(share_prompts=True),
+    **dict.fromkeys(TINY_RECIPES, Execution(share_prompts=True)),
     "qwen2.5-0.5b-instruct": Execution(gpus=1, completions_per_device=32, hours=24),
     "qwen2.5-math-1.5b-instruct": Execution(gpus=8, completions_per_device=8, gradient_checkpointing=True, hours=48),
     "llama-3.2-3b-instruct": Execution(

@@ -348,6 +348,19 @@ def test_runs_of_two_scales_do_not_meet(monkeypatch, capfd, tmp_path):
     assert "released-verl" in out
 
 
+def test_some_cells_can_have_more_seeds_than_the_others(monkeypatch, capfd):
+    some = ("reproduce", "selectors", "--dry-run", "--seeds", "2", "--cells", "prior")
+    code, out, _ = gainrl(monkeypatch, capfd, *some, "uniform")
+    assert code == 0
+    assert "\n4 runs, 4 to train" in out
+    code, _, err = gainrl(monkeypatch, capfd, *some, "best")
+    assert code == 2
+    assert "unknown cell of selectors 'best'" in err
+    code, _, err = gainrl(monkeypatch, capfd, "reproduce", "real_signal", "--scale", "small", "--cells", "prior")
+    assert code == 2
+    assert "real_signal trains nothing" in err
+
+
 def test_the_version_is_the_packages_and_the_citations(monkeypatch, capsys):
     code, out, _ = gainrl(monkeypatch, capsys, "--version")
     assert (code, out) == (0, f"gainrl {version('gainrl')}\n")
