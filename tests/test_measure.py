@@ -94,6 +94,50 @@ def test_batches_do_not_change_the_measurement(tiny, problems, scores):
     np.testing.assert_allclose(together.question_share, alone.question_share, atol=1e-5)
 
 
+@pytest.mark.parametrize("decomposed", [0, 3])
+def test_a_measurement_that_was_broken_off_goes_on_where_it_stopped(tiny, problems, scores, tmp_path, decomposed):
+    rollouts = rewarded(sample_completions(tiny.model, tiny.tokenizer, problems, **SHORT))
+    settings = {"rollouts": rollouts, "batch_tokens": 60, "decomposed": decomposed}
+    whole = measure(tiny.model, tiny.tokenizer, problems, scores, **settings)
+    path = tmp_path / "gradients.unfinished"
+
+    def stop(done, _of):
+        if done > len(problems) + 2:  # in the second loss
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(tiny.model, tiny.tokenizer, problems, scores, unfinished=path, progress=stop, **settings)
+    path.write_text(path.read_text() + '[{"loss": "grpo", "ro')  # killed while it wrote
+    before, counted = len(seen), []
+    resumed = measure(
+        tiny.model,
+        tiny.tokenizer,
+        problems,
+        scores,
+        unfinished=path,
+        progress=lambda *d: counted.append(d[0]),
+        **settings,
+    )
+    pd.testing.assert_frame_equal(resumed.table, whole.table)
+    pd.testing.assert_frame_equal(resumed.parts, whole.parts)
+    assert len({row["row"] for line in path.read_text().splitlines() for row in json.loads(line)}) == len(problems)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("[1]", "no list of rows"),
+        ('[{"loss": "grpo", "row": 0, "layer": 0, "gradient_model": -1, "gradient_layer": 0}]', "gradient_model"),
+        ('[{"loss": "grpo", "row": 99, "layer": 0, "gradient_model": 1, "gradient_layer": 0}]', "more than"),
+    ],
+)
+def test_a_damaged_file_of_finished_batches_is_refused(tiny, problems, scores, tmp_path, line, fault):
+    path = tmp_path / "gradients.unfinished"
+    path.write_text(f"{line}\n")
+    with pytest.raises(InputError, match=fault):
+        measure(tiny.model, tiny.tokenizer, problems, scores, unfinished=path)
+
+
 def test_angles_beside_the_gradients_are_the_scores(tiny, problems, scores):
     table = measure(tiny.model, tiny.tokenizer, problems, scores).table.set_index(["problem_id", "layer"])
     bare = score_problems(

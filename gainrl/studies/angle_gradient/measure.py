@@ -6,6 +6,7 @@ Shapes: R rows (completions), B problems of a batch, T tokens of a row, D featur
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from gainrl.columns import Column, Rows
 from gainrl.errors import InputError
+from gainrl.files import append_json_line, read_json_lines
 from gainrl.models.loading import context_length
 from gainrl.problems import Problem, ProblemSet
 from gainrl.progress import Progress
@@ -56,6 +59,7 @@ def measure(
     temperature: float = 1.0,
     batch_tokens: int | None = None,
     decomposed: int = DECOMPOSED,
+    unfinished: Path | None = None,
     progress: Progress | None = None,
 ) -> Measured:
     """Gradient norms of every problem's losses beside its angles.
@@ -70,9 +74,11 @@ def measure(
         rollouts: from `sample_completions`, the same number for each problem; without them there is no GRPO loss.
         batch_tokens: most tokens of a batch, padding included; by default `batch_tokens_for`.
         decomposed: how many problems have ``parts``, the first ones.
+        unfinished: file that keeps finished batches, so that the same call resumes, but for the problems that are decomposed.
         progress: called with (finished problems, all problems), each counted once per loss.
 
-    Raises InputError: a problem has no completion, a sequence exceeds the context, or a gradient is not finite.
+    Raises InputError: a problem has no completion, a sequence exceeds the context, a gradient is not finite, or the unfinished
+        file is damaged.
     """
     prompt, signal = prompt or problems.prompt, signal or SignalConfig()
     encoded = encode_problems(tokenizer, problems.problems, prompt)
@@ -82,7 +88,7 @@ def measure(
     longest = max(len(ids) for rows in groups.values() for group in rows for ids, _ in group)
     require_fit(encoded, problems.ids, context_length(model.config), longest)
 
-    layers = _Layers(model, signal)
+    layers, kept = _Layers(model, signal), _Kept(unfinished, len(problems))
     tables: list[pd.DataFrame] = []
     grams: dict[int, dict[int, Gram]] = {}
     for index, (loss, rows) in enumerate(groups.items()):
@@ -90,11 +96,14 @@ def measure(
         # a prompt that several completions follow is computed once where the model allows it
         branches = len(rows[0]) > 1 and takes_branches(model)
         norms = _GradientNorms(layers, decomposed if loss == "supervised" else 0, branches)
+        norms.resume(kept.rows(loss))
         lengths = [_tokens(prompt, group, branches) for prompt, group in zip(encoded, rows, strict=True)]
-        for batch in length_batches(lengths, batch_tokens or batch_tokens_for(model)):
-            norms.add(model, batch, [encoded[row] for row in batch], [rows[row] for row in batch], loss_temperature)
+        for whole in length_batches(lengths, batch_tokens or batch_tokens_for(model)):
+            if batch := [row for row in whole if row not in norms.done]:
+                prompts, completed = [encoded[row] for row in batch], [rows[row] for row in batch]
+                kept.add(loss, norms.add(model, batch, prompts, completed, loss_temperature))
             if progress is not None:
-                progress(index * len(problems) + norms.count, len(groups) * len(problems))
+                progress(index * len(problems) + len(norms.done), len(groups) * len(problems))
         tokens = {name: np.mean([len(ids) for ids, _ in group]) for name, group in zip(problems.ids, rows, strict=True)}
         table = norms.table(problems, loss)
         tables.append(table.assign(completion_tokens=table.problem_id.map(tokens)))
@@ -136,13 +145,56 @@ class _Layers:
         self.decomposed = {self.count // 2, layer_number(model, signal.layer)}
 
 
+class _Kept:
+    """The finished batches of an interrupted measurement, one line each; with no path nothing is kept."""
+
+    COLUMNS = Rows(
+        {
+            "loss": Column("text"),
+            "row": Column("whole number", low=0),
+            "layer": Column("whole number", low=0),
+            **dict.fromkeys(("gradient_model", "gradient_layer"), Column(low=0)),
+            **dict.fromkeys(("gradient_projection", "question_share"), Column(nullable=True)),
+        }
+    )
+
+    def __init__(self, path: Path | None, problems: int) -> None:
+        self.path = path
+        lines = [] if path is None else read_json_lines(path, mend=True)
+        try:
+            table = pd.DataFrame([row for line in lines for row in line], columns=list(self.COLUMNS.columns))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}: has a line that is no list of rows; remove it") from error
+        if len(table):
+            self.COLUMNS.check(table, str(path))
+        if (table.row >= problems).any():
+            raise InputError(f"{path}: has more than {problems} problems; remove it")
+        self.table = table.fillna(np.nan).drop_duplicates(["loss", "row", "layer"], keep="last")
+
+    def rows(self, loss: str) -> list[dict[str, Any]]:
+        own = self.table[self.table.loss == loss].drop(columns="loss")
+        return [dict(zip(own.columns, values, strict=True)) for values in own.itertuples(index=False)]
+
+    def add(self, loss: str, rows: list[dict[str, Any]]) -> None:
+        """A batch with a gradient that is not finite is not kept: with it the measurement ends in an error."""
+        if self.path is not None and all(np.isfinite(row["gradient_model"]) for row in rows):
+            numbers = [{key: value if np.isfinite(value) else None for key, value in row.items()} for row in rows]
+            append_json_line(self.path, [{"loss": loss, **row} for row in numbers])
+
+
 class _GradientNorms:
     """One loss's gradient norms, batch after batch."""
 
     def __init__(self, layers: _Layers, decomposed: int, branches: bool) -> None:
-        self.layers, self.decomposed, self.branches, self.count = layers, decomposed, branches, 0
+        self.layers, self.decomposed, self.branches = layers, decomposed, branches
         self.rows: list[dict[str, Any]] = []
+        self.done: set[int] = set()
         self.grams: dict[int, dict[int, Gram]] = defaultdict(dict)
+
+    def resume(self, rows: list[dict[str, Any]]) -> None:
+        """Take over what was measured before, but for the problems of which more than norms is wanted."""
+        self.rows = [row for row in rows if row["row"] >= self.decomposed]
+        self.done = {row["row"] for row in self.rows}
 
     def add(
         self,
@@ -151,8 +203,8 @@ class _GradientNorms:
         prompts: Sequence[EncodedPrompt],
         groups: Sequence[Sequence[Row]],
         temperature: float,
-    ) -> None:
-        """Run one forward and one backward pass for the problems ``batch`` (positions in the set)."""
+    ) -> list[dict[str, Any]]:
+        """Run one forward and one backward pass for the problems ``batch`` (positions in the set); their rows."""
         given = tensors(prompts, groups, model.device, branches=self.branches)
         question_BT = given.question_RT.reshape(len(batch), -1)
         gradients: dict[int, list[Tensor]] = defaultdict(list)
@@ -179,12 +231,14 @@ class _GradientNorms:
             temperature=temperature,
             receive=receive,
         )
-        for layer, columns in self._by_layer(squares, shares, len(batch)).items():
-            self.rows += [
-                {"row": row, "layer": layer, **{name: float(values[index]) for name, values in columns.items()}}
-                for index, row in enumerate(batch)
-            ]
-        self.count += len(batch)
+        rows = [
+            {"row": row, "layer": layer, **{name: float(values[index]) for name, values in columns.items()}}
+            for layer, columns in self._by_layer(squares, shares, len(batch)).items()
+            for index, row in enumerate(batch)
+        ]
+        self.rows += rows
+        self.done |= set(batch)
+        return rows
 
     def _keep_grams(self, layer: int, batch: Sequence[int], x_BTD: Tensor, g_BTE: Tensor) -> None:
         if layer in self.layers.decomposed:

@@ -94,10 +94,12 @@ def measure_into(
         rollouts=rollouts,
         temperature=settings.temperature,
         decomposed=settings.decomposed,
+        unfinished=(unfinished := folder / "gradients.unfinished"),
         progress=lambda done, of: report("gradients", done, of),
     )
     write_atomically(table_path, lambda path: measured.table.to_parquet(path, index=False))
     write_atomically(parts_path, lambda path: measured.parts.to_parquet(path, index=False))
+    unfinished.unlink(missing_ok=True)
     return measured
 
 
