@@ -108,16 +108,7 @@ def test_a_measurement_that_was_broken_off_goes_on_where_it_stopped(tiny, proble
     with pytest.raises(KeyboardInterrupt):
         measure(tiny.model, tiny.tokenizer, problems, scores, unfinished=path, progress=stop, **settings)
     path.write_text(path.read_text() + '[{"loss": "grpo", "ro')  # killed while it wrote
-    before, counted = len(seen), []
-    resumed = measure(
-        tiny.model,
-        tiny.tokenizer,
-        problems,
-        scores,
-        unfinished=path,
-        progress=lambda *d: counted.append(d[0]),
-        **settings,
-    )
+    resumed = measure(tiny.model, tiny.tokenizer, problems, scores, unfinished=path, **settings)
     pd.testing.assert_frame_equal(resumed.table, whole.table)
     pd.testing.assert_frame_equal(resumed.parts, whole.parts)
     assert len({row["row"] for line in path.read_text().splitlines() for row in json.loads(line)}) == len(problems)
