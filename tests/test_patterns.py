@@ -27,9 +27,8 @@ def kept(small_recipe, tmp_path):
     full = experiment.experiment()
     cell = shrink(full.cells["grpo"])
     cell = cell.model_copy(update={"training": cell.training.model_copy(update={"keep_every": 2})})
-    plan = Experiment.model_validate(
-        {**full.model_dump(), "cells": {"grpo": cell.model_dump()}, "labels": {"grpo": "GRPO"}}
-    )
+    only = {"cells": {"grpo": cell.model_dump()}, "labels": {"grpo": "GRPO"}, "execution": {}}
+    plan = Experiment.model_validate({**full.model_dump(), **only})
     run_experiment(plan, cells=["grpo"], seeds=[0], runs_dir=tmp_path / "runs")
     return tmp_path / "runs" / "patterns" / "grpo" / "seed-0" / "checkpoints"
 
