@@ -28,9 +28,6 @@ def _run() -> None:
     """Run the command; all imports are here, so that Ctrl-C in the first moments is caught too."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # the suite draws its own progress bars
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault(
-        "THP_MEM_ALLOC_ENABLE", "1"
-    )  # torch's: large tensors in large pages; most of a small model's time
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
