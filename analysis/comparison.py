@@ -64,7 +64,8 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
     """Long table: a row a (cell, benchmark, quantity, target) with `Summary`'s fields, ``family`` and ``p_holm``.
 
     Quantities:
-    - ``accuracy at start``, ``accuracy at end`` (interval over seeds and problems), ``interquartile mean of accuracy at end``
+    - ``accuracy at start``, ``accuracy at end`` (interval over seeds and problems), ``interquartile mean of accuracy at end``,
+      ``average accuracy`` over the regular evaluations after the start (an area under the curve)
     - ``seconds a step``, ``seconds of choosing a step`` and ``share of choosing`` in their sum; ``early pass rate`` of what is
       drawn in the first `EARLY` epochs; ``drawn without a gradient`` and ``early drawn without a gradient``, the shares whose
       rollouts all got the same reward; ``rollouts without a gradient``, the share of all that were sampled, those that were
@@ -73,10 +74,11 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
       evaluation``, not interpolated
     - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's), the same in the
       other costs of `PAIRED`, and ``steps saved``, for each target; ``accuracy gained`` at the end, and at an equal budget
-      (`BUDGETS`: what the one of the two has spent that spends less); ``probability of improvement`` at the end
+      (`BUDGETS`: what the one of the two has spent that spends less); ``average accuracy gained`` over the regular
+      evaluations after the start; ``probability of improvement`` at the end
 
     With several benchmarks there is one more, `MEAN`. p is of no difference from the baseline; p_holm is adjusted within a
-    ``family``: ``primary`` is the speed-up to `Experiment.primary_target` (on the mean, where there are several benchmarks),
+    ``family``: ``primary`` is `Experiment.endpoint` (on the mean, where there are several benchmarks),
     over all cells; ``secondary`` is any other benchmark and quantity, over all cells and targets. Cells that another
     experiment asks about (`Experiment.asked_in`) have no p.
 
@@ -99,7 +101,7 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
         if summary is not None
     ]
     table = pd.DataFrame(named)
-    return _adjusted(table.assign(p=table.p.where(~table.cell.isin(experiment.asked_in))), experiment.primary_target)
+    return _adjusted(table.assign(p=table.p.where(~table.cell.isin(experiment.asked_in))), experiment.endpoint)
 
 
 def headlines(comparison: pd.DataFrame) -> dict[str, str]:
@@ -188,6 +190,8 @@ def _own(
     for quantity, place in {"accuracy at start": 0, "accuracy at end": -1}.items():
         accuracies, stderrs = ([curve[name][place] for curve in mine] for name in ("accuracy", "stderr"))
         yield cell, benchmark, quantity, None, summarize_accuracy(accuracies, stderrs, shared=shared)
+    every = by_seed[next(iter(by_seed))].config().evaluation.every
+    yield cell, benchmark, "average accuracy", None, summarize([_average(curve, every) for curve in mine])
     for target in experiment.targets:
         for cost in COSTS:
             when = [when_reached(curve, cost, target, window) for curve in mine]
@@ -212,12 +216,22 @@ def _against(
             yield cell, benchmark, quantity, target, speed_up(*sides)
             if cost == "steps":
                 yield cell, benchmark, "steps saved", target, saved(*sides)
-    ends = [[curve["accuracy"][-1] for curve in side] for side in (ours, theirs)]
-    gained = [end - base for end, base in zip(*ends, strict=True)]
-    yield cell, benchmark, "accuracy gained", None, replace(summarize(gained), p=paired_p(gained))
-    for quantity, cost in BUDGETS.items():
-        gained = [_gained(own, base, COSTS[cost]) for own, base in zip(ours, theirs, strict=True)]
+    every = runs[cell][seeds[0]].config().evaluation.every
+    pairs = list(zip(ours, theirs, strict=True))
+    for quantity, gained in {
+        "accuracy gained": [own["accuracy"][-1] - base["accuracy"][-1] for own, base in pairs],
+        "average accuracy gained": [_average(own, every) - _average(base, every) for own, base in pairs],
+    }.items():
         yield cell, benchmark, quantity, None, replace(summarize(gained), p=paired_p(gained))
+    for quantity, cost in BUDGETS.items():
+        gained = [_gained(own, base, COSTS[cost]) for own, base in pairs]
+        yield cell, benchmark, quantity, None, replace(summarize(gained), p=paired_p(gained))
+
+
+def _average(curve: Curve, every: int) -> float:
+    """Mean accuracy after the start, over the evaluations that all runs have at the same steps: those near a target differ."""
+    steps = curve["step"]
+    return float(curve["accuracy"][(steps > 0) & ((steps % every == 0) | (steps == steps[-1]))].mean())
 
 
 def _gained(curve: Curve, base: Curve, spent: str) -> float:
@@ -248,9 +262,11 @@ def _across(experiment: Experiment, runs: Runs, curves: Curves, cell: str) -> It
         yield cell, benchmark, "probability of improvement", None, chance
 
 
-def _adjusted(table: pd.DataFrame, primary_target: float) -> pd.DataFrame:
+def _adjusted(table: pd.DataFrame, endpoint: tuple[str, float | None]) -> pd.DataFrame:
+    quantity, target = endpoint
     tested, first = table.p.notna(), table.benchmark == table.cell.map(headlines(table))
-    primary = tested & first & (table.quantity == "speed-up") & (table.target == primary_target)
+    at = table.target.isna() if target is None else table.target == target
+    primary = tested & first & (table.quantity == quantity) & at
     family = primary.map({True: "primary", False: "secondary"}).where(tested, "")
     adjusted = pd.Series(index=table.index, dtype=float)
     for _, group in table[tested].assign(family=family).groupby(["family", "benchmark", "quantity"], sort=False):

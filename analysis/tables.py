@@ -68,6 +68,7 @@ SECONDS = {
 PROBLEMS = {"problems to": ("problems to target", "whole")}
 BUDGET = {
     "gained at equal steps, points": Column("accuracy gained", None, "points"),
+    "gained on average over a run, points": Column("average accuracy gained", None, "points"),
     **{f"{quantity.removeprefix('accuracy ')}, points": Column(quantity, None, "points") for quantity in BUDGETS},
 }
 DRAWN = {
@@ -89,8 +90,9 @@ DRAWN_NOTE = (
     "sampled, with those that were thrown away. Choosing: drawing, observing, and what a schedule measures to choose by."
 )
 BUDGET_NOTE = (
-    "At the end, when all have taken the same number of steps; then where both of a pair have spent what the thriftier of the "
-    "two has at its end. Rollouts and tokens are of everything that was sampled. Seconds are of training, without choosing."
+    "At the end, when all have taken the same number of steps; on average over the evaluations after the start; then where "
+    "both of a pair have spent what the thriftier of the two has at its end. Rollouts and tokens are of everything that was "
+    "sampled. Seconds are of training, without choosing."
 )
 SECONDS_NOTE = (
     "As the clock showed, without choosing. Where runs shared their machine with other work, a ratio of seconds is one of "

@@ -14,10 +14,12 @@ from analysis.tables import SIGNIFICANT, show
 from gainrl.runs.experiment import Experiment
 from gainrl.statistics import FEWEST_FOR_A_STAR
 
-Direction = Literal["faster", "slower", "open", "few", "elsewhere"]
+Direction = Literal["faster", "slower", "better", "worse", "open", "few", "elsewhere"]
 ANSWERS: dict[Direction, str] = {
     "faster": "faster than the baseline",
     "slower": "slower than the baseline",
+    "better": "more accurate than the baseline",
+    "worse": "less accurate than the baseline",
     "open": "no significant difference in speed from the baseline",
     "few": "too few seeds to tell",
     "elsewhere": "tested in another experiment",
@@ -63,7 +65,7 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls
         about += [text for control in pooled_controls for text in _orders(*control)]
         models = len({run.model.name for run in experiment.cells.values()})
         sentences = [*(f"All {models} models together: {text}" for text in about), *sentences]
-    answer = subject + _answer([directions[cell] for cell in judged])
+    answer = subject + _answer([directions[cell] for cell in judged], experiment)
     found = {directions[cell] for cell in judged}
     common: Direction = found.pop() if len(found) == 1 else "open"
     return Verdict(answer, common, list(dict.fromkeys(text for text in sentences if text)))
@@ -74,20 +76,25 @@ def _named(label: str, of: int, text: str) -> str:
     return f"{label}: {text}" if of > 1 else text
 
 
-def _answer(directions: list[Direction]) -> str:
+def _answer(directions: list[Direction], experiment: Experiment) -> str:
+    words = (
+        ANSWERS if experiment.judged_by == "speed-up" else ANSWERS | {"open": "no clear difference from the baseline"}
+    )
     counts = {which: directions.count(which) for which in ANSWERS if which in directions}
     if len(counts) == 1:
-        return ANSWERS[directions[0]]
-    return "; ".join(f"{ANSWERS[which]} in {count} of {len(directions)}" for which, count in counts.items())
+        return words[directions[0]]
+    return "; ".join(f"{words[which]} in {count} of {len(directions)}" for which, count in counts.items())
 
 
 def direction(experiment: Experiment, table: Lookup, cell: str) -> Direction:
-    """Whether a cell's speed differs significantly from its baseline's, by the primary endpoint alone."""
-    row = table.find(cell, "speed-up", experiment.primary_target)
+    """Whether a cell differs from its baseline, by the primary endpoint alone: its test, or for few seeds its interval."""
+    row = table.find(cell, *experiment.endpoint)
     if cell in experiment.asked_in:
         return "elsewhere"
     if row is None:
         return "open"
+    if experiment.judged_by == "average accuracy gained":
+        return "few" if pd.isna(row.low) else "better" if row.low > 0 else "worse" if row.high < 0 else "open"
     if row.seeds < FEWEST_FOR_A_STAR:
         return "few"
     if not row.p_holm < SIGNIFICANT:
@@ -96,15 +103,27 @@ def direction(experiment: Experiment, table: Lookup, cell: str) -> Direction:
 
 
 def _speed(experiment: Experiment, table: Lookup, cell: str, which: Direction) -> str:
+    by_speed = experiment.judged_by == "speed-up"
     words = {
         "faster": "reaches targets in fewer steps than",
         "slower": "needs more steps than",
-        "open": "is not significantly different in speed from",
+        "better": "is more accurate, on average over a run, than",
+        "worse": "is less accurate, on average over a run, than",
+        "open": "is not significantly different in speed from"
+        if by_speed
+        else "is neither clearly better nor worse than",
         "few": "has too few seeds for a test against",
         "elsewhere": f"is tested in {experiment.asked_in.get(cell)} against",
     }[which]
-    ratios = _ratios(experiment, table, cell)
-    return f"{experiment.labels[cell]} {words} {experiment.labels[baseline_of(experiment, cell)]}: speed-up {ratios}."
+    numbers = f"{_average(experiment, table, cell)}speed-up {_ratios(experiment, table, cell)}"
+    return f"{experiment.labels[cell]} {words} {experiment.labels[baseline_of(experiment, cell)]}: {numbers}."
+
+
+def _average(experiment: Experiment, table: Lookup, cell: str) -> str:
+    """What decides, where that is not the speed-up."""
+    if experiment.judged_by == "speed-up":
+        return ""
+    return f"{show(table.find(cell, *experiment.endpoint), 'points')} points on average over a run; "
 
 
 def _ratios(experiment: Experiment, table: Lookup, cell: str, quantity: str = "speed-up") -> str:
@@ -158,33 +177,49 @@ def _orders(direct: Experiment, comparison: pd.DataFrame) -> list[str]:
     """What GAIN-RL shares with the same schedule over a random order is not due to the angle; then the other orders."""
     table = Lookup(comparison)
     directions = {cell: direction(direct, table, cell) for cell in direct.cells if cell != direct.baseline}
+    by_speed, control = direct.judged_by == "speed-up", "the same Gaussian over a random order"
     words = {
-        "faster": "The angle's order is faster than the same Gaussian over a random order",
-        "slower": "The angle's order is slower than the same Gaussian over a random order",
-        "open": "The angle's order is not significantly different in speed from a random one under the same Gaussian",
+        "faster": f"The angle's order is faster than {control}",
+        "slower": f"The angle's order is slower than {control}",
+        "better": f"The angle's order is more accurate, on average over a run, than {control}",
+        "worse": f"The angle's order is less accurate, on average over a run, than {control}",
+        "open": (
+            "The angle's order is not significantly different in speed from a random one under the same Gaussian"
+            if by_speed
+            else f"The angle's order is neither clearly better nor worse than {control}"
+        ),
         "few": "Too few seeds for a test of the angle's order against a random one under the same Gaussian",
         "elsewhere": "Another experiment tests the angle's order against a random one under the same Gaussian",
     }
     ours = [cell for cell, run in direct.cells.items() if is_gain_rl(run)]
-    sentences = [f"{words[directions.pop(cell)]}: speed-up {_ratios(direct, table, cell)}." for cell in ours]
-    sentences += [text for cell in ours if (text := _tokens(direct, table, cell))]
-    others = {"faster": "faster", "slower": "slower", "open": "not significantly different"}
-    named = [
-        f"{text}: {', '.join(direct.labels[cell] for cell in directions if directions[cell] == which)}"
-        for which, text in others.items()
-        if which in directions.values()
+    sentences = [
+        f"{words[directions.pop(cell)]}: {_average(direct, table, cell)}speed-up {_ratios(direct, table, cell)}."
+        for cell in ours
     ]
-    control = direct.labels[direct.baseline]
-    return [*sentences, *([f"Speed of the other orders against {control}: {'; '.join(named)}."] if named else [])]
+    sentences += [text for cell in ours if (text := _tokens(direct, table, cell))]
+    others = _grouped(direct, directions, "orders", direct.labels[direct.baseline])
+    return [*sentences, *([others] if others else [])]
 
 
 def _others(experiment: Experiment, directions: dict[str, Direction], cells: list[str]) -> str:
-    words = {"faster": "faster", "slower": "slower", "open": "not significantly different"}
-    groups = [
-        f"{text}: {', '.join(experiment.labels[cell] for cell in cells if directions[cell] == which)}"
-        for which, text in words.items()
-        if which in {directions[cell] for cell in cells}
-    ]
     baselines = {experiment.labels[baseline_of(experiment, cell)] for cell in cells}
     against = baselines.pop() if len(baselines) == 1 else "their baselines"
-    return f"Speed of the other cells against {against}: {'; '.join(groups)}." if groups else ""
+    return _grouped(experiment, {cell: directions[cell] for cell in cells}, "cells", against)
+
+
+def _grouped(experiment: Experiment, directions: dict[str, Direction], what: str, against: str) -> str:
+    by_speed = experiment.judged_by == "speed-up"
+    words = {
+        "faster": "faster",
+        "slower": "slower",
+        "better": "better",
+        "worse": "worse",
+        "open": "not significantly different" if by_speed else "neither clearly better nor worse",
+    }
+    groups = [
+        f"{text}: {', '.join(experiment.labels[cell] for cell in directions if directions[cell] == which)}"
+        for which, text in words.items()
+        if which in directions.values()
+    ]
+    subject = "Speed" if by_speed else "Accuracy"
+    return f"{subject} of the other {what} against {against}: {'; '.join(groups)}." if groups else ""

@@ -63,12 +63,18 @@ SMALL_DRAW, SMALL_STEP = 32, 8
 """As at ``tiny`` a draw is four steps."""
 SMALL_COMPLETION = 32
 """Longest completion in tokens; the longest worked solution of `skills` has 26 without its box."""
+SMALL_KEPT = 20
+"""Steps between models that are kept, 540 MB each: `patterns` looks at them, and the last one meets other benchmarks."""
 SMALL_TEMPERATURE = 0.7
 """At 1 the quantized model mostly writes nonsense."""
 SMALL_LEARNING_RATE = 1e-5
 """Not tuned: to be settled on seeds that no experiment uses (from 100 on) before the campaign."""
 MIDDLE_LAYER = 15
 """Of SmolLM2's 30: halfway, until the measurement of all layers says which would order best."""
+
+
+ABOUT_KEPT_MODELS = ("patterns", "angle_gradient")
+"""Experiments that measure the models which runs keep along training."""
 
 
 class Lengths(NamedTuple):
@@ -92,7 +98,9 @@ context is 4,096 (their config.json), and OlympiadBench's longest question takes
 
 WHOSE = {"tiny": "tiny models", "small": "a real model of 135 million parameters", "paper": "models of the paper"}
 EXECUTION = {
-    "smollm2-135m-q4": Execution(checkpoint_every=8, share_prompts=True),  # most of a prompt is the same in all
+    "smollm2-135m-q4": Execution(
+        checkpoint_every=8, share_prompts=True, completions_per_device=32
+    ),  # two runs fit 24 GB
     **dict.fromkeys(TINY_RECIPES, Execution(share_prompts=True)),
     "qwen2.5-0.5b-instruct": Execution(gpus=1, completions_per_device=32, hours=24),
     "qwen2.5-math-1.5b-instruct": Execution(gpus=8, completions_per_device=8, gradient_checkpointing=True, hours=48),
@@ -190,6 +198,9 @@ def assemble(
         execution={key: EXECUTION[run.model.name] for key, run in runs.items() if run.model.name in EXECUTION},
         baseline=baseline,
         targets=targets or TARGETS[scale],
+        judged_by="average accuracy gained"
+        if scale == "small"
+        else "speed-up",  # runs are too dear for seeds enough to test
         asked_in=asked_in if asked_in and scale != "paper" else {},
         leaderboard=leaderboard,
         reference=reference,
@@ -197,11 +208,18 @@ def assemble(
 
 
 def by_verl(experiment: Experiment, scale: str) -> Experiment:
-    """The same cells, trained by verl: other runs, on the GPUs of `VERL_GPUS`; verl shards the weights itself."""
+    """The same cells, trained by verl: other runs, on the GPUs of `VERL_GPUS`; verl shards the weights itself.
+
+    Models along training, which verl does not keep, stay asked for only where the experiment is about them; it is refused.
+    """
     changes = {"gpus": VERL_GPUS[scale], "accelerate": None}
+    kept = {} if experiment.name in ABOUT_KEPT_MODELS else {"keep_every": None}
     return experiment.model_copy(
         update={
-            "cells": {name: run.model_copy(update={"engine": "verl"}) for name, run in experiment.cells.items()},
+            "cells": {
+                name: run.model_copy(update={"engine": "verl", "training": run.training.model_copy(update=kept)})
+                for name, run in experiment.cells.items()
+            },
             "execution": {name: experiment.execution_of(name).model_copy(update=changes) for name in experiment.cells},
         }
     )
@@ -250,6 +268,7 @@ def _small(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
             learning_rate=SMALL_LEARNING_RATE,
             bf16=True,
             temperature=SMALL_TEMPERATURE,
+            keep_every=SMALL_KEPT,
             max_completion_tokens=SMALL_COMPLETION,
         ),
         evaluation=EvaluationConfig(every=10, max_completion_tokens=SMALL_COMPLETION, batch_size=200),

@@ -4,11 +4,11 @@ Layer-wise: cosines between the tokens of one prompt, before training and after.
 and greedy answers of fixed training problems at every checkpoint.
 """
 
-from experiments.cells import assemble, cell, methods
+from experiments.cells import SMALL_KEPT, assemble, cell, methods
 from gainrl.runs.experiment import Experiment
 
 SCALES = ("tiny", "small", "paper")
-KEEP_EVERY = {"tiny": 10, "small": 15, "paper": 40}
+KEEP_EVERY = {"tiny": 10, "small": SMALL_KEPT, "paper": 40}
 PROBLEMS = 1024
 """How many training problems are followed, the first ones."""
 

@@ -153,6 +153,13 @@ def test_what_verl_does_not_do_is_refused_in_one_line(run, words):
     assert "\n" not in str(caught.value)
 
 
+def test_models_along_training_are_asked_of_verl_only_where_they_are_measured():
+    for name, keeps in {"main_table": False, "patterns": True}.items():
+        plan = load_experiment(name, "small")
+        assert {run.training.keep_every is None for run in plan.cells.values()} == {False}
+        assert {run.training.keep_every is None for run in by_verl(plan, "small").cells.values()} == {not keeps}
+
+
 def test_schedules_that_replace_groups_or_measure_are_refused():
     plan = by_verl(load_experiment("selectors"), "tiny")
     refused = set()

@@ -51,8 +51,9 @@ def draws_of(config, **columns):
                            "pass_rate": 0.5, **columns})  # fmt: skip
 
 
-def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart"):
-    """Whole runs of `short_experiment`: accuracy is the curve, continued at its last value, plus a hundredth of the seed.
+def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart", by_seed=None):
+    """Whole runs of `short_experiment`: accuracy is the curve, continued at its last value, plus a hundredth of the seed, or
+    the cell's share of it in ``by_seed``.
 
     A benchmark named second has half of it.
     """
@@ -61,10 +62,11 @@ def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart")
         for seed in range(seeds):
             folder = RunFolder(root / name / cell / f"seed-{seed}")
             folder.start(experiment.cells[cell].with_seed(seed), overwrite=True)
+            gain = seed * (by_seed or {}).get(cell, 0.01)
             for number, value in enumerate([*accuracy, *accuracy[-1:] * (4 - len(accuracy))]):
                 for place, benchmark in enumerate(benchmarks):
                     folder.append_eval({"step": 10 * number, "benchmark": benchmark, "metric": "accuracy", "stderr": 0.02,
-                                        "value": (value + seed / 100) / 2**place, "n": 600})  # fmt: skip
+                                        "value": (value + gain) / 2**place, "n": 600})  # fmt: skip
             for step in range(1, 31):
                 row = {"step": step, "epoch": step // 4, "seconds": 0.5, "problems_seen": 16 * step,
                        "completion_tokens": 1000 * step, "accuracy": 0.5}  # fmt: skip
@@ -239,6 +241,33 @@ def test_the_primary_endpoint_is_adjusted_over_cells_and_all_else_over_targets_t
     assert tokens.p_holm.min() == pytest.approx(len(tokens) * smallest)
     text = text_of(experiment, tmp_path)
     assert printed(text, "GAIN-RL (angle)", "speed-up to 70 % (primary)").endswith("*")
+
+
+def test_average_accuracy_is_of_the_evaluations_that_all_runs_have(tmp_path):
+    experiment = write_runs(tmp_path, 3)
+    near_a_target = RunFolder(tmp_path / "quickstart" / "adarft" / "seed-0")
+    near_a_target.append_eval(
+        {"step": 12, "benchmark": "b", "metric": "accuracy", "stderr": 0.02, "value": 0.99, "n": 600}
+    )
+    table = table_of(experiment, tmp_path)
+    assert cell_of(table, "grpo", "average accuracy")["mean"] == pytest.approx((0.5 + 0.65 + 0.75) / 3 + 0.01)
+    gained = (0.65 + 0.75 + 0.85 - 0.5 - 0.65 - 0.75) / 3
+    assert cell_of(table, "adarft", "average accuracy gained")["mean"] == pytest.approx(gained)
+
+
+def test_few_seeds_are_judged_by_the_interval_of_the_average_gain(tmp_path):
+    shares = {"grpo": 0.01, "adarft": 0.02, "gainrl": 0.0, "control": 0.005}
+    experiment = write_runs(tmp_path, 3, CURVES | {"control": CURVES["gainrl"]}, by_seed=shares)
+    experiment = experiment.model_copy(update={"judged_by": "average accuracy gained"})
+    text = text_of(experiment, tmp_path)
+    assert "**GAIN-RL: less accurate than the baseline.**" in text
+    assert (
+        "GAIN-RL (angle) is less accurate, on average over a run, than GRPO (uniform): -16.0 [-18.5, -13.5] points"
+        in text
+    )
+    order = "The angle's order is neither clearly better nor worse than the same Gaussian over a random order"
+    assert f"{order}: -0.5 [-1.7, +0.7] points" in text
+    assert "Accuracy of the other cells against GRPO (uniform): better: AdaRFT; worse: control (random)." in text
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

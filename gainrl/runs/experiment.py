@@ -85,6 +85,9 @@ class Experiment(Frozen):
     """By cell, where it differs from the default."""
     baseline: str
     targets: tuple[float, ...]
+    judged_by: Literal["speed-up", "average accuracy gained"] = "speed-up"
+    """What decides whether a cell differs from its baseline: the speed-up in steps to the middle target, with a test; or,
+    for few seeds, the accuracy gained on average over a run's evaluations, by its interval."""
     asked_in: dict[str, str] = Field(default_factory=dict)
     """Cell -> the experiment that compares it with the same baseline: there it has its test, here it has none."""
     leaderboard: bool = False
@@ -108,8 +111,13 @@ class Experiment(Frozen):
 
     @property
     def primary_target(self) -> float:
-        """The middle target: the speed-up in steps to it is the primary endpoint."""
+        """The middle target."""
         return sorted(self.targets)[len(self.targets) // 2]
+
+    @property
+    def endpoint(self) -> tuple[str, float | None]:
+        """The primary endpoint: quantity and target."""
+        return self.judged_by, self.primary_target if self.judged_by == "speed-up" else None
 
     def cell(self, name: str) -> RunConfig:
         if name not in self.cells:
