@@ -48,7 +48,7 @@ PROGRAM_SETS = ("programs", "deepcoder")
 SIGMA_AT = {"tiny": 64.0, "small": 64.0, "paper": paper.SIGMA}
 """At ``tiny`` and ``small`` a sixteenth of the order, at ``tiny`` the width of one draw too; the paper's is for some
 40,000 problems."""
-TARGETS = {"tiny": (0.6, 0.7, 0.8), "small": (0.3, 0.4, 0.5), "paper": (0.3, 0.4, 0.5)}
+TARGETS = {"tiny": (0.6, 0.7, 0.8), "small": (0.3, 0.35, 0.4), "paper": (0.3, 0.4, 0.5)}
 """The paper's targets are not known; these are the suite's."""
 TINY_DRAW, TINY_STEP = 64, 16
 """Prompts of a draw (the paper's n) and of an optimizer step."""
@@ -68,7 +68,7 @@ SMALL_KEPT = 20
 SMALL_TEMPERATURE = 0.7
 """At 1 the quantized model mostly writes nonsense."""
 SMALL_LEARNING_RATE = 1e-5
-"""Not tuned: to be settled on seeds that no experiment uses (from 100 on) before the campaign."""
+"""On seed 100, which no experiment uses, uniform sampling goes from 21 to 44 % in 60 steps; at 4e-5 the policy collapses."""
 MIDDLE_LAYER = 15
 """Of SmolLM2's 30: halfway, until the measurement of all layers says which would order best."""
 
