@@ -17,6 +17,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel
 
+from analysis.comparison import MISSING
 from experiments import load_experiment
 from gainrl.cli import evaluation, experiments, reporting, scoring, studies  # noqa: F401 (they enter their commands)
 from gainrl.cli.experiments import Changes
@@ -226,8 +227,17 @@ def test_publish_wants_the_same_seeds_everywhere(folder, short_experiments, monk
     write_runs(folder / "runs", 2, {"grpo": [0.3, 0.5]})
     code, _, err = gainrl(monkeypatch, capsys, "publish", "quickstart")
     assert code == 2
-    assert "every cell must have the same seeds" in err
+    assert "every cell that has runs must have the same seeds" in err
     assert not (folder / "results").exists()
+
+
+def test_a_cell_without_a_run_is_published_empty_and_named(folder, short_experiments, monkeypatch, capsys):
+    write_runs(folder / "runs", 1, {"grpo": [0.3, 0.5], "gainrl": [0.3, 0.4]})
+    code, _, err = gainrl(monkeypatch, capsys, "publish", "quickstart")
+    assert code == 0
+    assert "quickstart: no finished run of adarft; its rows are empty" in err
+    text = (folder / "results" / "quickstart" / "table.md").read_text()
+    assert printed(text, "AdaRFT", "accuracy at end, %") == MISSING
 
 
 def test_list_names_everything(folder, monkeypatch, capsys):

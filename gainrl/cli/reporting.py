@@ -124,10 +124,12 @@ def publish(
             f"or move them away: {runs.left_out[0]}"
         )
     _warn(plan, (), runs.notes, unfinished_runs(plan, source))
-    missing = [cell for cell, by_seed in runs.items() if sorted(by_seed) != common_seeds(runs)]
+    for cell in (cell for cell, by_seed in runs.items() if not by_seed):
+        _say(f"{plan.name}: no finished run of {cell}; its rows are empty")
+    missing = [cell for cell, by_seed in runs.items() if by_seed and sorted(by_seed) != common_seeds(runs)]
     if missing and not plan.leaderboard:  # a row of a leaderboard says how many seeds it has
         raise InputError(
-            f"every cell must have the same seeds to be published; gainrl reproduce first: {', '.join(missing)}"
+            f"every cell that has runs must have the same seeds to be published; gainrl reproduce first: {', '.join(missing)}"
         )
     results.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".publishing-", dir=results) as name:
