@@ -143,41 +143,65 @@ def conclusion(answers: Sequence[Answer | None]) -> str:
 
 
 def document(root: Path = Path("results")) -> str:
-    """Markdown: the conclusion, and a table of all questions."""
-    rows, firsts = [], []
-    targets = load_experiment("ablate_schedule").targets
-    for number, (question, asks) in enumerate(QUESTIONS.items(), 1):
-        found = [answer(asked, comparisons(asked.experiment, root, asked.over_models)) for asked in asks]
-        firsts.append(found[0])
-        for place, (asked, told) in enumerate(zip(asks, found, strict=True)):
-            asking = [f"{number}. {question}" if not place else "", _pair(asked)]
+    """Markdown: the conclusion, a table of the first answer by question and problems, and one of all."""
+    found = {
+        question: [(asked, answer(asked, comparisons(asked.experiment, root, asked.over_models))) for asked in asks]
+        for question, asks in QUESTIONS.items()
+    }
+    firsts = [told[0][1] for told in found.values()]
+    return (
+        f"# Answers\n\n## In one sentence\n\n{conclusion(firsts[:2])}\n\n"
+        f"## In short\n\n{_in_short(found)}\n\n"
+        "Speed-up in steps to the middle target, mean [95 % interval over seeds], of each question's first comparison.\n\n"
+        f"## By question\n\n{_by_question(found)}\n\n"
+        "Speed-up in steps, mean [95 % interval over seeds]; p of the primary column, by exact sign flips over paired seeds, "
+        f"adjusted over the cells that are compared with the same one.\n{_orders(root)}"
+    )
+
+
+Found = Mapping[str, Sequence[tuple[Asked, Answer | None]]]
+"""Question -> its comparisons, and what the runs say of each"""
+
+
+def _in_short(found: Found) -> str:
+    rows: list[dict[str, str]] = []
+    for number, (question, answers) in enumerate(found.items(), 1):
+        rows.append({"question": f"{number}. {question}"})
+        for asked, told in answers:
+            text = MISSING if told is None else f"{told.speed_ups[len(told.speed_ups) // 2]} ({WORDS[told.direction]})"
+            rows[-1].setdefault(_problems(asked), text)
+    return str(pd.DataFrame(rows).fillna(MISSING).to_markdown(index=False, disable_numparse=True))
+
+
+def _by_question(found: Found) -> str:
+    rows = []
+    for number, (question, answers) in enumerate(found.items(), 1):
+        for place, (asked, told) in enumerate(answers):
+            asking = [f"{number}. {question}" if not place else "", f"{_problems(asked)}: {_pair(asked)}"]
             if told is None:
                 rows.append([*asking, *[MISSING] * 6])
             else:
                 p = MISSING if pd.isna(told.p) else "< 0.001" if told.p < 0.0005 else f"{told.p:.3f}"
                 rows.append([*asking, *told.speed_ups, p, str(told.seeds), WORDS[told.direction]])
+    targets = load_experiment("ablate_schedule").targets
     headings = [
         f"speed-up to {100 * target:.0f} %{' (primary)' if target == sorted(targets)[1] else ''}" for target in targets
     ]
     table = pd.DataFrame(rows, columns=["question", "compared", *headings, "p (Holm)", "pairs", "answer"])
-    note = (
-        "Speed-up in steps, mean [95 % interval over seeds]; p of the primary column, by exact sign flips over paired seeds, "
-        "adjusted over the cells that are compared with the same one."
-    )
-    return (
-        f"# Answers\n\n## In one sentence\n\n{conclusion(firsts[:2])}\n\n"
-        f"## By question\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{note}\n{_orders(root)}"
-    )
+    return str(table.to_markdown(index=False, disable_numparse=True))
+
+
+def _problems(asked: Asked) -> str:
+    plan = load_experiment(asked.experiment)
+    models = len({run.model.name for run in plan.cells.values()})
+    problems = plan.cells[asked.cell].problems.train
+    return f"{problems}, {models} models together" if asked.over_models else problems
 
 
 def _pair(asked: Asked) -> str:
     plan = load_experiment(asked.experiment)
     cells = [plan.labels[cell] for cell in (asked.cell, asked.against)]
-    problems = plan.cells[asked.cell].problems.train
-    if asked.over_models:
-        cells = [label.rpartition(", ")[2] for label in cells]
-        problems += f", {len({run.model.name for run in plan.cells.values()})} models together"
-    return f"{problems}: {' against '.join(cells)}"
+    return " against ".join(label.rpartition(", ")[2] if asked.over_models else label for label in cells)
 
 
 def _orders(root: Path) -> str:

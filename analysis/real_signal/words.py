@@ -39,8 +39,8 @@ def correlation_holds(tables: Mapping[str, pd.DataFrame], titles: Mapping[str, s
         f"{_share(above, left)}"
     )
     sentence += f", and below 0 given these in {_layers(turned)}" if turned else ""
-    sentence += f" (on other sets, given what can be held fixed there: {'; '.join(others)})" if others else ""
-    return f"{sentence}."
+    also = f" The last layer on other sets, given what can be held fixed there: {', '.join(others)}." if others else ""
+    return f"{sentence}.{also}"
 
 
 _ANSWER = {1: "Yes", 0: "No", -1: "The other way round"}
