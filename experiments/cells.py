@@ -264,7 +264,7 @@ def _small(model: str, train: str, schedule: ScheduleConfig) -> RunConfig:
             steps=60,
             prompts_per_step=SMALL_STEP,
             generations=paper.GENERATIONS,
-            prompts_per_epoch=SMALL_STEP if schedule.name == "adarft" else SMALL_DRAW,
+            prompts_per_epoch=SMALL_STEP if schedule.name in EACH_STEP else SMALL_DRAW,
             learning_rate=SMALL_LEARNING_RATE,
             bf16=True,
             temperature=SMALL_TEMPERATURE,

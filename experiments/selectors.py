@@ -1,7 +1,8 @@
 """Which problems next? GAIN-RL among the selectors that learn from pass rates, and how far any of them could go.
 
 On a mixture of skills (`gainrl.problems.mixture`), where about half of the problems give no gradient at the start; on
-arithmetic and lists as well (``arithmetic-...``, ``lists-...``). At ``paper``: GSM8K, and DeepScaleR (``deepscaler-...``).
+arithmetic and lists as well (``arithmetic-...``, ``lists-...``). At ``small``: some of them, on a real model's mixture of
+skills. At ``paper``: GSM8K, and DeepScaleR (``deepscaler-...``).
 
 Settings are each paper's own as its code has them (the classes in `gainrl.schedules` name the source). One rule scales them to
 the set: what counts ranks goes with the size of the order, and what counts draws with the draws of a run. Nothing else is
@@ -10,16 +11,18 @@ measurements do not, so it is a ceiling, not a method.
 """
 
 from experiments import paper
-from experiments.cells import ADARFT, MODELS, SIGMA_AT, UNIFORM, assemble, cell, gaussian
+from experiments.cells import ADARFT, MODELS, SIGMA_AT, STUDIED, UNIFORM, assemble, cell, gaussian
 from gainrl.runs.config import RunConfig, ScheduleConfig
 from gainrl.runs.experiment import Experiment
 
+SCALES = ("tiny", "small", "paper")
 SETS: dict[str, dict[str, tuple[str, str, str]]] = {
     "tiny": {
         "": ("mixture", "tiny-mixture", ""),
         "arithmetic-": ("arithmetic", "tiny", "arithmetic, "),
         "lists-": ("lists", "tiny-lists", "lists, "),
     },
+    "small": {"": (*reversed(STUDIED["small"]), "")},
     "paper": {
         "": ("gsm8k", MODELS["0.5b"][1]["paper"], ""),
         "deepscaler-": ("deepscaler-difficulty", MODELS["math-1.5b"][1]["paper"], "DeepScaleR, "),
@@ -34,9 +37,11 @@ ASKED_IN = {
     "lists-control": "ablate_schedule_lists",
     "lists-adarft": "single_dataset",
 }
-WITH_KINDS = ("mixture", "lists")
+AT_SMALL = ("uniform", "gainrl", "control", "mopps", "prior")
+"""A run takes too long there for all."""
+WITH_KINDS = ("mixture", "lists", "skills")
 """Sets whose problems have a kind, which is SEC's arm there; elsewhere it is a level of difficulty."""
-DRAWS = {"tiny": 120, "paper": paper.EPOCHS}
+DRAWS = {"tiny": 120, "small": 60, "paper": paper.EPOCHS}
 """Draws of a run for a selector that draws for every step, or for every generation at ``paper``."""
 
 
@@ -67,6 +72,7 @@ def experiment(scale: str = "tiny") -> Experiment:
         f"{prefix}{name}": (f"{words}{label}", cell(scale, schedule, model=model, train=train))
         for prefix, (train, model, words) in SETS[scale].items()
         for name, (label, schedule) in selectors(scale, train).items()
+        if scale != "small" or name in AT_SMALL
     }
     return assemble(
         scale,
@@ -74,7 +80,7 @@ def experiment(scale: str = "tiny") -> Experiment:
         "Selectors of problems",
         cells,
         baseline="uniform",
-        asked_in=ASKED_IN,
+        asked_in=ASKED_IN if scale == "tiny" else {},
         leaderboard=True,
         reference=f"Paper: GAIN-RL {paper.SPEED_UP} over vanilla GRPO (abstract).",
     )

@@ -49,7 +49,7 @@ def test_every_table_of_the_paper_is_an_experiment():
     }  # fmt: skip
     assert not SHARED & set(experiment_names())
     every, tiny = (
-        ("main_table", "ablate_schedule", "data_efficiency", "patterns"),
+        ("main_table", "ablate_schedule", "data_efficiency", "patterns", "selectors"),
         ("quickstart", "ablate_schedule_lists"),
     )
     assert {name: scales(name) for name in experiment_names()} == (
@@ -151,6 +151,11 @@ def test_selectors_are_the_same_on_every_set_and_draw_as_often_as_their_papers_s
     assert plan.cells["arithmetic-uniform"] == schedules["uniform"]
     assert plan.cells["arithmetic-gainrl"] == schedules["gaussian"]
     assert plan.cells["lists-uniform"] == load_experiment("ablate_schedule_lists").cells["uniform"]
+    real, table = load_experiment("selectors", "small").cells, load_experiment("main_table", "small").cells
+    assert [real[name] for name in ("uniform", "gainrl", "control")] == [
+        table[f"135m-{name}"] for name in ("grpo", "gainrl", "control")
+    ]
+    assert [real[name].training.prompts_per_epoch for name in ("uniform", "mopps", "prior")] == [32, 8, 8]
     e2h = plan.cells["e2h"]
     draws = e2h.training.steps * e2h.training.prompts_per_step // e2h.training.prompts_per_epoch
     assert e2h.schedule.options["draws"] == draws
@@ -320,7 +325,7 @@ def test_questions_are_about_cells_that_there_are(tmp_path):
     assert [one for one in asked if not {one.cell, one.against} <= load_experiment(one.experiment).cells.keys()] == []
     lines = document(tmp_path).splitlines()
     assert "The runs that decide are not there yet." in lines
-    assert len([line for line in lines if line.startswith("|")]) == 2 + len(asked)
+    assert len([line for line in lines if line.startswith("|")]) == 2 + len(QUESTIONS) + 2 + len(asked)
 
 
 @pytest.mark.parametrize(
