@@ -22,7 +22,7 @@ SETS: dict[str, dict[str, tuple[str, str, str]]] = {
         "arithmetic-": ("arithmetic", "tiny", "arithmetic, "),
         "lists-": ("lists", "tiny-lists", "lists, "),
     },
-    "small": {"": (*reversed(STUDIED["small"]), "")},
+    "small": {"": (STUDIED["small"][1], STUDIED["small"][0], "")},
     "paper": {
         "": ("gsm8k", MODELS["0.5b"][1]["paper"], ""),
         "deepscaler-": ("deepscaler-difficulty", MODELS["math-1.5b"][1]["paper"], "DeepScaleR, "),
