@@ -12,6 +12,9 @@ SCALES = ("tiny", "small", "paper")
 TRAIN = {"tiny": "arithmetic", "small": "skills", "paper": "deepscaler-difficulty"}
 STUDIED_MODEL = {"tiny": "math-1.5b", "small": "135m", "paper": "math-1.5b"}
 """Key of the model whose GRPO is the baseline."""
+ELSEWHERE, ELSEWHERE_PROBLEMS, ELSEWHERE_COMPLETION = "gsm8k", 200, 256
+"""What runs that keep models are asked before and after, though none trains on it: the first so many problems, at most so many
+tokens each."""
 STAND_INS = ", ".join(f"{model['tiny']} for {name}" for name, model in MODELS.values() if "tiny" in model)
 
 

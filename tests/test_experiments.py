@@ -3,11 +3,22 @@
 import pandas as pd
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from safetensors.torch import load_file, save_file
 
 from analysis.patterns import over_seeds
-from experiments import SCALES, SHARED, USUAL, ablate_update, cells, experiment_names, load_experiment, scales
+from experiments import (
+    SCALES,
+    SHARED,
+    USUAL,
+    ablate_update,
+    cells,
+    experiment_names,
+    load_experiment,
+    main_table,
+    scales,
+)
 from experiments.questions import QUESTIONS, Answer, conclusion, document
-from gainrl.cli.follow_ups import FOLLOW_UPS
+from gainrl.cli.follow_ups import FOLLOW_UPS, measure_elsewhere
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import BENCHMARKS
 from gainrl.launch.job import ACCELERATE
@@ -17,9 +28,10 @@ from gainrl.problems import load_problems, problem_sets
 from gainrl.problems.hub import HUB_SETS
 from gainrl.runs.config import complete_options
 from gainrl.runs.experiment import Experiment
+from gainrl.runs.plan import run_path
 from gainrl.schedules import SCHEDULES
 from gainrl.training.arguments import trl_arguments
-from tests.helpers import run_experiment, shrink
+from tests.helpers import run_experiment, shrink, small_experiment
 
 ALL = [(name, scale) for name in experiment_names() for scale in scales(name)]
 HUB_COLUMNS = {
@@ -308,7 +320,43 @@ def test_patterns_are_summarized_over_seeds(tmp_path):
 
 
 def test_most_experiments_are_their_runs_alone():
-    assert set(FOLLOW_UPS) == set(FILES) <= set(experiment_names())
+    assert set(FOLLOW_UPS) == set(FILES) | {"main_table"} <= set(experiment_names())
+
+
+def test_models_that_are_kept_are_asked_a_benchmark_before_and_after(tiny, tmp_path, monkeypatch):
+    plan = small_experiment(tiny, tmp_path)
+    assert measure_elsewhere(experiment_with(plan, keep_every=None), tmp_path / "none", lambda *_: None) == ""
+    plan = experiment_with(plan, keep_every=2)
+    for name, value in {"ELSEWHERE": "arithmetic", "ELSEWHERE_PROBLEMS": 6, "ELSEWHERE_COMPLETION": 3}.items():
+        monkeypatch.setattr(main_table, name, value)
+    run_experiment(plan, cells=list(plan.cells), seeds=[0], runs_dir=tmp_path)
+    last = run_path(tmp_path, plan.name, "gainrl", 0) / "checkpoints" / "step-4" / "model.safetensors"
+    save_file({name: weight + 0.01 for name, weight in load_file(last).items()}, last, {"format": "pt"})
+    told: list[str] = []
+    text = measure_elsewhere(plan, tmp_path, lambda what, *_: told.append(what))
+    assert (
+        told == ["asking arithmetic-heldout"] * 2
+    )  # three of the four models are the same: nothing was learnt in these few steps
+    rows = pd.read_csv(tmp_path / plan.name / "elsewhere.csv")
+    assert rows[["run", "step", "n"]].to_numpy().tolist() == [
+        [f"{cell}-seed-0", step, 6] for cell in plan.cells for step in (0, 4)
+    ]
+    assert rows.weights.nunique() == 2
+    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| G")] == [
+        label for label in plan.labels.values() for _ in range(2)
+    ]
+    monkeypatch.setattr("gainrl.cli.follow_ups._ask", None)  # nothing is asked again
+    assert measure_elsewhere(plan, tmp_path, lambda *_: None) == text
+    monkeypatch.setattr(main_table, "ELSEWHERE", "gsm8k")
+    assert "gsm8k was not asked: " in measure_elsewhere(plan, tmp_path, lambda *_: None, tmp_path / "empty")
+
+
+def experiment_with(plan: Experiment, **training: object) -> Experiment:
+    cells = {
+        name: run.model_copy(update={"training": run.training.model_copy(update=training)})
+        for name, run in plan.cells.items()
+    }
+    return plan.model_copy(update={"cells": cells})
 
 
 def test_unknown_names_list_the_valid_ones():

@@ -478,7 +478,7 @@ def test_a_trial_is_marked_and_kept_apart(study, without_figures, folder, monkey
     [
         (["reproduce", "real_signal", "--scale", "small", "--seeds", "3"], "real_signal trains nothing; valid with it"),
         (["reproduce", "real_signal"], "unknown scale of real_signal 'tiny'; valid: small"),
-        (["reproduce", "quickstart", "--limit", "3"], "--limit are for studies; quickstart is none; valid: real_signal"),
+        (["reproduce", "quickstart", "--limit", "3"], "--limit is for studies, --data-dir for these and main_table"),
         (["table", "real_signal", "--scale", "small"], "real_signal is a study that trains nothing; valid"),
         (["figure", "real_signal", "--scale", "small"], "real_signal is a study that trains nothing"),
         (["report", "real_signal", "--scale", "small"], "real_signal is a study that trains nothing"),

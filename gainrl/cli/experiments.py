@@ -159,7 +159,7 @@ def reproduce(
         jobs: How many runs at once with --launcher local; they share the cores.
         slurm: What Slurm is asked for with --launcher slurm.
         dry_run: Only print what is finished, what would run, where and how long.
-        data_dir: Of a study: folder of problem files (gsm8k.json, ...) to read instead of the hub.
+        data_dir: Of a study, and of main_table at small: folder of problem files (gsm8k.json, ...) to read instead of the hub.
         limit: Of a study: a trial on at most so many problems of each set, in a folder of its own.
         overwrite: Run finished cells again, even where their config has changed.
     """
@@ -181,9 +181,9 @@ def reproduce(
         study = load_study(experiment, scale)
         study = study if limit is None else study.trial(limit)
         return _measure(study, runs_folder(runs_dir, scale), data_dir, dry_run, overwrite)
-    if data_dir is not None or limit is not None:
+    if limit is not None or (data_dir is not None and experiment != "main_table"):
         raise InputError(
-            f"--data-dir and --limit are for studies; {experiment} is none; valid: {', '.join(study_names())}"
+            f"--limit is for studies, --data-dir for these and main_table; valid: {', '.join(study_names())}"
         )
     everything = [name for name in experiment_names() if scale in scales(name)]
     root, where = runs_folder(runs_dir, scale, changes.engine), _launcher(launcher, jobs, slurm)
@@ -197,7 +197,7 @@ def reproduce(
         for cell in cells:
             plan.cell(cell)  # refuses one that the experiment does not have
         runs = plan_runs(plan, cells=cells or list(plan.cells), seeds=range(seeds), runs_dir=root, arguments=arguments)
-        failed += _reproduce(plan, root, runs, where, dry_run, overwrite)
+        failed += _reproduce(plan, root, runs, where, dry_run, overwrite, data_dir)
     if failed:
         print(f"gainrl: {failed} runs failed (see above); the same command tries them again", file=sys.stderr)
         sys.exit(1)
@@ -214,7 +214,13 @@ def _measure(study: "Study", root: Path, data_dir: Path | None, dry_run: bool, o
 
 
 def _reproduce(
-    plan: "Experiment", root: Path, runs: "Sequence[Run]", where: "Launcher", dry_run: bool, overwrite: bool
+    plan: "Experiment",
+    root: Path,
+    runs: "Sequence[Run]",
+    where: "Launcher",
+    dry_run: bool,
+    overwrite: bool,
+    data_dir: Path | None,
 ) -> int:
     """Runs, table and figure of what is finished, and what is measured after the runs; how many runs failed."""
     from gainrl.launch import describe, run_all
@@ -237,7 +243,7 @@ def _reproduce(
 
     if plan.name in FOLLOW_UPS:
         with bar() as report:
-            print(FOLLOW_UPS[plan.name](plan, root, report))
+            print(FOLLOW_UPS[plan.name](plan, root, report, **({} if data_dir is None else {"data_dir": data_dir})))
     return 0
 
 

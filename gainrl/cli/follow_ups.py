@@ -1,4 +1,5 @@
-"""What experiments measure after their runs: patterns along training, angle against gradient, the cost of scoring.
+"""What experiments measure after their runs: patterns along training, angle against gradient, the cost of scoring, and what
+training on one kind of problems does to another benchmark.
 
 What is finished is not made again.
 """
@@ -13,13 +14,17 @@ import pandas as pd
 import torch
 
 from analysis.angle_gradient.summary import side_by_side
+from analysis.elsewhere import before_and_after
 from analysis.patterns import over_seeds
 from analysis.runs import finished_runs
-from experiments import angle_gradient, patterns, scoring_cost
+from experiments import angle_gradient, main_table, patterns, scoring_cost
 from gainrl.cli.studies import write_correlation, write_patterns
 from gainrl.columns import Column, Rows
 from gainrl.errors import InputError, one_line
+from gainrl.evaluation.benchmarks import load_benchmark
+from gainrl.evaluation.heldout import HeldOut
 from gainrl.files import write_atomically, write_text
+from gainrl.models.generation.hf import hf_backend
 from gainrl.models.loading import LoadedModel, load_model
 from gainrl.problems import ProblemSet
 from gainrl.progress import Report
@@ -80,7 +85,7 @@ def measure_scoring_cost(plan: Experiment, runs_dir: Path, report: Report) -> st
     """A row a finished run in <experiment>/scoring.csv and .md: scoring on this machine beside the run's own steps."""
     folder = runs_dir / plan.name
     path = folder / "scoring.csv"
-    finished = _kept_timings(path) if path.exists() else {}
+    finished = {row["run"]: row for row in _kept_rows(path, TIMED_COLUMNS, ("run",))} if path.exists() else {}
     rows: list[dict[Any, Any]] = []
     for name, run, config in _each_run(plan, runs_dir):
         if name not in finished:
@@ -105,23 +110,83 @@ def measure_scoring_cost(plan: Experiment, runs_dir: Path, report: Report) -> st
     return f"{text}\n{folder / 'scoring.md'}"
 
 
-def _kept_timings(path: Path) -> dict[str, dict[Any, Any]]:
-    """Run -> its row of scoring.csv. Raises InputError: the file is damaged."""
-    numbers = ("scoring (s)", "median step (s)", "scoring in steps", "share of all steps (%)")
-    columns = {"run": Column("text"), "problems": Column("whole number", low=1)} | dict.fromkeys(numbers, Column(low=0))
+TIMED_COLUMNS = {"run": Column("text"), "problems": Column("whole number", low=1)} | dict.fromkeys(
+    ("scoring (s)", "median step (s)", "scoring in steps", "share of all steps (%)"), Column(low=0)
+)
+
+
+def _kept_rows(path: Path, columns: dict[str, Column], unique: tuple[str, ...]) -> list[dict[Any, Any]]:
+    """The rows of a table that was begun. Raises InputError: the file is damaged."""
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {one_line(error, 120)}") from error
-    return {row["run"]: row for row in Rows(columns, unique=("run",)).check(table, path).to_dict("records")}
+    return list(Rows(columns, unique=unique).check(table, path).to_dict("records"))
 
 
-FOLLOW_UPS: dict[str, Callable[[Experiment, Path, Report], str]] = {
+def measure_elsewhere(plan: Experiment, runs_dir: Path, report: Report, data_dir: Path | None = None) -> str:
+    """A benchmark that no run trains on, before and after: <experiment>/elsewhere.csv, a row a model, and .md. Greedy.
+
+    Of runs that keep models; the same weights are asked once. Where the benchmark cannot be loaded, that is said.
+    """
+    if all(run.training.keep_every is None for run in plan.cells.values()):
+        return ""
+    try:
+        problems = load_benchmark(main_table.ELSEWHERE, data_dir, limit=main_table.ELSEWHERE_PROBLEMS)
+    except InputError as error:
+        return f"{main_table.ELSEWHERE} was not asked: {error}; --data-dir reads it from a folder of files"
+    path = runs_dir / plan.name / "elsewhere.csv"
+    rows = _kept_rows(path, ELSEWHERE_COLUMNS, ("run", "step")) if path.exists() else []
+    asked = {(row["run"], row["step"]) for row in rows}
+    for name, run, config in _each_run(plan, runs_dir):
+        folders = checkpoints(run.checkpoints)
+        for step in sorted({min(folders), max(folders)} - {step for of, step in asked if of == name}):
+            loaded = _load(config, folders[step], runs_dir)
+            same = next((row for row in rows if row["weights"] == loaded.version), None)
+            found = same or _ask(loaded, problems, config, report)
+            rows.append({**found, "run": name, "step": step, "weights": loaded.version})
+            write_atomically(path, lambda file: pd.DataFrame(rows).to_csv(file, index=False))
+    text = before_and_after(
+        pd.DataFrame(rows), plan.labels, main_table.ELSEWHERE, tokens=main_table.ELSEWHERE_COMPLETION
+    )
+    write_text(path.with_suffix(".md"), text)
+    return f"{text}\n{path.with_suffix('.md')}"
+
+
+ELSEWHERE_COLUMNS = {
+    "run": Column("text"),
+    "step": Column("whole number", low=0),
+    "weights": Column("text"),
+    "accuracy": Column(low=0, high=1),
+    "stderr": Column(low=0),
+    "n": Column("whole number", low=1),
+    "truncated": Column(low=0, high=1),
+}
+
+
+def _ask(loaded: LoadedModel, problems: ProblemSet, config: RunConfig, report: Report) -> dict[str, float]:
+    report(f"asking {problems.name}", 0, len(problems))
+    held_out = HeldOut(
+        problems,
+        problems.prompt,
+        loaded.tokenizer,
+        context=loaded.context,
+        max_completion_tokens=main_table.ELSEWHERE_COMPLETION,
+        batch_size=config.evaluation.batch_size,
+    )
+    with torch.autocast(DEVICE, torch.bfloat16, enabled=config.training.bf16):
+        found = held_out.evaluate(hf_backend(loaded.model, loaded.tokenizer, held_out.batch_tokens))
+    return {"accuracy": found.value, "stderr": found.stderr, "n": found.n, "truncated": found.truncated}
+
+
+FOLLOW_UPS: dict[str, Callable[..., str]] = {
+    "main_table": measure_elsewhere,
     "patterns": measure_patterns,
     "angle_gradient": measure_angle_gradient,
     "scoring_cost": measure_scoring_cost,
 }
-"""By experiment; each is given the plan and the folder of its runs, and returns Markdown that says where the files are."""
+"""By experiment; each is given the plan and the folder of its runs, and returns Markdown that says where the files are.
+`main_table`'s takes a folder of problem files too."""
 
 
 def _each_run(plan: Experiment, runs_dir: Path) -> Iterator[tuple[str, RunFolder, RunConfig]]:

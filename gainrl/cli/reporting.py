@@ -30,7 +30,7 @@ Source = Annotated[
 ]
 MEASURED = ("patterns", "gradients")
 """Folders of what was measured after an experiment's runs, which hold a folder a measurement."""
-SUMMARIES = (*(f"{kind}/summary.md" for kind in MEASURED), "scoring.*")
+SUMMARIES = (*(f"{kind}/summary.md" for kind in MEASURED), "scoring.*", "elsewhere.*")
 
 
 @command
