@@ -199,7 +199,11 @@ def test_the_dry_run_estimates_from_finished_runs_with_the_same_model(experiment
     pretend_finished(runs[0], seconds_each=900)
     told = describe(runs, Local(jobs=2), False, tmp_path / "none")
     rows = [line.split() for line in told.splitlines()[1:5]]
-    assert [row[-1] for row in rows] == ["0", "1:00:00", "1:00:00", "1:00:00"]
+    assert [row[-2:] for row in rows] == [["0", "unknown"]] + 3 * [["1:00:00", "unknown"]]
+    RunFolder(runs[0].home).record_memory(8.25)
+    RunFolder(runs[0].home).record_memory(3.0)  # of a process that resumed it
+    rows = [line.split() for line in describe(runs, Local(jobs=2), False, tmp_path / "none").splitlines()[1:5]]
+    assert [row[-1] for row in rows] == 4 * ["8.2"]
     assert "4 runs, 3 to train on this machine, 2 at once" in told
     assert "about 3:00:00 of training, 1:30:00 until the last has ended" in told
     assert not list((tmp_path / "runs").glob("small"))
@@ -303,7 +307,7 @@ def test_trackers_and_gpus_are_no_part_of_a_run(experiment, monkeypatch, capsys)
     dry = ("reproduce", "small", "--dry-run", "--report-to", "tensorboard")
     code, out, _ = command_line(experiment, monkeypatch, capsys, *dry, "--launcher", "slurm", "--slurm.gpus", "2")
     assert code == 0
-    assert [line.split()[-2:] for line in out.splitlines()[3:5]] == [["2", "unknown"]] * 2
+    assert [line.split()[-3:] for line in out.splitlines()[3:5]] == [["2", "unknown", "unknown"]] * 2
     assert "2 to train on Slurm, at most 100 jobs at once" in out
     assert command_line(experiment, monkeypatch, capsys, "reproduce", "small", "--jobs", "0")[0] == 2
 

@@ -17,7 +17,7 @@ from experiments import load_experiment
 from experiments.questions import document
 from gainrl.cli.reporting import write_table
 from gainrl.files import write_json_lines
-from gainrl.launch.estimate import step_seconds
+from gainrl.launch.estimate import costs
 from gainrl.runs.plan import plan_runs
 from gainrl.runs.published import ROWS, TEXTS, add_measurements, published_runs, stored_runs, write_published
 from gainrl.runs.records import RunFolder
@@ -70,7 +70,7 @@ def test_a_published_run_comes_back_in_full(work):
             for read in ("metrics", "evals", "draws"):
                 assert_frame_equal(getattr(published, read)(), getattr(run, read)(), check_exact=True)
     assert_frame_equal(before.draws, after.draws)
-    assert step_seconds(after["grpo"].values()) == step_seconds(before["grpo"].values())
+    assert costs(after["grpo"].values()) == costs(before["grpo"].values())
     assert {path.name for path in (work / "results" / "quickstart").rglob("*.*")} == {
         "runs.csv", "runs.parquet", "evaluations.parquet", "metrics.parquet", "draws.parquet"
     }  # fmt: skip

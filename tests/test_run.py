@@ -54,7 +54,9 @@ def test_all_cells_run_and_leave_whole_folders(experiment, tmp_path):
         assert len(draws) == 8
         assert draws.pass_rate.between(0, 1).all()
         assert draws[draws.epoch == 0].problem_id.is_unique
-        inputs = json.loads((folder.path / "environment.json").read_text())["inputs"]
+        environment = json.loads((folder.path / "environment.json").read_text())
+        inputs = environment["inputs"]
+        assert 0.1 < environment["peak_gib"] < 50
         assert inputs["train"]["fingerprint"] == load_problems("arithmetic", limit=12).fingerprint
         assert len(inputs["model"]) == 12
         sliding = cell in ("gainrl", "control")

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -20,19 +21,34 @@ Kind = tuple[str, str, str]
 """Engine, model and engine of generation: runs that agree in all three take about as long a step."""
 
 
-def step_seconds(runs: Iterable[RunRecord]) -> dict[Kind, float]:
-    """Median over the finished runs of each kind: wall-clock seconds a step, where a run has them, else without evaluation."""
-    found: dict[Kind, list[float]] = defaultdict(list)
+class Cost(NamedTuple):
+    """Of the finished runs of one kind. None: not known."""
+
+    seconds: float | None
+    """Median: wall-clock seconds a step, where a run has them, else without evaluation."""
+    gib: float | None
+    """Most memory of a process: on its GPU, or its own where there is none."""
+
+
+def costs(runs: Iterable[RunRecord]) -> dict[Kind, Cost]:
+    """What the finished runs of each kind took."""
+    found: dict[Kind, list[Cost]] = defaultdict(list)
     for run in runs:
         if run.status()[0] != "finished":
             continue
         try:
-            kind = kind_of(run.config())
+            found[kind_of(run.config())].append(
+                Cost(seconds_each(run), run.read_json("environment.json").get("peak_gib"))
+            )
         except InputError:
             continue
-        if (seconds := seconds_each(run)) is not None:
-            found[kind].append(seconds)
-    return {kind: median(seconds) for kind, seconds in found.items()}
+    return {
+        kind: Cost(
+            median(seconds) if (seconds := [cost.seconds for cost in of if cost.seconds is not None]) else None,
+            max((cost.gib for cost in of if cost.gib is not None), default=None),
+        )
+        for kind, of in found.items()
+    }
 
 
 def kind_of(config: RunConfig) -> Kind:
@@ -43,14 +59,15 @@ def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published
     """The plan in words: a row a run, then what is finished, what will run, how long and where."""
     runs_dir = runs[0].runs_dir
     here = map(RunFolder, (runs_dir / "shared" / "runs").glob("*"))
-    known = step_seconds(stored_runs(published, damaged=[]).values()) | step_seconds(here)
+    known = costs(stored_runs(published, damaged=[]).values()) | costs(here)
     todo = {run.hash: run for run in unfinished(runs, overwrite)}
     links = sharers(runs_dir)
-    rows, costs = [], []
+    rows, seconds = [], []
     for run in runs:
         mine = todo.get(run.hash) is run
-        cost = _seconds(run, known, overwrite) if mine else None
-        costs += [cost] if mine else []
+        each = known.get(kind_of(run.config), Cost(None, None))
+        cost = _seconds(run, each, overwrite) if mine else None
+        seconds += [cost] if mine else []
         rows.append(
             {
                 "cell": run.cell,
@@ -59,14 +76,18 @@ def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published
                 "GPUs": run.execution.gpus,
                 "hours at most": "" if run.execution.hours is None else f"{run.execution.hours:g}",
                 "estimate": duration(cost) if cost is not None else "unknown" if mine else "",
+                "GiB": "unknown" if each.gib is None else f"{each.gib:.1f}",
             }
         )
-    return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{_total(len(runs), costs, launcher)}"
+    return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{_total(len(runs), seconds, launcher)}"
 
 
-def _seconds(run: Run, known: dict[Kind, float], overwrite: bool) -> float | None:
-    each = known.get(kind_of(run.config))
-    return None if each is None else each * (run.config.training.steps - (0 if overwrite else run.checkpoint_step()))
+def _seconds(run: Run, cost: Cost, overwrite: bool) -> float | None:
+    return (
+        None
+        if cost.seconds is None
+        else cost.seconds * (run.config.training.steps - (0 if overwrite else run.checkpoint_step()))
+    )
 
 
 def _state(run: Run, trained: Run | None, links: Sequence[str]) -> str:

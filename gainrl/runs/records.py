@@ -200,6 +200,11 @@ class RunFolder(RunRecord):
         """Add to environment.json what the config's names resolved to: hub commits, hashes of weights and problems."""
         self._write_json("environment.json", {**self.read_json("environment.json"), "inputs": inputs})
 
+    def record_memory(self, peak_gib: float) -> None:
+        """Add to environment.json the most memory that the run's first process had, in GiB, before an interruption or after."""
+        before = self.read_json("environment.json")
+        self._write_json("environment.json", {**before, "peak_gib": max(peak_gib, before.get("peak_gib", 0.0))})
+
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         append_json_line(self.path / "metrics.jsonl", dict(row))
 

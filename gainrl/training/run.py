@@ -2,7 +2,9 @@
 
 import importlib
 import os
+import resource
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -81,8 +83,18 @@ def _train_with_trl(
         folder.record_inputs(**_inputs(loaded, problems, held_out, execution))
         checkpoint = [newest(folder.checkpoints)]
     trainer.train(resume_from_checkpoint=broadcast_object_list(checkpoint)[0])
+    if trainer.accelerator.is_main_process:
+        folder.record_memory(_peak_gib())
     interruption.raise_if_ended()
     save_model(trainer, folder, config.training.steps)
+
+
+def _peak_gib() -> float:
+    """The most memory that this process had so far: on its GPU, or its own where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved() / 2**30
+    unit = 1 if sys.platform == "darwin" else 2**10  # elsewhere in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _train_with_verl(
