@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.comparison import BUDGETS, EARLY, MISSING, Lookup, headlines
 from analysis.control import Controls
+from analysis.kinds import PARTS, accuracy_by_kind, at_parts, drawn_by_kind
 from analysis.paper import against_paper, departures, differences, paper, settings
 from analysis.pooled import pooled
 from analysis.runs import MEAN, Runs, baseline_of
@@ -130,6 +131,7 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, 
         grid("Problems to target", _by_target(targets, PROBLEMS)),
         grid("Accuracy at an equal budget", BUDGET, BUDGET_NOTE),
         grid("Drawn problems", DRAWN, DRAWN_NOTE),
+        *_kind_grids(experiment, runs),
         grid("Further statistics", _by_target(targets, FURTHER) | ENDS, FURTHER_NOTE),
         *_each_benchmark(grid, experiment, comparison),
     ]
@@ -214,6 +216,30 @@ def _each_benchmark(grid: Callable[..., Grid], experiment: Experiment, compariso
         result.append(grid(f"Steps to {100 * target:.0f} %, by benchmark", columns("steps to target", target, "whole")))
         result.append(grid(f"Speed-up to {100 * target:.0f} %, by benchmark", columns("speed-up", target, "times")))
     return result
+
+
+def _kind_grids(experiment: Experiment, runs: Runs) -> list[Grid]:
+    """Which skill was learnt when, and which was drawn when; nothing where problems are of no kinds."""
+    result = []
+    for benchmark, accuracy in at_parts(accuracy_by_kind(runs)).groupby("benchmark", sort=False):
+        steps = ", ".join(map(str, sorted(accuracy.step.unique())))
+        note = f"At steps {steps}; mean over seeds."
+        result.append(
+            Grid(f"Accuracy by kind, %: {benchmark}", _in_parts(experiment, accuracy, "step", "accuracy"), note)
+        )
+    for train, shares in drawn_by_kind(runs).groupby("train", sort=False):
+        note = f"In each of the {PARTS} parts of the draws of a run; mean over seeds."
+        result.append(Grid(f"Drawn by kind, %: {train}", _in_parts(experiment, shares, "part", "share"), note))
+    return result
+
+
+def _in_parts(experiment: Experiment, frame: pd.DataFrame, part: str, value: str) -> pd.DataFrame:
+    """A row a cell, a column a kind: the values by part, with slashes between them."""
+    wide = frame.sort_values(part).pivot_table(
+        index="cell", columns="kind", values=value, aggfunc=lambda of: " / ".join(f"{100 * share:.0f}" for share in of)
+    )
+    rows = wide.reindex([cell for cell in experiment.labels if cell in wide.index]).fillna(MISSING)
+    return rows.rename(index=experiment.labels).rename_axis(index="cell", columns=None).reset_index()
 
 
 def _order_grids(controls: Controls) -> list[Grid]:

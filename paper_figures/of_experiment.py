@@ -11,6 +11,7 @@ from gainrl.runs.experiment import Experiment
 from paper_figures import (
     ablation,
     drawn_ranks,
+    kinds,
     leaderboard,
     learning_curves,
     order_correlations,
@@ -28,6 +29,7 @@ CAPTIONS = {
     "order_adds": "Every order against a random one under the same schedule, paired over seeds: what is left of the cells' "
     "differences from their baseline is owed to the schedule and not to the order.",
     "drawn_ranks": "Which part of its order a schedule trained when.",
+    "kinds": "Held-out accuracy of each kind of problem, mean over seeds.",
     "order_correlations": "Rank correlations between the orders that a schedule could follow.",
 }
 
@@ -55,6 +57,9 @@ def figures(
         result[name] = ablation.plot(direct, ablation.data(direct, table))
     if len(ranks := drawn_ranks.data(experiment, runs)):
         result["drawn_ranks"] = drawn_ranks.plot(experiment, ranks)
+    if len(by_kind := kinds.data(experiment, runs)):
+        for benchmark, frame in by_kind.groupby("benchmark", sort=False):
+            result[f"kinds-{benchmark}"] = kinds.plot(experiment, frame)
     if len(correlations):
         result["order_correlations"] = order_correlations.plot(order_correlations.data(correlations))
     return result

@@ -76,6 +76,13 @@ def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart",
     return experiment
 
 
+def add_evals(folder, rows):
+    """More evaluations in a finished run, each among those of its step."""
+    evals = folder.evals().to_dict("records")
+    whole = sorted([*({key: row[key] for key in rows[0]} for row in evals), *rows], key=lambda row: row["step"])
+    folder.replace(folder.metrics().to_dict("records"), whole, folder.draws())
+
+
 def table_of(experiment, root, **options):
     return compare(experiment, finished_runs(experiment, root), **options)
 
@@ -245,11 +252,11 @@ def test_the_primary_endpoint_is_adjusted_over_cells_and_all_else_over_targets_t
 
 def test_average_accuracy_is_of_the_evaluations_that_all_runs_have(tmp_path):
     experiment = write_runs(tmp_path, 3)
-    near_a_target = RunFolder(tmp_path / "quickstart" / "adarft" / "seed-0")
-    near_a_target.append_eval(
-        {"step": 12, "benchmark": "b", "metric": "accuracy", "stderr": 0.02, "value": 0.99, "n": 600}
-    )
-    table = table_of(experiment, tmp_path)
+    runs = finished_runs(experiment, tmp_path)
+    (row,) = runs.accuracy.query("cell == 'adarft' and seed == 0 and step == 10").to_dict("records")
+    near_a_target = pd.DataFrame([{**row, "step": 12, "accuracy": 0.99}])
+    runs.accuracy = pd.concat([runs.accuracy, near_a_target]).sort_values(["cell", "seed", "step"], ignore_index=True)
+    table = compare(experiment, runs)
     assert cell_of(table, "grpo", "average accuracy")["mean"] == pytest.approx((0.5 + 0.65 + 0.75) / 3 + 0.01)
     gained = (0.65 + 0.75 + 0.85 - 0.5 - 0.65 - 0.75) / 3
     assert cell_of(table, "adarft", "average accuracy gained")["mean"] == pytest.approx(gained)
