@@ -15,7 +15,7 @@ from gainrl.runs.study import Study
 
 SCALES = {
     "tiny": "models made on the spot; minutes a run on a CPU",
-    "small": "SmolLM2-135M, which make small installs; two hours a run on a CPU",
+    "small": "SmolLM2-135M, which make small installs; under an hour a run on a core with AMX",
     "paper": "models and problem sets of the hub; GPUs",
 }
 """Scale -> what it needs."""

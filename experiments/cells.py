@@ -3,7 +3,7 @@
 Cells with the same meaning have equal configs in every experiment, so that they share a run.
 
 ``tiny``: the suite's own models on generated problems, minutes on a CPU. ``small``: a real model of 135 million parameters on
-generated questions, two hours on a CPU. ``paper``: models and sets of the hub on GPUs.
+generated questions, under an hour on a core with AMX. ``paper``: models and sets of the hub on GPUs.
 Settings at ``paper`` are those of the release's verl scripts; where there is no script, or it cannot be followed, a note beside
 the value says so. Weight decay and AdamW's betas are not known of the release; they are 0, and torch's.
 """
