@@ -15,7 +15,7 @@ from analysis.comparison import MISSING, Lookup, compare
 from analysis.control import against_control
 from analysis.orders import read_correlations
 from analysis.pooled import pooled
-from analysis.runs import finished_runs
+from analysis.runs import baseline_of, finished_runs
 from analysis.tables import show
 from analysis.verdict import Direction, direction
 from experiments import load_experiment
@@ -54,22 +54,37 @@ QUESTIONS: dict[str, tuple[Asked, ...]] = {
         Asked("ablate_schedule_lists", "gaussian", "random"),
         Asked("main_table", "0.5b-gainrl", "0.5b-control", over_models=True),
         Asked("code_table", "gainrl", "control"),
+        Asked("selectors", "gainrl", "control"),
     ),
     "Is GAIN-RL faster than uniform sampling?": (
         Asked("ablate_schedule", "gaussian", "uniform"),
         Asked("ablate_schedule_lists", "gaussian", "uniform"),
         Asked("main_table", "0.5b-gainrl", "0.5b-grpo", over_models=True),
         Asked("code_table", "gainrl", "grpo"),
+        Asked("selectors", "gainrl", "uniform"),
     ),
     "What does a window cost?": (
         Asked("ablate_schedule", "random", "uniform"),
         Asked("ablate_schedule", "random-wide", "uniform"),
         Asked("ablate_schedule_lists", "random", "uniform"),
+        Asked("selectors", "control", "uniform"),
     ),
     "How far could an order go?": (
         Asked("ablate_schedule", "oracle", "uniform"),
         Asked("ablate_schedule", "oracle-wide", "uniform"),
         Asked("ablate_schedule_lists", "oracle", "uniform"),
+        Asked("selectors", "oracle", "uniform"),
+    ),
+    "Is learning from pass rates and features faster than uniform sampling?": (
+        Asked("selectors", "arithmetic-prior", "arithmetic-uniform"),
+        Asked("selectors", "lists-prior", "lists-uniform"),
+        Asked("selectors", "prior", "uniform"),
+    ),
+    "Is the angle worth anything once pass rates come in?": (
+        Asked("ablate_prior", "angle", "none"),
+        Asked("ablate_prior", "length", "none"),
+        Asked("ablate_prior", "level", "none"),
+        Asked("ablate_prior", "angle-length", "none"),
     ),
 }
 
@@ -108,9 +123,14 @@ def comparisons(name: str, root: Path, over_models: bool) -> Comparisons:
 
 def answer(asked: Asked, found: Comparisons) -> Answer | None:
     """None where the runs are not there."""
-    if asked.against not in found:
+    compared = [
+        (plan, rows)
+        for plan, rows in found.values()
+        if asked.cell in plan.cells and baseline_of(plan, asked.cell) == asked.against
+    ]
+    if not compared:
         return None
-    plan, rows = found[asked.against]
+    plan, rows = compared[0]
     primary = rows.find(asked.cell, "speed-up", plan.primary_target)
     if primary is None:
         return None
@@ -124,9 +144,8 @@ def answer(asked: Asked, found: Comparisons) -> Answer | None:
     )
 
 
-def conclusion(answers: Sequence[Answer | None]) -> str:
+def conclusion(oracle: Answer | None, angle: Answer | None) -> str:
     """In one sentence, from the first answers to the first two questions: can an order help here, and does the angle's?"""
-    oracle, angle = answers
     if oracle is None or angle is None:
         return "The runs that decide are not there yet."
     if oracle.direction != "faster":
@@ -145,12 +164,16 @@ def conclusion(answers: Sequence[Answer | None]) -> str:
 def document(root: Path = Path("results")) -> str:
     """Markdown: the conclusion, a table of the first answer by question and problems, and one of all."""
     found = {
-        question: [(asked, answer(asked, comparisons(asked.experiment, root, asked.over_models))) for asked in asks]
+        question: [
+            (asked, told)
+            for asked in asks
+            if (told := answer(asked, comparisons(asked.experiment, root, asked.over_models))) is not None
+        ]
         for question, asks in QUESTIONS.items()
     }
-    firsts = [told[0][1] for told in found.values()]
+    oracle, angle = (next((told for _, told in answers), None) for answers in list(found.values())[:2])
     return (
-        f"# Answers\n\n## In one sentence\n\n{conclusion(firsts[:2])}\n\n"
+        f"# Answers\n\n## In one sentence\n\n{conclusion(oracle, angle)}\n\n"
         f"## In short\n\n{_in_short(found)}\n\n"
         "Speed-up in steps to the middle target, mean [95 % interval over seeds], of each question's first comparison.\n\n"
         f"## By question\n\n{_by_question(found)}\n\n"
@@ -159,17 +182,17 @@ def document(root: Path = Path("results")) -> str:
     )
 
 
-Found = Mapping[str, Sequence[tuple[Asked, Answer | None]]]
-"""Question -> its comparisons, and what the runs say of each"""
+Found = Mapping[str, Sequence[tuple[Asked, Answer]]]
+"""Question -> its comparisons that there are runs for, and what these say"""
 
 
 def _in_short(found: Found) -> str:
     rows: list[dict[str, str]] = []
     for number, (question, answers) in enumerate(found.items(), 1):
-        rows.append({"question": f"{number}. {question}"})
+        row = {"question": f"{number}. {question}"}
         for asked, told in answers:
-            text = MISSING if told is None else f"{told.speed_ups[len(told.speed_ups) // 2]} ({WORDS[told.direction]})"
-            rows[-1].setdefault(_problems(asked), text)
+            row.setdefault(_problems(asked), f"{told.speed_ups[len(told.speed_ups) // 2]} ({WORDS[told.direction]})")
+        rows += [row] if answers else []
     return str(pd.DataFrame(rows).fillna(MISSING).to_markdown(index=False, disable_numparse=True))
 
 
@@ -178,11 +201,8 @@ def _by_question(found: Found) -> str:
     for number, (question, answers) in enumerate(found.items(), 1):
         for place, (asked, told) in enumerate(answers):
             asking = [f"{number}. {question}" if not place else "", f"{_problems(asked)}: {_pair(asked)}"]
-            if told is None:
-                rows.append([*asking, *[MISSING] * 6])
-            else:
-                p = MISSING if pd.isna(told.p) else "< 0.001" if told.p < 0.0005 else f"{told.p:.3f}"
-                rows.append([*asking, *told.speed_ups, p, str(told.seeds), WORDS[told.direction]])
+            p = MISSING if pd.isna(told.p) else "< 0.001" if told.p < 0.0005 else f"{told.p:.3f}"
+            rows.append([*asking, *told.speed_ups, p, str(told.seeds), WORDS[told.direction]])
     targets = load_experiment("ablate_schedule").targets
     headings = [
         f"speed-up to {100 * target:.0f} %{' (primary)' if target == sorted(targets)[1] else ''}" for target in targets

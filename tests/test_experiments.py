@@ -373,7 +373,7 @@ def test_questions_are_about_cells_that_there_are(tmp_path):
     assert [one for one in asked if not {one.cell, one.against} <= load_experiment(one.experiment).cells.keys()] == []
     lines = document(tmp_path).splitlines()
     assert "The runs that decide are not there yet." in lines
-    assert len([line for line in lines if line.startswith("|")]) == 2 + len(QUESTIONS) + 2 + len(asked)
+    assert not [line for line in lines if line.startswith("| 1.")]  # a question without runs is left out
 
 
 @pytest.mark.parametrize(
@@ -391,4 +391,4 @@ def test_the_conclusion_says_no_more_than_the_answers(oracle, angle, said):
         Answer("sums", ("1x", middle, "1x"), 0.01, 10, direction)
         for middle, direction in (("1.40x", oracle), ("0.90x", angle))
     ]
-    assert conclusion(answers).endswith(said)
+    assert conclusion(*answers).endswith(said)
