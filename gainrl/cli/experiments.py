@@ -243,7 +243,9 @@ def _reproduce(
 
     if plan.name in FOLLOW_UPS:
         with bar() as report:
-            print(FOLLOW_UPS[plan.name](plan, root, report, **({} if data_dir is None else {"data_dir": data_dir})))
+            said = FOLLOW_UPS[plan.name](plan, root, report, **({} if data_dir is None else {"data_dir": data_dir}))
+        if said:
+            print(said)
     return 0
 
 
