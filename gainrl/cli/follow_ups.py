@@ -49,7 +49,7 @@ def measure_patterns(plan: Experiment, runs_dir: Path, report: Report) -> str:
         if not (out / "report.md").exists():
             folders = checkpoints(run.checkpoints)
             first = _load(config, folders[min(folders)], runs_dir)
-            problems = _first_problems(config, first, patterns.PROBLEMS)
+            problems = _first_problems(config, first, patterns.followed(config.model.name))
             for step in (min(folders), max(folders)):
                 _draw_layers(config, folders[step], out / f"cosine_layers_step-{step}")
             frame = trace(
