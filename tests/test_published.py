@@ -13,8 +13,9 @@ from analysis import engines
 from analysis.angle_gradient.summary import side_by_side
 from analysis.patterns import over_seeds
 from analysis.runs import finished_runs
-from experiments import load_experiment
+from experiments import SCALES, load_experiment
 from experiments.questions import document
+from gainrl.cli.options import of_scale
 from gainrl.cli.reporting import write_table
 from gainrl.files import write_json_lines
 from gainrl.launch.estimate import costs
@@ -382,18 +383,22 @@ def test_a_damaged_run_is_named_and_not_published(copied, work, monkeypatch, cap
 RESULTS = Path(__file__).parents[1] / "results"
 
 
+PUBLISHED = [(scale, path.parent.name) for scale in SCALES for path in sorted(of_scale(RESULTS, scale).glob("*/runs"))]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("*/runs")))
-def test_a_published_table_is_what_its_runs_give(name, tmp_path):
+@pytest.mark.parametrize(("scale", "name"), PUBLISHED)
+def test_a_published_table_is_what_its_runs_give(scale, name, tmp_path):
     (tmp_path / name).mkdir()
+    results = of_scale(RESULTS, scale)
     for path in (
-        *RESULTS.iterdir(),
-        *(RESULTS / name).iterdir(),
+        *results.iterdir(),
+        *(results / name).iterdir(),
     ):  # all as it is, but for the tables, which are made anew
         if path.stem not in (name, "table"):
-            (tmp_path / path.relative_to(RESULTS)).symlink_to(path)
-    assert write_table(load_experiment(name), tmp_path) == (RESULTS / name / "table.md").read_text()
-    made, published = (pd.read_csv(folder / name / "table.csv") for folder in (tmp_path, RESULTS))
+            (tmp_path / path.relative_to(results)).symlink_to(path)
+    assert write_table(load_experiment(name, scale), tmp_path) == (results / name / "table.md").read_text()
+    made, published = (pd.read_csv(folder / name / "table.csv") for folder in (tmp_path, results))
     assert_frame_equal(made, published, rtol=1e-9)
 
 
