@@ -21,7 +21,7 @@ STAND_INS = ", ".join(f"{model['tiny']} for {name}" for name, model in MODELS.va
 def experiment(scale: str = "tiny") -> Experiment:
     cells = {
         f"{key}-{method}": (
-            f"{model[scale] if scale == 'tiny' else name}, {label}",
+            label if scale == "small" else f"{model[scale] if scale == 'tiny' else name}, {label}",
             cell(scale, schedule, model=model[scale], train=TRAIN[scale]),
         )
         for key, (name, model) in MODELS.items()
@@ -31,7 +31,7 @@ def experiment(scale: str = "tiny") -> Experiment:
     studied = STUDIED_MODEL[scale]
     cells |= {
         f"{studied}-{name}": (
-            f"{MODELS[studied][0]}, {label}",
+            label,
             cell(scale, schedule, signal={"layer": MIDDLE_LAYER}),
         )
         for name, (label, schedule) in middle(scale).items()
