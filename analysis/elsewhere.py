@@ -11,7 +11,7 @@ def before_and_after(rows: pd.DataFrame, labels: Mapping[str, str], benchmark: s
     """A table in Markdown: a row a (cell, step), mean over seeds with an interval over seeds and problems.
 
     Args:
-        rows: a row a model: run (<cell>-seed-<k>), step, accuracy, stderr, truncated, n.
+        rows: a row a model: run (<cell>-seed-<k>), step, accuracy, stderr, truncated, unparseable, n.
         labels: cell -> what it is called; its order is the table's.
         tokens: longest completion.
     """
@@ -28,6 +28,7 @@ def before_and_after(rows: pd.DataFrame, labels: Mapping[str, str], benchmark: s
                     "step": step,
                     "accuracy, %": f"{100 * accuracy.mean:.1f}{interval}",
                     "cut off, %": f"{100 * of.truncated.mean():.1f}",
+                    "no answer to be read, %": f"{100 * of.unparseable.mean():.1f}",
                     "seeds": len(of),
                 }
             )

@@ -161,6 +161,7 @@ ELSEWHERE_COLUMNS = {
     "stderr": Column(low=0),
     "n": Column("whole number", low=1),
     "truncated": Column(low=0, high=1),
+    "unparseable": Column(low=0, high=1),
 }
 
 
@@ -176,7 +177,10 @@ def _ask(loaded: LoadedModel, problems: ProblemSet, config: RunConfig, report: R
     )
     with torch.autocast(DEVICE, torch.bfloat16, enabled=config.training.bf16):
         found = held_out.evaluate(hf_backend(loaded.model, loaded.tokenizer, held_out.batch_tokens))
-    return {"accuracy": found.value, "stderr": found.stderr, "n": found.n, "truncated": found.truncated}
+    return {
+        "accuracy": found.value,
+        **{name: getattr(found, name) for name in ("stderr", "n", "truncated", "unparseable")},
+    }
 
 
 FOLLOW_UPS: dict[str, Callable[..., str]] = {
