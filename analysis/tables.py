@@ -113,26 +113,28 @@ PAPER_STYLES = {"accuracy at end": "percent", "steps to target": "whole", "speed
 
 def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, runs: Runs) -> list[Grid]:
     """Accuracies; steps; what the order adds; other costs; equal budgets; draws; medians; each benchmark; paper; settings."""
-    targets = experiment.targets
-
     rows = Lookup(comparison)
+    budget = {
+        f"{heading} (primary)" if (column.quantity, column.target) == experiment.endpoint else heading: column
+        for heading, column in BUDGET.items()
+    }
 
     def grid(title: str, columns: dict[str, Column], note: str = "") -> Grid:
         return Grid(title, _grid(experiment, rows, columns), note)
 
     result = [
         grid("Accuracy", ACCURACY),
-        grid("Steps to target", _by_target(targets, STEPS)),
+        grid("Steps to target", _by_target(experiment, STEPS)),
         *_order_grids(controls),
         *_pooled_grids(experiment, runs),
-        grid("Rollouts to target", _by_target(targets, ROLLOUTS)),
-        grid("Completion tokens to target", _by_target(targets, TOKENS)),
-        grid("Seconds to target", _by_target(targets, SECONDS), SECONDS_NOTE),
-        grid("Problems to target", _by_target(targets, PROBLEMS)),
-        grid("Accuracy at an equal budget", BUDGET, BUDGET_NOTE),
+        grid("Rollouts to target", _by_target(experiment, ROLLOUTS)),
+        grid("Completion tokens to target", _by_target(experiment, TOKENS)),
+        grid("Seconds to target", _by_target(experiment, SECONDS), SECONDS_NOTE),
+        grid("Problems to target", _by_target(experiment, PROBLEMS)),
+        grid("Accuracy at an equal budget", budget, BUDGET_NOTE),
         grid("Drawn problems", DRAWN, DRAWN_NOTE),
         *_kind_grids(experiment, runs),
-        grid("Further statistics", _by_target(targets, FURTHER) | ENDS, FURTHER_NOTE),
+        grid("Further statistics", _by_target(experiment, FURTHER) | ENDS, FURTHER_NOTE),
         *_each_benchmark(grid, experiment, comparison),
     ]
     paper_grid = _paper_grid(experiment, comparison)
@@ -193,13 +195,13 @@ def _grid(experiment: Experiment, rows: Lookup, columns: dict[str, Column]) -> p
     )
 
 
-def _by_target(targets: Iterable[float], kinds: dict[str, tuple[str, str]]) -> dict[str, Column]:
-    ordered = sorted(targets)
+def _by_target(experiment: Experiment, kinds: dict[str, tuple[str, str]]) -> dict[str, Column]:
     return {
-        f"{heading} {100 * target:.0f} %{primary}": Column(quantity, target, style)
+        f"{heading} {100 * target:.0f} %{' (primary)' if (quantity, target) == experiment.endpoint else ''}": Column(
+            quantity, target, style
+        )
         for heading, (quantity, style) in kinds.items()
-        for target in targets
-        for primary in (" (primary)" if quantity == "speed-up" and target == ordered[len(ordered) // 2] else "",)
+        for target in experiment.targets
     }
 
 
@@ -245,7 +247,7 @@ def _in_parts(experiment: Experiment, frame: pd.DataFrame, part: str, value: str
 def _order_grids(controls: Controls) -> list[Grid]:
     result = []
     for direct, comparison in controls:
-        columns = _by_target(direct.targets, {kind: (STEPS | TOKENS)[kind] for kind in SPEED_UPS})
+        columns = _by_target(direct, {kind: (STEPS | TOKENS)[kind] for kind in SPEED_UPS})
         table = _grid(
             direct, Lookup(comparison), columns | {"gained, points": ACCURACY["gained over baseline, points"]}
         )
@@ -261,7 +263,7 @@ def _pooled_grids(experiment: Experiment, runs: Runs) -> list[Grid]:
     if together is None:
         return []
     pool, comparison, controls = together
-    columns = _by_target(pool.targets, {kind: (STEPS | TOKENS)[kind] for kind in SPEED_UPS})
+    columns = _by_target(pool, {kind: (STEPS | TOKENS)[kind] for kind in SPEED_UPS})
     table = _grid(pool, Lookup(comparison), columns)
     table = table[table.cell != pool.labels[pool.baseline]].reset_index(drop=True)
     result = [Grid(f"Against {pool.labels[pool.baseline]}", table), *_order_grids(controls)]

@@ -268,6 +268,8 @@ def test_few_seeds_are_judged_by_the_interval_of_the_average_gain(tmp_path):
     experiment = experiment.model_copy(update={"judged_by": "average accuracy gained"})
     text = text_of(experiment, tmp_path)
     assert "**GAIN-RL: less accurate than the baseline.**" in text
+    assert printed(text, "AdaRFT", "gained on average over a run, points (primary)").startswith("+12.7 [")
+    assert text.count("(primary)") == 1
     assert (
         "GAIN-RL (angle) is less accurate, on average over a run, than GRPO (uniform): -16.0 [-18.5, -13.5] points"
         in text

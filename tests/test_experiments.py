@@ -348,7 +348,14 @@ def test_models_that_are_kept_are_asked_a_benchmark_before_and_after(tiny, tmp_p
     monkeypatch.setattr("gainrl.cli.follow_ups._ask", None)  # nothing is asked again
     assert measure_elsewhere(plan, tmp_path, lambda *_: None) == text
     monkeypatch.setattr(main_table, "ELSEWHERE", "gsm8k")
-    assert "gsm8k was not asked: " in measure_elsewhere(plan, tmp_path, lambda *_: None, tmp_path / "empty")
+    with pytest.raises(InputError, match="gsm8k"):
+        measure_elsewhere(plan, tmp_path, lambda *_: None, tmp_path)
+    monkeypatch.setattr("gainrl.cli.follow_ups.load_benchmark", _no_hub)
+    assert "gsm8k was not asked: no hub; " in measure_elsewhere(plan, tmp_path, lambda *_: None)
+
+
+def _no_hub(*_: object, **__: object) -> None:
+    raise InputError("no hub")
 
 
 def experiment_with(plan: Experiment, **training: object) -> Experiment:

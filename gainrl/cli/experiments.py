@@ -185,6 +185,8 @@ def reproduce(
         raise InputError(
             f"--limit is for studies, --data-dir for these and main_table; valid: {', '.join(study_names())}"
         )
+    if data_dir is not None and not data_dir.is_dir():
+        raise InputError(f"--data-dir {data_dir} is not a folder")
     everything = [name for name in experiment_names() if scale in scales(name)]
     root, where = runs_folder(runs_dir, scale, changes.engine), _launcher(launcher, jobs, slurm)
     if changes.engine == "verl" and runs_dir is None and not dry_run:

@@ -127,13 +127,16 @@ def _kept_rows(path: Path, columns: dict[str, Column], unique: tuple[str, ...]) 
 def measure_elsewhere(plan: Experiment, runs_dir: Path, report: Report, data_dir: Path | None = None) -> str:
     """A benchmark that no run trains on, before and after: <experiment>/elsewhere.csv, a row a model, and .md. Greedy.
 
-    Of runs that keep models; the same weights are asked once. Where the benchmark cannot be loaded, that is said.
+    Of runs that keep models; the same weights are asked once. Where the hub does not have the benchmark, that is
+    said. Raises InputError: ``data_dir`` does not have it.
     """
     if all(run.training.keep_every is None for run in plan.cells.values()):
         return ""
     try:
         problems = load_benchmark(main_table.ELSEWHERE, data_dir, limit=main_table.ELSEWHERE_PROBLEMS)
     except InputError as error:
+        if data_dir is not None:
+            raise
         return f"{main_table.ELSEWHERE} was not asked: {error}; --data-dir reads it from a folder of files"
     path = runs_dir / plan.name / "elsewhere.csv"
     rows = _kept_rows(path, ELSEWHERE_COLUMNS, ("run", "step")) if path.exists() else []
