@@ -182,7 +182,7 @@ def _seeds(rows: Lookup, cell: str) -> int:
 def _note(experiment: Experiment, rows: Lookup, family: Family, most: int) -> str:
     sentences = [
         f"Against {experiment.labels[family.baseline]}, paired over seeds",
-        "Ordered by the primary endpoint, the speed-up in steps",
+        f"Ordered by {'the primary endpoint, ' if experiment.judged_by == 'speed-up' else ''}the speed-up in steps",
         "Whatever a method samples and throws away counts in its rollouts and tokens",
         "Seconds are of training; choosing (drawing, observing, measuring) comes on top",
     ]
