@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
 from gainrl.errors import InputError
 from gainrl.runs.config import ScheduleConfig
@@ -62,21 +62,27 @@ def test_mopps_takes_what_it_believes_nearest_to_one_half():
     assert len({row % 3 for row in small.draw(20).tolist()}) > 1, "a pool of n leaves nothing to choose"
 
 
-def test_insight_scores_are_the_integrals_and_prefer_the_uncertain():
-    def entropy(p):
-        return -p * math.log(p) - (1 - p) * math.log(1 - p) if 0 < p < 1 else 0.0
+@pytest.mark.parametrize(("a", "b", "rollouts"), [(8.0, 2.0, 1), (1.0, 1.0, 8), (3.5, 40.0, 8)])
+def test_insight_ranks_by_information_times_weight(a, b, rollouts):
+    def joint(correct: int, p: float) -> float:
+        return binom.pmf(correct, rollouts, p) * beta.pdf(p, a, b)
 
-    schedule = observed(InSight(np.zeros(3)), {0: 4, 1: 7})
-    a, b = 1 + 7, 1 + 1
+    information = 0.0
+    for correct in range(rollouts + 1):
+        marginal = quad(lambda p, k=correct: joint(k, p), 0, 1)[0]
+        information += quad(
+            lambda p, k=correct, m=marginal: joint(k, p) * math.log(max(binom.pmf(k, rollouts, p), 1e-300) / m), 0, 1
+        )[0]
     mean = a / (a + b)
-    information = entropy(mean) - quad(lambda p: entropy(p) * beta.pdf(p, a, b), 0, 1)[0]
-    from gainrl.schedules.beliefs import _score
+    weight = mean * (1 - mean) * math.exp(-3 * (mean - 0.3) ** 2)
+    ranked = InSight(np.zeros(3), rollouts=rollouts).rank(np.array([a]), np.array([b]))
+    assert ranked == pytest.approx([-information * weight], rel=1e-5)
 
-    assert _score(np.array([a]), np.array([b]))[0] == pytest.approx(information * 4 * mean * (1 - mean), abs=1e-7)
-    assert schedule.draw(1).tolist() == [2], "never sampled"
-    assert schedule.draw(2).tolist() in ([0, 2], [2, 0]), (
-        "of two that were sampled as often, the one of medium difficulty"
-    )
+
+def test_insight_takes_the_uncertain_and_of_these_the_rather_hard():
+    schedule = observed(InSight(np.zeros(4)), {0: 4, 1: 7, 2: 1})
+    assert schedule.draw(1).tolist() == [3], "never sampled"
+    assert set(schedule.draw(3).tolist()) == {0, 2, 3}, "of three that were sampled as often, not the easiest"
 
 
 @given(history=correct_of_eight, rate=st.floats(0.01, 0.99))

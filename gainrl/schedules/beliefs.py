@@ -2,7 +2,8 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import digamma, entr
+from scipy.special import betaln, digamma
+from scipy.stats import betabinom
 
 from gainrl.errors import InputError
 from gainrl.schedules.base import Feedback, Floats, Ints
@@ -10,21 +11,37 @@ from gainrl.schedules.remembering import Remembering, smallest
 
 
 class BetaBelief(Remembering):
-    """Base: the pass rate of a problem is believed to be Beta(``prior`` + successes, ``prior`` + failures).
+    """Base: the pass rate of a problem is believed to be Beta(a, b), which ranks candidates; both are ``prior`` at first.
 
-    Before a problem's new rollouts are counted, its old ones are multiplied by ``decay``: that is
-    a <- decay a + (1 - decay) prior + correct, and b alike.
+    Draw: ``pool`` n candidates at random; of these the n with the smallest `rank`.
+    Update: a <- ``decay`` a + (1 - ``decay``) ``prior`` + correct rollouts, and b alike with the wrong ones.
+    ``pool`` 16, ``decay`` 1 and ``prior`` 1 are MoPPS's and InSight's.
     """
 
     remembered = ("successes", "failures")
     successes: Floats
+    """a less the prior"""
     failures: Floats
+    """b less the prior"""
 
-    def __init__(self, sort_key_N: ArrayLike, *, seed: int = 0, prior: float = 1.0, decay: float = 1.0) -> None:
+    def __init__(
+        self, sort_key_N: ArrayLike, *, seed: int = 0, prior: float = 1.0, decay: float = 1.0, pool: int = 16
+    ) -> None:
         super().__init__(sort_key_N, seed=seed)
         if not (prior > 0 and 0 <= decay <= 1):
             raise InputError(f"prior is {prior} and decay is {decay}; prior must be above 0, decay between 0 and 1")
-        self.prior, self.decay = prior, decay
+        if pool < 1:
+            raise InputError(f"pool is {pool}; it must be 1 or more (candidates for each problem of a draw)")
+        self.prior, self.decay, self.pool = prior, decay, pool
+
+    def rank(self, a_C: Floats, b_C: Floats) -> Floats:
+        """What the candidates are sorted by, lowest first: (C,)."""
+        raise NotImplementedError
+
+    def _draw(self, n: int) -> Ints:
+        candidates = self.rng.choice(self.size, min(self.size, self.pool * n), replace=False)
+        a_C, b_C = (self.prior + self.recall(name, candidates) for name in self.remembered)
+        return candidates[smallest(self.rank(a_C, b_C), n, self.rng)]
 
     def observe(self, feedback: Feedback) -> None:
         outcomes = feedback.sampled
@@ -41,9 +58,8 @@ class BetaBelief(Remembering):
 class MoPPS(BetaBelief):
     """MoPPS (arXiv 2507.04632; rule and numbers from verl's recipe/mopps): posterior sampling for pass rates near 1/2.
 
-    Draw: ``pool`` n candidates at random; p ~ Beta(a, b) for each; the n candidates with the smallest (p - ``target``)^2.
-    Update: as `BetaBelief`, prior Beta(1, 1).
-    ``pool`` 16 is the recipe's script for MATH, ``decay`` 1 its config's default.
+    Rank: (p - ``target``)^2 with p ~ Beta(a, b), drawn anew each time. Candidates and update: `BetaBelief`.
+    ``pool`` is that of the recipe's script for MATH, ``decay`` its config's default.
     Departs: candidates are drawn anew each time, where the recipe takes the next ones of a shuffled pass.
     """
 
@@ -54,41 +70,54 @@ class MoPPS(BetaBelief):
         seed: int = 0,
         prior: float = 1.0,
         decay: float = 1.0,
-        target: float = 0.5,
         pool: int = 16,
+        target: float = 0.5,
     ) -> None:
-        super().__init__(sort_key_N, seed=seed, prior=prior, decay=decay)
-        if pool < 1:
-            raise InputError(f"pool is {pool}; it must be 1 or more (candidates for each problem of a draw)")
-        self.target, self.pool = target, pool
+        super().__init__(sort_key_N, seed=seed, prior=prior, decay=decay, pool=pool)
+        self.target = target
 
-    def _draw(self, n: int) -> Ints:
-        candidates = self.rng.choice(self.size, min(self.size, self.pool * n), replace=False)
-        p = self.rng.beta(
-            self.prior + self.recall("successes", candidates), self.prior + self.recall("failures", candidates)
-        )
-        return candidates[smallest((p - self.target) ** 2, n, self.rng)]
+    def rank(self, a_C: Floats, b_C: Floats) -> Floats:
+        return (self.rng.beta(a_C, b_C) - self.target) ** 2
 
 
 class InSight(BetaBelief):
-    """InSight (arXiv 2603.01907): the n problems whose next outcome says most about their pass rate, weighted by difficulty.
+    """InSight (arXiv 2603.01907, equations 11 to 17): what the next group says about the pass rate, weighted by difficulty.
 
-    Score: I w(m), m = a / (a + b) the belief's mean. I is the mutual information of one outcome and the pass rate,
-    I = h(m) - E[h(p)] with h the binary entropy and E[p log p] = m (digamma(a + 1) - digamma(a + b + 1)).
-    The mean decides, not a draw from the belief; ties are broken at random.
-    Not checked against the paper's text beyond its abstract: w is 4 m (1 - m) here; the information is of one outcome, not of a
-    group; ``prior`` and ``decay`` are MoPPS's.
+    Rank: -w(m) I. I is the mutual information, in nats, of the pass rate and the number of right ones among ``rollouts``:
+    the entropy of Beta(a, b) less the one expected after them. w(m) = m (1 - m) exp(-``sharpness`` (m - ``bias``)^2), m the
+    belief's mean, not a draw from it. Candidates and update: `BetaBelief`.
+    The numbers are the paper's (appendix D.2). It prints a bias of 3.0, which no pass rate can be near; its table 5 and its
+    text have 0.3 as the setting of the main results.
     """
 
-    def _draw(self, n: int) -> Ints:
-        rows = np.concatenate([self.seen, self.unseen(n)])  # the unseen ones have equal scores: n of them are enough
-        a, b = (self.prior + self.recall(name, rows) for name in self.remembered)
-        return rows[smallest(-_score(a, b), n, self.rng)]
+    def __init__(
+        self,
+        sort_key_N: ArrayLike,
+        *,
+        seed: int = 0,
+        prior: float = 1.0,
+        decay: float = 1.0,
+        pool: int = 16,
+        rollouts: int = 8,
+        bias: float = 0.3,
+        sharpness: float = 3.0,
+    ) -> None:
+        super().__init__(sort_key_N, seed=seed, prior=prior, decay=decay, pool=pool)
+        if rollouts < 1 or sharpness < 0:
+            raise InputError(f"rollouts is {rollouts}, sharpness {sharpness}; they must be 1 or more and 0 or more")
+        self.rollouts, self.bias, self.sharpness = rollouts, bias, sharpness
+
+    def rank(self, a_C: Floats, b_C: Floats) -> Floats:
+        m_C = a_C / (a_C + b_C)
+        correct_KC = np.arange(self.rollouts + 1)[:, None]
+        chance_KC = betabinom.pmf(correct_KC, self.rollouts, a_C, b_C)
+        left_KC = entropy(a_C + correct_KC, b_C + self.rollouts - correct_KC)
+        information_C = entropy(a_C, b_C) - (chance_KC * left_KC).sum(axis=0)
+        result: Floats = -m_C * (1 - m_C) * np.exp(-self.sharpness * (m_C - self.bias) ** 2) * information_C
+        return result
 
 
-def _score(a: Floats, b: Floats) -> Floats:
-    """Weighted mutual information, in nats."""
-    m = a / (a + b)
-    expected_entropy = digamma(a + b + 1) - m * digamma(a + 1) - (1 - m) * digamma(b + 1)
-    information: Floats = entr(m) + entr(1 - m) - expected_entropy
-    return information * 4 * m * (1 - m)
+def entropy(a: Floats, b: Floats) -> Floats:
+    """Differential entropy of Beta(a, b), in nats; `scipy.stats.beta.entropy` goes through its input one by one."""
+    result: Floats = betaln(a, b) - (a - 1) * digamma(a) - (b - 1) * digamma(b) + (a + b - 2) * digamma(a + b)
+    return result

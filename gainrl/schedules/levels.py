@@ -104,7 +104,9 @@ class SEC(Grouped):
     Update: Q_c <- ``rate`` r_c + (1 - ``rate``) Q_c for the arms that were drawn, r_c the mean absolute advantage of their
     rollouts: of p right ones among rewards 0 and 1, GRPO's is 2 sqrt(p (1 - p)).
     ``arms``: ``kind``, the problems' feature, or ``order``, the levels of the sort key (``levels`` parts if there are more).
-    The form of both rules is the paper's; ``rate`` 0.5 and ``temperature`` 1 are from memory, not checked.
+    The form of both rules is the paper's. ``rate`` 0.5 and ``temperature`` 1 are what it has for most tasks, as a comment in
+    divelab/E2H-Reasoning says (variance_regularized_scheduler.py); code of one of its authors (ServiceNow/PipelineRL,
+    conf/sec.yaml) has 0.5 and 0.4.
     """
 
     order_is_optional = True

@@ -10,8 +10,8 @@ class DAPO(Uniform):
     """DAPO's dynamic sampling (arXiv 2503.14476): groups all right or all wrong are thrown away and drawn again.
 
     Draw: as `Uniform`. A group is kept if 0 < share correct < 1; for those that are not, the next problems of the pass are
-    sampled, at most ``redraws`` times for a generation. 10 is what verl's recipe/dapo has (from memory, not checked), where
-    more is an error; here the rest is then trained as it is.
+    sampled, at most ``redraws`` times for a generation. 10 is what verl's recipe/dapo has
+    (run_dapo_qwen2.5_32b.sh), where more is an error; here the rest is then trained as it is.
     Departs: as many are drawn as are missing, where verl samples whole batches and drops what is too much.
     """
 

@@ -39,11 +39,6 @@ class Remembering(Schedule):
             setattr(self, name, np.insert(getattr(self, name), at, 0.0))
         return np.searchsorted(self.seen, rows_n)
 
-    def unseen(self, n: int) -> Ints:
-        """n random rows that were never seen; all of them if there are fewer."""
-        rows_n = self.rng.choice(self.size, min(self.size, n + len(self.seen)), replace=False)
-        return rows_n[~np.isin(rows_n, self.seen)][:n]
-
     def recall(self, name: str, rows_n: Ints) -> Floats:
         """The remembered numbers of rows, 0 for those that were never seen."""
         numbers, values_n = getattr(self, name), np.zeros(len(rows_n))
