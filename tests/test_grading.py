@@ -18,6 +18,7 @@ import pytest
 
 from gainrl.errors import InputError
 from gainrl.grading import Gold, Verdict, accuracy_reward, grade, grade_batch, last_boxed, worker
+from gainrl.grading.cage import confine
 from gainrl.grading.notation import clean, number, quick_verdict
 from gainrl.problems import load_problems
 
@@ -573,6 +574,7 @@ GAMES = [
     ("gym:letter_counting", "{answer}", "-1"),
     ("gym:letter_counting", "{answer}.0", "-1"),
     ("gym:word_sorting", "{answer}", "a, b"),
+    ("gym:course_schedule", "{answer}", "neither"),
 ]
 
 
@@ -584,6 +586,25 @@ def test_answers_to_reasoning_gym_are_judged_by_its_own_scorer(name, right, wron
         assert grade(f"\\boxed{{{right.format(answer=answer)}}}", problem.answer).correct
         assert grade(f"\\boxed{{{wrong}}}", problem.answer) == Verdict(False, "differs")
         assert grade(problem.gold_completion, problem.answer).correct
+
+
+COUNTDOWN = "gym:countdown:min_numbers=3,max_numbers=3"
+SPOIL = "__import__('gainrl.grading.compare', fromlist=['x']).__dict__.__setitem__('is_full_score', print)"
+"""Every later answer would be wrong."""
+
+
+def test_a_scorer_that_evaluates_an_answer_can_neither_reach_files_nor_spoil_other_verdicts(tmp_path):
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; make small")
+    if not (confine.has_seccomp() and confine.landlock_version() >= confine.LEAST_LANDLOCK):
+        pytest.skip("this kernel has no Landlock, or an old one")
+    (problem,) = load_problems(COUNTDOWN, limit=1).problems
+    secret, made = tmp_path / "secret", tmp_path / "made"
+    secret.write_text(Gold.parse(problem.answer).answers[0])
+    for answer in (f"__import__('os').system('touch {made}')", f"open('{made}', 'w')", SPOIL):
+        assert worker.ask(answer, problem.answer, 5) == "differs"
+    assert not made.exists()
+    assert worker.ask(f"eval(open('{secret}').read())", problem.answer, 5) == "differs"
+    assert worker.ask(secret.read_text(), problem.answer, 5) == "match"
 
 
 def test_letters_of_a_word_are_no_product():

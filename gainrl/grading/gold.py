@@ -77,7 +77,7 @@ class Gold:
         answers = content.get(need)
         if not isinstance(answers, list) or not set(content) <= {need, "tolerance", "unit", "scorer", "entry"}:
             return cls((text,))
-        if any(not isinstance(answer, str | int | float) or str(answer) in _NO_NUMBERS for answer in answers):
+        if not all(isinstance(answer, str) or _is_number(answer) for answer in answers):
             raise InputError(f"a gold answer holds {json.dumps(answers)[:40]}; texts and numbers are needed")
         scorer, entry = content.get("scorer"), content.get("entry")
         if (
@@ -90,8 +90,8 @@ class Gold:
         return cls(accepted, need, content.get("tolerance", 0.0), content.get("unit"), scorer, entry)
 
 
-_NO_NUMBERS = ("True", "False", "nan", "inf", "-inf")
-"""What JSON's true and its non-finite numbers are in Python."""
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _json_object(text: str) -> dict[str, Any]:

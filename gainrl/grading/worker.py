@@ -5,6 +5,9 @@ child runs the user's script again if it has no main guard, and a task that hang
 subprocess has none of these faults. It imports sympy, and forks a child that reads one request per line and answers with one
 word. The child sets an alarm on itself that ends it when a comparison exceeds its time; the worker then says so and forks the
 next child, without the second or more that importing takes. The alarm is also why no child outlives a parent that was killed.
+
+Some scorers of reasoning-gym evaluate an answer as Python. So the child takes from itself what a caged program must not have
+(`cage.confine`), where the system can do it, and one that has run such a scorer judges nothing else.
 """
 
 import atexit
@@ -18,7 +21,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
+
+from gainrl.grading.cage import confine
 
 MEMORY_BYTES = 1 << 30
 """Address space of a worker; sympy and the parser take a tenth of it."""
@@ -31,6 +37,8 @@ WARM_UP = (
     (r"\begin{pmatrix} 1 \\ x \end{pmatrix}", r"\begin{pmatrix} 1 \\ y \end{pmatrix}"),
 )  # fmt: skip
 """What a worker compares before it forks: much is imported and built at the first use, which no child should have to repeat."""
+NEXT = 3
+"""Exit code of a child that has run a scorer of another library: its word is given, and another child is to go on."""
 COMPARISONS = 20_000
 """A worker is replaced after this many comparisons, before the parser's caches fill its memory."""
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gainrl.grading import worker; worker.serve()"
@@ -156,42 +164,57 @@ def serve() -> None:
         compare(answer, Gold((gold,)))
     with contextlib.suppress(ImportError):
         importlib.import_module("reasoning_gym")  # where it is installed; a comparison has no time to import it
+    rules = _libraries_only()
     os.write(answers, b"ready\n")
     while True:
         child = os.fork()
         if child == 0:
-            _answer_requests(answers)
+            _answer_requests(answers, rules)
             os._exit(0)
-        if os.waitpid(child, 0)[1] == 0:
+        ended = os.waitpid(child, 0)[1]
+        if ended == 0:
             return
-        os.write(answers, b"timeout\n")
+        if os.waitstatus_to_exitcode(ended) != NEXT:
+            os.write(answers, b"timeout\n")
 
 
-def _answer_requests(answers: int) -> None:
+def _libraries_only() -> int | None:
+    """Landlock's rules for the children: Python's libraries can be read, nothing else. None where the system has no cage."""
+    folders = [folder for folder in sys.path if folder.endswith(("site-packages", "dist-packages"))]
+    suite = Path(__file__).parents[1]
+    system = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo", "/dev/urandom")
+    with contextlib.suppress(OSError):
+        if confine.has_seccomp():
+            return confine.make_rules((*folders, str(suite), str(Path(os.__file__).parent), *system), (), "")
+    return None
+
+
+def _answer_requests(answers: int, rules: int | None) -> None:
     """The child's side: a line of JSON in, a word out, until the input ends or a limit ends the process."""
     from gainrl.grading.compare import compare
     from gainrl.grading.gold import Gold
 
-    _die_with_parent()
+    confine.die_with_parent()
+    if rules is not None:
+        with contextlib.suppress(OSError):
+            confine.drop_privileges()
+            confine.restrict_files(rules)
+            confine.refuse_system_calls()
     for line in sys.stdin:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+        gold = None
         try:
-            word = compare(request["answer"], Gold.parse(request["gold"]))
+            gold = Gold.parse(request["gold"])
+            word = compare(request["answer"], gold)
         except MemoryError:
             os._exit(1)
         except Exception:  # an answer that sympy fails on is not right
             word = "differs"
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.write(answers, word.encode() + b"\n")
-
-
-def _die_with_parent() -> None:
-    """Where the system can do it (Linux); elsewhere the alarm ends the child a little later."""
-    import ctypes
-
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if gold is not None and gold.scorer is not None:
+            os._exit(NEXT)
 
 
 def _limit_resources() -> None:
