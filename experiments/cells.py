@@ -208,7 +208,7 @@ def assemble(
 
 
 def by_verl(experiment: Experiment, scale: str) -> Experiment:
-    """The same cells, trained by verl: other runs, on the GPUs of `VERL_GPUS`; verl shards the weights itself.
+    """The same cells, trained by verl: other runs and title, on the GPUs of `VERL_GPUS`; verl shards the weights itself.
 
     Models along training, which verl does not keep, stay asked for only where the experiment is about them; it is refused.
     """
@@ -216,6 +216,7 @@ def by_verl(experiment: Experiment, scale: str) -> Experiment:
     kept = {} if experiment.name in ABOUT_KEPT_MODELS else {"keep_every": None}
     return experiment.model_copy(
         update={
+            "title": f"{experiment.title}, by verl",
             "cells": {
                 name: run.model_copy(update={"engine": "verl", "training": run.training.model_copy(update=kept)})
                 for name, run in experiment.cells.items()
