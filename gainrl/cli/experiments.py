@@ -366,8 +366,11 @@ def list_names() -> None:
     for name in experiment_names():
         plans = {scale: load_experiment(name, scale) for scale in scales(name)}
         print(f"  {name} ({', '.join(plans)}): {plans[scales(name)[0]].title}")
-        for cells in dict.fromkeys(", ".join(plan.cells) for plan in plans.values()):
-            print(f"    cells: {cells}")
+        by_cells: dict[str, list[str]] = {}
+        for scale, plan in plans.items():
+            by_cells.setdefault(", ".join(plan.cells), []).append(scale)
+        for cells, at in by_cells.items():
+            print(f"    cells ({', '.join(at)}): {cells}")
     print("studies, which train nothing")
     for name in study_names():
         study = load_study(name, scales(name)[0])
