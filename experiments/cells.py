@@ -5,7 +5,7 @@ Cells with the same meaning have equal configs in every experiment, so that they
 ``tiny``: the suite's own models on generated problems, minutes on a CPU. ``small``: a real model of 135 million parameters on
 generated questions, under an hour on a core with AMX. ``paper``: models and sets of the hub on GPUs.
 Settings at ``paper`` are those of the release's verl scripts; where there is no script, or it cannot be followed, a note beside
-the value says so. Weight decay and AdamW's betas are not known of the release; they are 0, and torch's.
+the value says so. Weight decay is 0 and AdamW's betas are torch's; see `analysis/paper.json` for the release's.
 """
 
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ TARGETS = {"tiny": (0.6, 0.7, 0.8), "small": (0.3, 0.35, 0.4), "paper": (0.3, 0.
 TINY_DRAW, TINY_STEP = 64, 16
 """Prompts of a draw (the paper's n) and of an optimizer step."""
 EACH_STEP = ("adarft", "e2h", "greso", "insight", "learnability", "mopps", "prior", "sec")
-"""Schedules that choose anew for every step, as in their authors' code."""
+"""Schedules that choose anew for every generation, as in their authors' code: of one step here, of one to four there."""
 TINY_COMPLETION = {"arithmetic": 26, "lists": 34, "mixture": 34, "programs": 50}
 """Longest completion in tokens, a little more than the longest worked solution."""
 TINY_LEARNING_RATE = {"arithmetic": 2e-4, "lists": 5e-5, "mixture": 2e-4, "programs": 1e-4}

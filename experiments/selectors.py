@@ -5,9 +5,9 @@ arithmetic and lists as well (``arithmetic-...``, ``lists-...``). At ``small``: 
 skills. At ``paper``: GSM8K, and DeepScaleR (``deepscaler-...``).
 
 Settings are each paper's own as its code has them (the classes in `gainrl.schedules` name the source). One rule scales them to
-the set: what counts ranks goes with the size of the order, and what counts draws with the draws of a run. Nothing else is
-changed, and nothing is tuned. Whatever a method samples and throws away counts in its rollouts and tokens; the oracle's
-measurements do not, so it is a ceiling, not a method.
+the set: what counts ranks goes with the size of the order, what counts draws with the draws of a run, and what counts
+rollouts with those of a problem. Nothing else is changed, and nothing is tuned. Whatever a method samples and throws away
+counts in its rollouts and tokens; the oracle's measurements do not, so it is a ceiling, not a method.
 """
 
 from experiments import paper
@@ -43,6 +43,8 @@ WITH_KINDS = ("mixture", "lists", "skills")
 """Sets whose problems have a kind, which is SEC's arm there; elsewhere it is a level of difficulty."""
 DRAWS = {"tiny": 120, "small": 60, "paper": paper.EPOCHS}
 """Draws of a run for a selector that draws for every step, or for every generation at ``paper``."""
+GRESO_DRAWS = 1001
+"""Most steps of its scripts, for which its step of 0.01 is."""
 
 
 def selectors(scale: str, train: str) -> dict[str, tuple[str, ScheduleConfig]]:
@@ -55,13 +57,13 @@ def selectors(scale: str, train: str) -> dict[str, tuple[str, ScheduleConfig]]:
         "adarft": ("AdaRFT", ADARFT),
         "e2h": ("E2H", ScheduleConfig(name="e2h", order="difficulty", options={"draws": DRAWS[scale]})),
         "mopps": ("MoPPS", ScheduleConfig(name="mopps")),
-        "greso": ("GRESO", ScheduleConfig(name="greso")),
+        "greso": ("GRESO", ScheduleConfig(name="greso", options={"step": round(0.01 * GRESO_DRAWS / DRAWS[scale], 3)})),
         "learnability": ("learnability", ScheduleConfig(name="learnability")),
         "sec": ("SEC", ScheduleConfig.model_validate({"name": "sec", **arms})),
         "insight": ("InSight", ScheduleConfig(name="insight")),
         "prior": ("prior from features", ScheduleConfig(name="prior")),
         "dapo": ("DAPO", ScheduleConfig(name="dapo")),
-        "speed": ("SPEED", ScheduleConfig(name="speed")),
+        "speed": ("SPEED", ScheduleConfig(name="speed", options={"screening": 2})),
         "oracle": ("oracle", ScheduleConfig(name="oracle")),
         "oracle-wide": ("wide oracle", ScheduleConfig(name="oracle", options={"sigma": SIGMA_AT[scale]})),
     }

@@ -75,7 +75,7 @@ Scale = Annotated[
     str,
     AfterValidator(_known_scale),
     tyro.conf.arg(
-        help="tiny (minutes on a CPU) or, where the experiment has it, small (a real model, hours on a CPU) or paper (GPUs)."
+        help="tiny (minutes on a CPU) or, where the experiment has it, small (a real model, an hour a run) or paper (GPUs)."
     ),
 ]
 RunsDir = Annotated[

@@ -11,6 +11,7 @@ class AdaRFT(Schedule):
     """AdaRFT (arXiv 2504.05520): the n problems whose difficulty (the sort key) is nearest to a moving target.
 
     Update: target <- clip(target + eta tanh(alpha (accuracy - beta)), lowest, highest).
+    Its numbers are for difficulties of 100 times the share that a reference model gets wrong.
     Ties are broken at random; on a scale of a few levels the same problems would otherwise be drawn every epoch.
     """
 

@@ -15,7 +15,7 @@ class BetaBelief(Remembering):
 
     Draw: ``pool`` n candidates at random; of these the n with the smallest `rank`.
     Update: a <- ``decay`` a + (1 - ``decay``) ``prior`` + correct rollouts, and b alike with the wrong ones.
-    ``pool`` 16, ``decay`` 1 and ``prior`` 1 are MoPPS's and InSight's.
+    ``pool`` 16, ``decay`` 1 and ``prior`` 1 are InSight's, and MoPPS's for MATH.
     """
 
     remembered = ("successes", "failures")
@@ -59,7 +59,7 @@ class MoPPS(BetaBelief):
     """MoPPS (arXiv 2507.04632; rule and numbers from verl's recipe/mopps): posterior sampling for pass rates near 1/2.
 
     Rank: (p - ``target``)^2 with p ~ Beta(a, b), drawn anew each time. Candidates and update: `BetaBelief`.
-    ``pool`` is that of the recipe's script for MATH, ``decay`` its config's default.
+    Its scripts for MATH have ``pool`` 16 and ``decay`` 1, those for Countdown and Geometry3k 8 and 0.5.
     Departs: candidates are drawn anew each time, where the recipe takes the next ones of a shuffled pass.
     """
 

@@ -15,8 +15,10 @@ class GRESO(Remembering):
     hard) is skipped with probability 1 - max(p^z, ``floor``), p = p_easy or p_hard.
     Update, after the first pass: if at least ``target`` / 3 of the epoch's sampled problems were easy, p_easy falls by
     ``step``, else it rises, within ``lowest`` and ``highest``; p_hard alike with 2/3 of the target.
-    Groups without gradient are thrown away and replaced, as in its code (dynamic sampling), at most ``redraws`` times.
-    Departs: all right and all wrong are exact, where the code says above 0.98 and below 0.1.
+    Groups without gradient are thrown away and replaced (dynamic sampling), at most ``redraws`` times.
+    ``step`` is for some 1,000 updates. Departs: the code replaces without end, samples up to 1.5 times what it wants and throws
+    the surplus away, where here as many are drawn as are missing, which costs less; it counts as hard only groups in which
+    every rollout gave an answer, all wrong.
     """
 
     remembered = ("easy", "hard")

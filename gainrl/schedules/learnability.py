@@ -13,9 +13,9 @@ class Learnability(Remembering):
 
     Draw: n problems without replacement, probability proportional to (p(1 - p))^``power``.
     Update: p <- (1 - ``rate``) p + ``rate`` (share correct), from p = ``prior`` for a problem that was never sampled.
-    What the three have in common, not one of them: LILO (2502.12272) samples 8 rollouts each of 4 n candidates before every
+    They share p(1 - p), not this rule: LILO (2502.12272) samples 8 rollouts each of 4 n candidates before every
     batch and takes the n greatest; VCRL keeps groups whose variance is above 0.3 of the greatest, later 0.8, and replays
-    others from a memory with a momentum of 0.9; CurES also divides the rollouts unevenly.
+    others from a memory with a momentum of 0.9; CurES draws by its square root, and divides the rollouts unevenly.
     So the numbers are this suite's: power 1, half weight for the newest rollouts, prior 1/2.
     """
 

@@ -54,7 +54,8 @@ class E2H(Grouped):
     """E2H-G (arXiv 2506.06632; rule and numbers from its code, divelab/E2H-Reasoning): from easy to hard by time alone.
 
     Level k of K has probability f + (1 - K f) q_k, q_k proportional to exp(-(k - mu)^2 / (2 ``sigma``^2)), with
-    mu = (t / T)^``exponent`` (K - 1) at draw t of T = ``draws``, and the floor f = 2 / (K (K + 1)).
+    mu = (t / T)^``exponent`` (K - 1) at draw t of T = ``draws``, and the floor f = 2 / (K (K + 1)), the code's default.
+    The authors choose ``sigma`` and ``exponent`` for each task from (0.75, 0.25), (0.5, 0.5), (0.25, 0.75).
     It is GAIN-RL's window without feedback. After T draws it stays at the last level.
     Departs: a draw of n is one point in time, where the code moves mu at each batch; within a level problems are drawn at
     random, where the code walks a shuffled list; a set with more than ``levels`` different keys is cut into equal parts.

@@ -27,7 +27,8 @@ class SPEED(Uniform):
 
     Draw: as `Uniform`. ``screening`` rollouts are sampled of each problem; where they are all right or all wrong the problem is
     dropped and another one drawn; of the others the group is filled up, and trained with all its rollouts.
-    The code screens with 4 and adds 20, and draws at most 50 times.
+    Its script screens with 4 and adds 20, and draws at most 50 times (defaults: 4 and 12). The fewer are added, the more of the
+    cost is screening.
     Departs: both are sampled with the same weights, one after the other, where the code screens the next batch in the same
     call in which it fills up the last one, and keeps a buffer of those that qualified.
     """
