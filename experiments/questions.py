@@ -26,6 +26,8 @@ FILE = Path("results/answers.md")
 WORDS: dict[Direction, str] = {
     "faster": "faster",
     "slower": "slower",
+    "better": "better",
+    "worse": "worse",
     "open": "no significant difference",
     "few": "too few seeds",
     "elsewhere": MISSING,
@@ -39,6 +41,11 @@ class Asked(NamedTuple):
     cell: str
     against: str
     over_models: bool = False
+    scale: str = "tiny"
+
+    @property
+    def plan(self) -> Experiment:
+        return load_experiment(self.experiment, self.scale)
 
 
 QUESTIONS: dict[str, tuple[Asked, ...]] = {
@@ -54,6 +61,8 @@ QUESTIONS: dict[str, tuple[Asked, ...]] = {
         Asked("ablate_schedule_lists", "gaussian", "random"),
         Asked("main_table", "0.5b-gainrl", "0.5b-control", over_models=True),
         Asked("code_table", "gainrl", "control"),
+        Asked("main_table", "135m-gainrl", "135m-control", scale="small"),
+        Asked("main_table", "135m-middle", "135m-control", scale="small"),
         Asked("selectors", "gainrl", "control"),
     ),
     "Is GAIN-RL faster than uniform sampling?": (
@@ -61,12 +70,15 @@ QUESTIONS: dict[str, tuple[Asked, ...]] = {
         Asked("ablate_schedule_lists", "gaussian", "uniform"),
         Asked("main_table", "0.5b-gainrl", "0.5b-grpo", over_models=True),
         Asked("code_table", "gainrl", "grpo"),
+        Asked("main_table", "135m-gainrl", "135m-grpo", scale="small"),
+        Asked("main_table", "135m-middle", "135m-grpo", scale="small"),
         Asked("selectors", "gainrl", "uniform"),
     ),
     "What does a window cost?": (
         Asked("ablate_schedule", "random", "uniform"),
         Asked("ablate_schedule", "random-wide", "uniform"),
         Asked("ablate_schedule_lists", "random", "uniform"),
+        Asked("main_table", "135m-control", "135m-grpo", scale="small"),
         Asked("selectors", "control", "uniform"),
     ),
     "How far could an order go?": (
@@ -93,6 +105,8 @@ class Answer(NamedTuple):
     """What the runs say of an `Asked`: in print, and the direction at the primary endpoint."""
 
     problems: str
+    endpoint: str
+    """the primary one: a speed-up to the middle target, or points of accuracy gained on average over a run"""
     speed_ups: tuple[str, ...]
     """by target"""
     p: float
@@ -106,9 +120,9 @@ Comparisons = Mapping[str, tuple[Experiment, Lookup]]
 
 
 @cache
-def comparisons(name: str, root: Path, over_models: bool) -> Comparisons:
+def comparisons(name: str, root: Path, over_models: bool, scale: str = "tiny") -> Comparisons:
     """Of an experiment's finished runs under ``root``, none where there are none: with its baseline, with each control."""
-    plan = load_experiment(name)
+    plan, root = load_experiment(name, scale), root if scale == "tiny" else root / scale
     if not (root / name).exists():
         return {}
     runs = finished_runs(plan, root)
@@ -131,12 +145,14 @@ def answer(asked: Asked, found: Comparisons) -> Answer | None:
     if not compared:
         return None
     plan, rows = compared[0]
-    primary = rows.find(asked.cell, "speed-up", plan.primary_target)
+    primary = rows.find(asked.cell, *plan.endpoint)
     if primary is None:
         return None
+    by_speed = plan.judged_by == "speed-up"
     speed_ups = (show(rows.find(asked.cell, "speed-up", target), "times") for target in plan.targets)
     return Answer(
         plan.cells[asked.cell].problems.train,
+        show(primary, "times" if by_speed else "points").rstrip("*") + ("" if by_speed else " points"),
         tuple(text.rstrip("*") for text in speed_ups),
         primary.p_holm,
         primary.seeds,
@@ -149,16 +165,16 @@ def conclusion(oracle: Answer | None, angle: Answer | None) -> str:
     if oracle is None or angle is None:
         return "The runs that decide are not there yet."
     if oracle.direction != "faster":
-        return f"No order was seen to help on {oracle.problems} ({oracle.speed_ups[1]}), so nothing follows about the angle's."
-    helps = (
-        f"An order can help on {oracle.problems}, and the suite sees it ({oracle.speed_ups[1]} to the middle target)"
-    )
+        return (
+            f"No order was seen to help on {oracle.problems} ({oracle.endpoint}), so nothing follows about the angle's."
+        )
+    helps = f"An order can help on {oracle.problems}, and the suite sees it ({oracle.endpoint} to the middle target)"
     then = {
         "faster": "; the angle's does",
         "slower": "; the angle's does harm",
         "open": "; the angle's is not significantly different from a random one",
     }.get(angle.direction, "; whether the angle's does is not decided")
-    return f"{helps}{then} ({angle.speed_ups[1]})."
+    return f"{helps}{then} ({angle.endpoint})."
 
 
 def document(root: Path = Path("results")) -> str:
@@ -167,18 +183,19 @@ def document(root: Path = Path("results")) -> str:
         question: [
             (asked, told)
             for asked in asks
-            if (told := answer(asked, comparisons(asked.experiment, root, asked.over_models))) is not None
+            if (told := answer(asked, comparisons(asked.experiment, root, asked.over_models, asked.scale))) is not None
         ]
         for question, asks in QUESTIONS.items()
     }
     oracle, angle = (next((told for _, told in answers), None) for answers in list(found.values())[:2])
     return (
         f"# Answers\n\n## In one sentence\n\n{conclusion(oracle, angle)}\n\n"
-        f"## In short\n\n{_in_short(found)}\n\n"
-        "Speed-up in steps to the middle target, mean [95 % interval over seeds], of each question's first comparison.\n\n"
+        f"## In short\n\n{in_short(found)}\n\n"
+        "Speed-up in steps to the middle target, mean [95 % interval over seeds], of each question's first comparison. "
+        "In points: accuracy gained on average over a run; its interval decides, since runs of a real model are few.\n\n"
         f"## By question\n\n{_by_question(found)}\n\n"
         "Speed-up in steps, mean [95 % interval over seeds]; p of the primary column, by exact sign flips over paired seeds, "
-        f"adjusted over the cells that are compared with the same one.\n{_orders(root)}"
+        f"adjusted over the cells that are compared with the same one.\n{judged_by_accuracy(found)}{_orders(root)}"
     )
 
 
@@ -186,12 +203,13 @@ Found = Mapping[str, Sequence[tuple[Asked, Answer]]]
 """Question -> its comparisons that there are runs for, and what these say"""
 
 
-def _in_short(found: Found) -> str:
+def in_short(found: Found) -> str:
+    """The first comparison of each question, a row each, by problems."""
     rows: list[dict[str, str]] = []
     for number, (question, answers) in enumerate(found.items(), 1):
         row = {"question": f"{number}. {question}"}
         for asked, told in answers:
-            row.setdefault(_problems(asked), f"{told.speed_ups[len(told.speed_ups) // 2]} ({WORDS[told.direction]})")
+            row.setdefault(_problems(asked), f"{told.endpoint} ({WORDS[told.direction]})")
         rows += [row] if answers else []
     return str(pd.DataFrame(rows).fillna(MISSING).to_markdown(index=False, disable_numparse=True))
 
@@ -199,7 +217,7 @@ def _in_short(found: Found) -> str:
 def _by_question(found: Found) -> str:
     rows = []
     for number, (question, answers) in enumerate(found.items(), 1):
-        for place, (asked, told) in enumerate(answers):
+        for place, (asked, told) in enumerate(one for one in answers if one[0].plan.judged_by == "speed-up"):
             asking = [f"{number}. {question}" if not place else "", f"{_problems(asked)}: {_pair(asked)}"]
             p = MISSING if pd.isna(told.p) else "< 0.001" if told.p < 0.0005 else f"{told.p:.3f}"
             rows.append([*asking, *told.speed_ups, p, str(told.seeds), WORDS[told.direction]])
@@ -211,16 +229,29 @@ def _by_question(found: Found) -> str:
     return str(table.to_markdown(index=False, disable_numparse=True))
 
 
+def judged_by_accuracy(found: Found) -> str:
+    """The comparisons that are judged by accuracy; nothing where there are none."""
+    rows = []
+    for number, (question, answers) in enumerate(found.items(), 1):
+        by_accuracy = [one for one in answers if one[0].plan.judged_by != "speed-up"]
+        for place, (asked, told) in enumerate(by_accuracy):
+            asking = [f"{number}. {question}" if not place else "", f"{_problems(asked)}: {_pair(asked)}"]
+            rows.append([*asking, told.endpoint, str(told.seeds), WORDS[told.direction]])
+    if not rows:
+        return ""
+    columns = ["question", "compared", "average accuracy gained", "pairs", "answer"]
+    table = pd.DataFrame(rows, columns=columns).to_markdown(index=False, disable_numparse=True)
+    return f"\n## On a real model\n\n{table}\n\nMean [95 % interval over seeds]; no test, the interval decides.\n"
+
+
 def _problems(asked: Asked) -> str:
-    plan = load_experiment(asked.experiment)
-    models = len({run.model.name for run in plan.cells.values()})
-    problems = plan.cells[asked.cell].problems.train
-    return f"{problems}, {models} models together" if asked.over_models else problems
+    models = len({run.model.name for run in asked.plan.cells.values()})
+    kind = f", {models} models together" if asked.over_models else ", a real model" if asked.scale == "small" else ""
+    return asked.plan.cells[asked.cell].problems.train + kind
 
 
 def _pair(asked: Asked) -> str:
-    plan = load_experiment(asked.experiment)
-    cells = [plan.labels[cell] for cell in (asked.cell, asked.against)]
+    cells = [asked.plan.labels[cell] for cell in (asked.cell, asked.against)]
     return " against ".join(label.rpartition(", ")[2] if asked.over_models else label for label in cells)
 
 

@@ -1,5 +1,7 @@
 """Every experiment at every scale: complete, shared where it means the same, and such that TRL takes its settings."""
 
+import math
+
 import pandas as pd
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
@@ -17,7 +19,7 @@ from experiments import (
     main_table,
     scales,
 )
-from experiments.questions import QUESTIONS, Answer, conclusion, document
+from experiments.questions import QUESTIONS, Answer, Asked, conclusion, document, in_short, judged_by_accuracy
 from gainrl.cli.follow_ups import FOLLOW_UPS, measure_elsewhere
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import BENCHMARKS
@@ -377,10 +379,24 @@ def test_unknown_names_list_the_valid_ones():
 
 def test_questions_are_about_cells_that_there_are(tmp_path):
     asked = [one for asks in QUESTIONS.values() for one in asks]
-    assert [one for one in asked if not {one.cell, one.against} <= load_experiment(one.experiment).cells.keys()] == []
+    assert [one for one in asked if not {one.cell, one.against} <= one.plan.cells.keys()] == []
     lines = document(tmp_path).splitlines()
     assert "The runs that decide are not there yet." in lines
     assert not [line for line in lines if line.startswith("| 1.")]  # a question without runs is left out
+
+
+def test_a_real_model_has_a_column_in_points_and_a_table_of_its_own():
+    tiny = Asked("quickstart", "gainrl", "control"), Answer("sums", "0.90x", ("1x", "0.90x", "1x"), 0.01, 10, "slower")
+    small = Asked("main_table", "135m-gainrl", "135m-grpo", scale="small")
+    found = {
+        "Why?": [tiny, (small, Answer("skills", "-9.0 [-12.0, -6.0] points", ("0.5x",) * 3, math.nan, 3, "worse"))]
+    }
+    heading, _, row = in_short(found).splitlines()
+    assert [text.strip() for text in heading.split("|")[2:4]] == ["arithmetic", "skills, a real model"]
+    assert [text.strip() for text in row.split("|")[2:4]] == ["0.90x (slower)", "-9.0 [-12.0, -6.0] points (worse)"]
+    (line,) = [line for line in judged_by_accuracy(found).splitlines() if line.startswith("| 1.")]
+    assert [text.strip() for text in line.split("|")[3:6]] == ["-9.0 [-12.0, -6.0] points", "3", "worse"]
+    assert judged_by_accuracy({"Why?": [tiny]}) == ""
 
 
 @pytest.mark.parametrize(
@@ -395,7 +411,7 @@ def test_questions_are_about_cells_that_there_are(tmp_path):
 )
 def test_the_conclusion_says_no_more_than_the_answers(oracle, angle, said):
     answers = [
-        Answer("sums", ("1x", middle, "1x"), 0.01, 10, direction)
+        Answer("sums", middle, ("1x", middle, "1x"), 0.01, 10, direction)
         for middle, direction in (("1.40x", oracle), ("0.90x", angle))
     ]
     assert conclusion(*answers).endswith(said)
