@@ -67,9 +67,10 @@ SECONDS = {
     "speed-up in seconds to": ("speed-up in seconds", "times"),
 }
 PROBLEMS = {"problems to": ("problems to target", "whole")}
+ON_AVERAGE = "gained on average over a run, points"
 BUDGET = {
     "gained at equal steps, points": Column("accuracy gained", None, "points"),
-    "gained on average over a run, points": Column("average accuracy gained", None, "points"),
+    ON_AVERAGE: Column("average accuracy gained", None, "points"),
     **{f"{quantity.removeprefix('accuracy ')}, points": Column(quantity, None, "points") for quantity in BUDGETS},
 }
 DRAWN = {
@@ -114,10 +115,6 @@ PAPER_STYLES = {"accuracy at end": "percent", "steps to target": "whole", "speed
 def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, runs: Runs) -> list[Grid]:
     """Accuracies; steps; what the order adds; other costs; equal budgets; draws; medians; each benchmark; paper; settings."""
     rows = Lookup(comparison)
-    budget = {
-        f"{heading} (primary)" if (column.quantity, column.target) == experiment.endpoint else heading: column
-        for heading, column in BUDGET.items()
-    }
 
     def grid(title: str, columns: dict[str, Column], note: str = "") -> Grid:
         return Grid(title, _grid(experiment, rows, columns), note)
@@ -131,7 +128,7 @@ def grids(experiment: Experiment, comparison: pd.DataFrame, controls: Controls, 
         grid("Completion tokens to target", _by_target(experiment, TOKENS)),
         grid("Seconds to target", _by_target(experiment, SECONDS), SECONDS_NOTE),
         grid("Problems to target", _by_target(experiment, PROBLEMS)),
-        grid("Accuracy at an equal budget", budget, BUDGET_NOTE),
+        grid("Accuracy at an equal budget", _marked(experiment, BUDGET), BUDGET_NOTE),
         grid("Drawn problems", DRAWN, DRAWN_NOTE),
         *_kind_grids(experiment, runs),
         grid("Further statistics", _by_target(experiment, FURTHER) | ENDS, FURTHER_NOTE),
@@ -244,13 +241,22 @@ def _in_parts(experiment: Experiment, frame: pd.DataFrame, part: str, value: str
     return rows.rename(index=experiment.labels).rename_axis(index="cell", columns=None).reset_index()
 
 
+def _marked(experiment: Experiment, columns: dict[str, Column]) -> dict[str, Column]:
+    """With a word in the heading of the column that decides."""
+    return {
+        f"{heading} (primary)" if (column.quantity, column.target) == experiment.endpoint else heading: column
+        for heading, column in columns.items()
+    }
+
+
 def _order_grids(controls: Controls) -> list[Grid]:
     result = []
     for direct, comparison in controls:
         columns = _by_target(direct, {kind: (STEPS | TOKENS)[kind] for kind in SPEED_UPS})
-        table = _grid(
-            direct, Lookup(comparison), columns | {"gained, points": ACCURACY["gained over baseline, points"]}
-        )
+        columns |= {"gained, points": ACCURACY["gained over baseline, points"]}
+        if direct.judged_by == "average accuracy gained":
+            columns |= _marked(direct, {ON_AVERAGE: BUDGET[ON_AVERAGE]})
+        table = _grid(direct, Lookup(comparison), columns)
         control = direct.labels[direct.baseline]
         title = f"What the order adds: against {control}"
         result.append(Grid(title, table[table.cell != control].reset_index(drop=True), ORDER_NOTE))

@@ -62,7 +62,6 @@ QUESTIONS: dict[str, tuple[Asked, ...]] = {
         Asked("main_table", "0.5b-gainrl", "0.5b-control", over_models=True),
         Asked("code_table", "gainrl", "control"),
         Asked("main_table", "135m-gainrl", "135m-control", scale="small"),
-        Asked("main_table", "135m-middle", "135m-control", scale="small"),
         Asked("selectors", "gainrl", "control"),
     ),
     "Is GAIN-RL faster than uniform sampling?": (

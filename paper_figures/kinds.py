@@ -35,7 +35,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     limits = (0, frame.step.max()), (0, learning_curves.TOP)
     figure, axes = style.panels(len(kinds), height=1.3, limits=limits, words="optimizer step")
     labels = [label for label in experiment.labels.values() if label in set(frame.schedule)]
-    palette = style.colours(labels)
+    palette = style.colours(list(experiment.labels.values()))
     for ax, kind in zip(axes, kinds, strict=True):
         sns.lineplot(
             frame[frame.kind == kind], x="step", y="accuracy", hue="schedule", palette=palette, hue_order=labels,

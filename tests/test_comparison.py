@@ -269,7 +269,10 @@ def test_few_seeds_are_judged_by_the_interval_of_the_average_gain(tmp_path):
     text = text_of(experiment, tmp_path)
     assert "**GAIN-RL: less accurate than the baseline.**" in text
     assert printed(text, "AdaRFT", "gained on average over a run, points (primary)").startswith("+12.7 [")
-    assert text.count("(primary)") == 1
+    assert text.count("(primary)") == 2
+    adds = text.split("## What the order adds")[1].split("\n## ")[0]
+    assert "gained on average over a run, points (primary)" in adds
+    assert "-0.5 [-1.7, +0.7] |" in adds
     assert (
         "GAIN-RL (angle) is less accurate, on average over a run, than GRPO (uniform): -16.0 [-18.5, -13.5] points"
         in text
