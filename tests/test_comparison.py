@@ -268,7 +268,7 @@ def test_few_seeds_are_judged_by_the_interval_of_the_average_gain(tmp_path):
     experiment = experiment.model_copy(update={"judged_by": "average accuracy gained"})
     text = text_of(experiment, tmp_path)
     assert "**GAIN-RL: less accurate than the baseline.**" in text
-    budgets = text.split("## Accuracy at an equal budget")[1]
+    budgets = text.split("## Accuracy at an equal budget\n\n")[1]
     assert printed(budgets, "AdaRFT", "gained on average over a run, points (primary)").startswith("+12.7 [")
     assert text.count("(primary)") == 2
     adds = text.split("## What the order adds")[1].split("\n## ")[0]
