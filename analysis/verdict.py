@@ -107,8 +107,8 @@ def _speed(experiment: Experiment, table: Lookup, cell: str, which: Direction) -
     words = {
         "faster": "reaches targets in fewer steps than",
         "slower": "needs more steps than",
-        "better": "is more accurate, on average over a run, than",
-        "worse": "is less accurate, on average over a run, than",
+        "better": "is more accurate than",
+        "worse": "is less accurate than",
         "open": "is not significantly different in speed from"
         if by_speed
         else "is neither clearly better nor worse than",
@@ -181,8 +181,8 @@ def _orders(direct: Experiment, comparison: pd.DataFrame) -> list[str]:
     words = {
         "faster": f"The angle's order is faster than {control}",
         "slower": f"The angle's order is slower than {control}",
-        "better": f"The angle's order is more accurate, on average over a run, than {control}",
-        "worse": f"The angle's order is less accurate, on average over a run, than {control}",
+        "better": f"The angle's order is more accurate than {control}",
+        "worse": f"The angle's order is less accurate than {control}",
         "open": (
             "The angle's order is not significantly different in speed from a random one under the same Gaussian"
             if by_speed

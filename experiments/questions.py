@@ -208,7 +208,7 @@ def in_short(found: Found) -> str:
     for number, (question, answers) in enumerate(found.items(), 1):
         row = {"question": f"{number}. {question}"}
         for asked, told in answers:
-            row.setdefault(_problems(asked), f"{told.endpoint} ({WORDS[told.direction]})")
+            row.setdefault(_problems(asked), f"{told.endpoint} ({_word(asked, told)})")
         rows += [row] if answers else []
     return str(pd.DataFrame(rows).fillna(MISSING).to_markdown(index=False, disable_numparse=True))
 
@@ -235,12 +235,18 @@ def judged_by_accuracy(found: Found) -> str:
         by_accuracy = [one for one in answers if one[0].plan.judged_by != "speed-up"]
         for place, (asked, told) in enumerate(by_accuracy):
             asking = [f"{number}. {question}" if not place else "", f"{_problems(asked)}: {_pair(asked)}"]
-            rows.append([*asking, told.endpoint, str(told.seeds), WORDS[told.direction]])
+            rows.append([*asking, told.endpoint, str(told.seeds), _word(asked, told)])
     if not rows:
         return ""
     columns = ["question", "compared", "average accuracy gained", "pairs", "answer"]
     table = pd.DataFrame(rows, columns=columns).to_markdown(index=False, disable_numparse=True)
     return f"\n## On a real model\n\n{table}\n\nMean [95 % interval over seeds]; no test, the interval decides.\n"
+
+
+def _word(asked: Asked, told: Answer) -> str:
+    """Where the interval decides, nothing is tested."""
+    by_interval = asked.plan.judged_by != "speed-up" and told.direction == "open"
+    return "no clear difference" if by_interval else WORDS[told.direction]
 
 
 def _problems(asked: Asked) -> str:
