@@ -65,8 +65,8 @@ def demand(name: str | None, *, here: bool = True) -> None:
     Raises InputError: as `level` does.
     """
     if name is not None:
-        os.environ[VARIABLE] = name
         _require_known(name)
+        os.environ[VARIABLE] = name
         if here:
             level()
 
