@@ -193,12 +193,19 @@ def _grid(experiment: Experiment, rows: Lookup, columns: dict[str, Column]) -> p
 
 
 def _by_target(experiment: Experiment, kinds: dict[str, tuple[str, str]]) -> dict[str, Column]:
-    return {
-        f"{heading} {100 * target:.0f} %{' (primary)' if (quantity, target) == experiment.endpoint else ''}": Column(
-            quantity, target, style
-        )
+    columns = {
+        f"{heading} {100 * target:.0f} %": Column(quantity, target, style)
         for heading, (quantity, style) in kinds.items()
         for target in experiment.targets
+    }
+    return _marked(experiment, columns)
+
+
+def _marked(experiment: Experiment, columns: dict[str, Column]) -> dict[str, Column]:
+    """With a word in the heading of the column that decides."""
+    return {
+        f"{heading} (primary)" if (column.quantity, column.target) == experiment.endpoint else heading: column
+        for heading, column in columns.items()
     }
 
 
@@ -239,14 +246,6 @@ def _in_parts(experiment: Experiment, frame: pd.DataFrame, part: str, value: str
     )
     rows = wide.reindex([cell for cell in experiment.labels if cell in wide.index]).fillna(MISSING)
     return rows.rename(index=experiment.labels).rename_axis(index="cell", columns=None).reset_index()
-
-
-def _marked(experiment: Experiment, columns: dict[str, Column]) -> dict[str, Column]:
-    """With a word in the heading of the column that decides."""
-    return {
-        f"{heading} (primary)" if (column.quantity, column.target) == experiment.endpoint else heading: column
-        for heading, column in columns.items()
-    }
 
 
 def _order_grids(controls: Controls) -> list[Grid]:

@@ -7,6 +7,7 @@ A module may name its scales in ``SCALES``; by default they are `USUAL`. What so
 
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 from gainrl.errors import InputError, unknown_name
@@ -22,6 +23,11 @@ SCALES = {
 USUAL = ("tiny", "paper")
 SHARED = {"cells", "paper", "questions"}
 """Modules that the experiments are built with, and what is asked of several."""
+
+
+def of_scale(folder: Path, scale: str) -> Path:
+    """Where runs or results of a scale lie: the same cells at another scale are other runs."""
+    return folder if scale == "tiny" else folder / scale
 
 
 def experiment_names() -> list[str]:

@@ -18,7 +18,7 @@ from analysis.pooled import pooled
 from analysis.runs import baseline_of, finished_runs
 from analysis.tables import show
 from analysis.verdict import Direction, direction
-from experiments import load_experiment
+from experiments import load_experiment, of_scale
 from gainrl.files import write_text
 from gainrl.runs.experiment import Experiment
 
@@ -121,7 +121,7 @@ Comparisons = Mapping[str, tuple[Experiment, Lookup]]
 @cache
 def comparisons(name: str, root: Path, over_models: bool, scale: str = "tiny") -> Comparisons:
     """Of an experiment's finished runs under ``root``, none where there are none: with its baseline, with each control."""
-    plan, root = load_experiment(name, scale), root if scale == "tiny" else root / scale
+    plan, root = load_experiment(name, scale), of_scale(root, scale)
     if not (root / name).exists():
         return {}
     runs = finished_runs(plan, root)

@@ -582,6 +582,7 @@ def test_a_level_that_cannot_be_had_is_one_line(fresh_levels):
         InputError, match="sandbox is 'docker'; valid: bubblewrap, landlock, limits, or the http address"
     ):
         cage.demand("docker")
+    assert os.environ[cage.VARIABLE] == "bubblewrap", "what is not known is not remembered"
 
 
 def test_the_probe_tells_what_a_cage_lets_through():

@@ -13,9 +13,8 @@ from analysis import engines
 from analysis.angle_gradient.summary import side_by_side
 from analysis.patterns import over_seeds
 from analysis.runs import finished_runs
-from experiments import SCALES, load_experiment
+from experiments import SCALES, load_experiment, of_scale
 from experiments.questions import document
-from gainrl.cli.options import of_scale
 from gainrl.cli.reporting import write_table
 from gainrl.files import write_json_lines
 from gainrl.launch.estimate import costs

@@ -10,7 +10,7 @@ import tyro
 from pydantic import AfterValidator, Field, validate_call
 from pydantic.dataclasses import dataclass
 
-from experiments import SCALES
+from experiments import SCALES, of_scale
 from gainrl.errors import InputError, unknown_name
 from gainrl.runs.config import Seed
 
@@ -179,11 +179,6 @@ def share_with_trl(root: Path) -> None:
         shared.mkdir(parents=True, exist_ok=True)
         root.mkdir(exist_ok=True)
         (root / "shared").symlink_to(Path("..") / "shared")
-
-
-def of_scale(folder: Path, scale: str) -> Path:
-    """The same cells at another scale are other runs."""
-    return folder if scale == "tiny" else folder / scale
 
 
 def folder_to_write(path: Path) -> None:

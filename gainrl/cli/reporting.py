@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from experiments import of_scale
 from gainrl.cli.measuring import publish as publish_study
-from gainrl.cli.options import Count, ExperimentName, RunsDir, Scale, command, load_plan, of_scale, runs_folder
+from gainrl.cli.options import Count, ExperimentName, RunsDir, Scale, command, load_plan, runs_folder
 from gainrl.errors import InputError
 from gainrl.files import replace_folder, write_atomically, write_text
 
