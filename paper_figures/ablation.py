@@ -1,4 +1,7 @@
-"""Every cell against its baseline: speed-up to each target, and accuracy gained at the end, as dots with intervals."""
+"""Every cell against its baseline, as dots with intervals: speed-up to each target, and accuracy gained.
+
+Accuracy is that at the end, or where it decides (`Experiment.judged_by`) the average over a run.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,19 +18,25 @@ from analysis.runs import baseline_of
 from gainrl.runs.experiment import Experiment
 from paper_figures import style
 
-PANELS = {"speed-up": "speed-up", "accuracy gained": "points gained"}
 MARKS = {">": ">", "<": "<", "~": "x"}
 """Bound of a ratio -> its marker."""
 
 
 def data(experiment: Experiment, comparison: pd.DataFrame) -> pd.DataFrame:
-    """Columns panel (`PANELS`), cell, schedule (its label), target, value, low, high, bound, seeds, standout."""
-    where = comparison.quantity.isin(PANELS) & (comparison.benchmark == comparison.cell.map(headlines(comparison)))
+    """Columns panel (`panels`), cell, schedule (its label), target, value, low, high, bound, seeds, standout."""
+    where = comparison.quantity.isin(panels(experiment)) & (comparison.benchmark == comparison.cell.map(headlines(comparison)))
     frame = comparison[where].rename(columns={"quantity": "panel", "mean": "value"})
-    points = (frame.panel == "accuracy gained").map({True: 100.0, False: 1.0})
+    points = (frame.panel == "speed-up").map({True: 1.0, False: 100.0})
     frame = frame.assign(schedule=frame.cell.map(experiment.labels), standout=frame.p_holm < 0.05)
     frame[["value", "low", "high"]] = frame[["value", "low", "high"]].astype(float).mul(points, axis=0)
     return frame[["panel", "cell", "schedule", "target", "value", "low", "high", "bound", "seeds", "standout"]]
+
+
+def panels(experiment: Experiment) -> dict[str, str]:
+    """Quantities of the comparison -> what stands below them."""
+    by_speed = experiment.judged_by == "speed-up"
+    gained = ("accuracy gained", "points gained") if by_speed else (experiment.judged_by, "points gained on average")
+    return dict([("speed-up", "speed-up"), gained])
 
 
 def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
@@ -40,7 +49,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
     )  # fmt: skip
     targets = sorted(set(frame.target.dropna()))
     shades = dict(zip(targets, sns.color_palette("crest", len(targets)), strict=True))
-    for ax, (panel, words) in zip(axes, PANELS.items(), strict=True):
+    for ax, (panel, words) in zip(axes, panels(experiment).items(), strict=True):
         mine = frame[frame.panel == panel]
         ax.axvline(1 if panel == "speed-up" else 0, color="0.6", lw=0.8, zorder=0)
         rows: Iterable[Any] = mine.itertuples()

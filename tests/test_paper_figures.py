@@ -134,6 +134,16 @@ def test_the_ablation_shows_the_tables_numbers(tmp_path):
     ]
 
 
+def test_the_ablation_shows_the_accuracy_that_decides(tmp_path):
+    experiment = write_runs(tmp_path, 3).model_copy(update={"judged_by": "average accuracy gained"})
+    table = table_of(experiment, tmp_path)
+    frame = ablation.data(experiment, table)
+    shown = frame[frame.panel == "average accuracy gained"].set_index("cell").value
+    assert shown["adarft"] == pytest.approx(100 * cell_of(table, "adarft", "average accuracy gained", None)["mean"])
+    assert "accuracy gained" not in set(frame.panel)
+    assert ablation.plot(experiment, frame).axes[1].get_xlabel() == "points gained on average"
+
+
 def shared_scores(root, problems, *, model, definition="paper", sign=1.0):
     """Scores whose angle falls with the question's length."""
     length_N = np.arange(len(problems), dtype=float)
