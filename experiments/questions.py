@@ -3,6 +3,7 @@
 Questions, endpoint and seeds were written into results/NOTES.md before the runs; the words of an answer are the numbers' own.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -112,6 +113,8 @@ class Answer(NamedTuple):
     """adjusted (Holm)"""
     seeds: int
     direction: Direction
+    ratio: float | None = None
+    """the endpoint, where it is a speed-up and no bound"""
 
 
 Comparisons = Mapping[str, tuple[Experiment, Lookup]]
@@ -156,6 +159,7 @@ def answer(asked: Asked, found: Comparisons) -> Answer | None:
         primary.p_holm,
         primary.seeds,
         direction(plan, rows, asked.cell),
+        primary.mean if by_speed and not primary.bound else None,
     )
 
 
@@ -176,8 +180,33 @@ def conclusion(oracle: Answer | None, angle: Answer | None) -> str:
     return f"{helps}{then} ({angle.endpoint})."
 
 
+SELECTORS = {
+    "oracle": "knowing every pass rate",
+    "prior": "learning them while training, with features,",
+    "gainrl": "GAIN-RL, by the angle alone,",
+}
+"""Cells of `selectors` that its questions are about -> what they stand for."""
+
+
+def among_selectors(found: "Found") -> str:
+    """In one sentence, each of `SELECTORS` against uniform sampling; the second with its share of the first, in logarithms."""
+    told = {
+        asked.cell: (asked, answer)
+        for answers in found.values()
+        for asked, answer in answers
+        if asked.experiment == "selectors" and asked.scale == "tiny" and asked.against == "uniform"
+    }
+    if not SELECTORS.keys() <= told.keys():
+        return "The runs that decide are not there yet."
+    said = {cell: f"{words} gives {told[cell][1].endpoint} ({_word(*told[cell])})" for cell, words in SELECTORS.items()}
+    ceiling, prior = (told[cell][1] for cell in ("oracle", "prior"))
+    if ceiling.direction == "faster" and ceiling.ratio and prior.ratio:
+        said["prior"] += f", {100 * math.log(prior.ratio) / math.log(ceiling.ratio):.0f} % of that"
+    return f"On {ceiling.problems}, against uniform sampling, {'; '.join(said.values())}."
+
+
 def document(root: Path = Path("results")) -> str:
-    """Markdown: the conclusion, a table of the first answer by question and problems, and one of all."""
+    """Markdown: the conclusions, a table of the first answer by question and problems, and one of all."""
     found = {
         question: [
             (asked, told)
@@ -189,6 +218,7 @@ def document(root: Path = Path("results")) -> str:
     oracle, angle = (next((told for _, told in answers), None) for answers in list(found.values())[:2])
     return (
         f"# Answers\n\n## In one sentence\n\n{conclusion(oracle, angle)}\n\n"
+        f"## Among selectors\n\n{among_selectors(found)}\n\n"
         f"## In short\n\n{in_short(found)}\n\n"
         "Speed-up in steps to the middle target, mean [95 % interval over seeds], of each question's first comparison. "
         "In points: accuracy gained on average over a run; its interval decides, since runs of a real model are few.\n\n"

@@ -24,7 +24,9 @@ MARKS = {">": ">", "<": "<", "~": "x"}
 
 def data(experiment: Experiment, comparison: pd.DataFrame) -> pd.DataFrame:
     """Columns panel (`panels`), cell, schedule (its label), target, value, low, high, bound, seeds, standout."""
-    where = comparison.quantity.isin(panels(experiment)) & (comparison.benchmark == comparison.cell.map(headlines(comparison)))
+    where = comparison.quantity.isin(panels(experiment)) & (
+        comparison.benchmark == comparison.cell.map(headlines(comparison))
+    )
     frame = comparison[where].rename(columns={"quantity": "panel", "mean": "value"})
     points = (frame.panel == "speed-up").map({True: 1.0, False: 100.0})
     frame = frame.assign(schedule=frame.cell.map(experiment.labels), standout=frame.p_holm < 0.05)

@@ -19,7 +19,16 @@ from experiments import (
     main_table,
     scales,
 )
-from experiments.questions import QUESTIONS, Answer, Asked, conclusion, document, in_short, judged_by_accuracy
+from experiments.questions import (
+    QUESTIONS,
+    Answer,
+    Asked,
+    among_selectors,
+    conclusion,
+    document,
+    in_short,
+    judged_by_accuracy,
+)
 from gainrl.cli.follow_ups import FOLLOW_UPS, measure_elsewhere
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import BENCHMARKS
@@ -397,6 +406,21 @@ def test_a_real_model_has_a_column_in_points_and_a_table_of_its_own():
     (line,) = [line for line in judged_by_accuracy(found).splitlines() if line.startswith("| 1.")]
     assert [text.strip() for text in line.split("|")[3:6]] == ["-9.0 [-12.0, -6.0] points", "3", "worse"]
     assert judged_by_accuracy({"Why?": [tiny]}) == ""
+
+
+def test_selectors_are_told_beside_the_ceiling():
+    def answered(cell, endpoint, direction, ratio=None):
+        return Asked("selectors", cell, "uniform"), Answer("sums", endpoint, (), 0.01, 10, direction, ratio)
+
+    oracle, prior = answered("oracle", "4.00x", "faster", 4.0), answered("prior", "2.00x", "open", 2.0)
+    gainrl = answered("gainrl", "<0.50x", "slower")
+    assert among_selectors({"How far?": [oracle], "Why?": [prior, gainrl]}) == (
+        "On sums, against uniform sampling, knowing every pass rate gives 4.00x (faster); learning them while training, with "
+        "features, gives 2.00x (no significant difference), 50 % of that; GAIN-RL, by the angle alone, gives <0.50x (slower)."
+    )
+    unseen = answered("oracle", "1.10x", "open", 1.1)  # there is nothing to have a share of
+    assert "%" not in among_selectors({"How far?": [unseen], "Why?": [prior, gainrl]})
+    assert among_selectors({"How far?": [oracle]}) == "The runs that decide are not there yet."
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,28 @@ def test_a_restored_run_is_found_finished(work, monkeypatch, capsys):
     code, _, err = gainrl(monkeypatch, capsys, "restore", "quickstart/gainrl/seed-7")
     assert (code, err.count("\n")) == (2, 1)
     assert (
-        "no run 'quickstart/gainrl/seed-7' under results; valid: a hash, or one of 4 names: quickstart/grpo/seed-0, "
-        in err
+        "no run 'quickstart/gainrl/seed-7' under results; valid: a hash, or one of 4 names or what these begin with: "
+        "quickstart/grpo/seed-0, " in err
     )
+
+
+def test_all_runs_of_an_experiment_come_back_at_once(work, monkeypatch, capsys):
+    experiment = write_runs(work / "runs", 2)
+    assert gainrl(monkeypatch, capsys, "publish", "quickstart")[0] == 0
+    kept, gone = (work / "runs" / "quickstart" / cell for cell in ("gainrl", "grpo"))
+    (kept / "seed-0" / "mine").write_text("stays")
+    shutil.rmtree(gone / "seed-0")
+    code, out, _ = gainrl(monkeypatch, capsys, "restore", "quickstart/grpo")
+    assert (code, out.split()) == (0, [str(gone / "seed-0")])
+    shutil.rmtree(gone)
+    shutil.rmtree(kept / "seed-1")
+    code, out, _ = gainrl(monkeypatch, capsys, "restore", "quickstart")
+    assert (code, sorted(out.split())) == (0, sorted(map(str, (gone / "seed-0", gone / "seed-1", kept / "seed-1"))))
+    assert (kept / "seed-0" / "mine").read_text() == "stays"
+    assert all(len(finished_runs(experiment, work / "runs")[cell]) == 2 for cell in experiment.cells)
+    code, out, _ = gainrl(monkeypatch, capsys, "restore", "quickstart")
+    assert (code, out) == (0, "")
+    assert gainrl(monkeypatch, capsys, "restore", "quick")[0] == 2
 
 
 @pytest.mark.parametrize("name", ["environment.json", "metrics.jsonl", "table"])

@@ -182,10 +182,12 @@ def _compare_with_trl(plan: "Experiment", results: Path, by_verl: "Runs", path: 
 
 @command
 def restore(run: tyro.conf.Positional[str], scale: Scale = "tiny", runs_dir: RunsDir = None) -> None:
-    """Make the folder of a published run again, where `gainrl train` and the others find it finished; without its models.
+    """Make the folders of published runs again, where `gainrl train` and the others find them finished; without models.
+
+    Of several, those that are there already stay as they are.
 
     Args:
-        run: EXPERIMENT/CELL/seed-K, or the run's hash.
+        run: EXPERIMENT/CELL/seed-K or the run's hash; EXPERIMENT or EXPERIMENT/CELL for all of its runs, to go on with them.
     """
     from gainrl.runs.plan import home_of, link, run_path
     from gainrl.runs.published import indices, stored_runs, write_folder
@@ -193,22 +195,28 @@ def restore(run: tyro.conf.Positional[str], scale: Scale = "tiny", runs_dir: Run
 
     results, root = of_scale(Path("results"), scale), runs_folder(runs_dir, scale)
     entries = [(experiment, *entry) for experiment, known in indices(results).items() for entry in known]
-    names = {
-        f"{experiment}/{cell}/seed-{seed}": (experiment, cell, seed, key) for experiment, cell, seed, key in entries
-    }
+    names = {f"{experiment}/{cell}/seed-{seed}": entry for entry in entries for experiment, cell, seed, _ in [entry]}
     hashes = {entry[-1]: entry for entry in reversed(entries)}
-    if (entry := names.get(run) or hashes.get(run)) is None:
+    one = [entry] if (entry := names.get(run) or hashes.get(run)) else []
+    if not (chosen := one or [entry for name, entry in names.items() if name.startswith(f"{run}/")]):
         some = ", ".join([*names][:3]) or "none"
-        raise InputError(f"no run {run!r} under {results}; valid: a hash, or one of {len(names)} names: {some}, ...")
-    path, home = run_path(root, *entry[:3]), home_of(root, entry[-1])
-    if existing := [place for place in (path, home) if place.exists()]:
-        raise InputError(f"{existing[0]} already exists; remove it first")
-    if (published := stored_runs(results).get(entry[-1])) is None:
-        raise InputError(f"run {entry[-1]} is in an index, but no {results}/*/runs/runs.parquet holds it")
-    require_whole(published)
-    write_folder(published, home)
-    link(path, home)
-    print(path)
+        raise InputError(
+            f"no run {run!r} under {results}; valid: a hash, or one of {len(names)} names or what these begin with: {some}, ..."
+        )
+    stored = stored_runs(results)
+    for experiment, cell, seed, run_hash in chosen:
+        path, home = run_path(root, experiment, cell, seed), home_of(root, run_hash)
+        if one and (existing := [place for place in (path, home) if place.exists()]):
+            raise InputError(f"{existing[0]} already exists; remove it first")
+        if path.exists():
+            continue
+        if not home.exists():
+            if (published := stored.get(run_hash)) is None:
+                raise InputError(f"run {run_hash} is in an index, but no {results}/*/runs/runs.parquet holds it")
+            require_whole(published)
+            write_folder(published, home)
+        link(path, home)
+        print(path)
 
 
 def _root(source: str, runs_dir: Path | None, scale: str) -> Path:
