@@ -16,7 +16,7 @@ from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
 from gainrl.statistics import FEWEST_FOR_A_STAR, Summary, interquartile_mean, probability_of_improvement
 
-CEILING = "oracle"
+ORACLE = "oracle"
 """Schedule of the cells that are no methods: they know what no method can know."""
 ALL = "all families"
 RATIOS = {
@@ -60,19 +60,19 @@ def families(experiment: Experiment) -> list[Family]:
     return list(found.values())
 
 
-def is_ceiling(run: RunConfig) -> bool:
+def is_oracle(run: RunConfig) -> bool:
     """Whether it is there to be compared with, and not a method."""
-    return run.schedule.name == CEILING
+    return run.schedule.name == ORACLE
 
 
 def label_of(experiment: Experiment, method: str, cell: str) -> str:
     """A method's name in print, the same for each family."""
     label = experiment.labels.get(method, experiment.labels[cell])
-    return f"{label} (ceiling)" if is_ceiling(experiment.cells[cell]) else label
+    return f"{label} (no method)" if is_oracle(experiment.cells[cell]) else label
 
 
 def ranking(experiment: Experiment, rows: Lookup, family: Family) -> list[str]:
-    """Methods by their speed-up in steps to the middle target, the largest first; then the ceilings; then what has no runs."""
+    """Methods by their speed-up in steps to the middle target, the largest first; then the oracles; then what has no runs."""
 
     def place(method: str) -> tuple[int, float]:
         cell = family.cells[method]
@@ -80,7 +80,7 @@ def ranking(experiment: Experiment, rows: Lookup, family: Family) -> list[str]:
         if rows.find(cell, "accuracy at end") is None:
             return 3, 0.0
         effect = 1.0 if cell == family.baseline else row.mean if row is not None else None
-        kind = 1 if is_ceiling(experiment.cells[cell]) else 0 if effect is not None else 2
+        kind = 1 if is_oracle(experiment.cells[cell]) else 0 if effect is not None else 2
         return kind, -(effect or 0.0)
 
     return sorted(family.cells, key=place)
@@ -187,8 +187,8 @@ def _note(experiment: Experiment, rows: Lookup, family: Family, most: int) -> st
         "Seconds are of training; choosing (drawing, observing, measuring) comes on top",
     ]
     cells = family.cells.values()
-    if any(is_ceiling(experiment.cells[cell]) for cell in cells):
-        sentences.append("A ceiling is no method: it measures all pass rates by rollouts that count in no budget")
+    if any(is_oracle(experiment.cells[cell]) for cell in cells):
+        sentences.append("The oracle is no method: it measures all pass rates by rollouts that count in no budget")
     if few := [cell for cell in cells if 0 < _seeds(rows, cell) < most]:
         sentences.append(
             f"{len(few)} have fewer than {most} seeds; from fewer than {FEWEST_FOR_A_STAR} there can be no star"

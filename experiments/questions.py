@@ -199,10 +199,10 @@ def among_selectors(found: "Found") -> str:
     if not SELECTORS.keys() <= told.keys():
         return "The runs that decide are not there yet."
     said = {cell: f"{words} gives {told[cell][1].endpoint} ({_word(*told[cell])})" for cell, words in SELECTORS.items()}
-    ceiling, prior = (told[cell][1] for cell in ("oracle", "prior"))
-    if ceiling.direction == "faster" and ceiling.ratio and prior.ratio:
-        said["prior"] += f", {100 * math.log(prior.ratio) / math.log(ceiling.ratio):.0f} % of that"
-    return f"On {ceiling.problems}, against uniform sampling, {'; '.join(said.values())}."
+    oracle, prior = (told[cell][1] for cell in ("oracle", "prior"))
+    if oracle.direction == "faster" and oracle.ratio and prior.ratio:
+        said["prior"] += f", {100 * math.log(prior.ratio) / math.log(oracle.ratio):.0f} % of that"
+    return f"On {oracle.problems}, against uniform sampling, {'; '.join(said.values())}."
 
 
 def document(root: Path = Path("results")) -> str:

@@ -7,7 +7,7 @@ skills. At ``paper``: GSM8K, and DeepScaleR (``deepscaler-...``).
 Settings are each paper's own as its code has them (the classes in `gainrl.schedules` name the source). One rule scales them to
 the set: what counts ranks goes with the size of the order, what counts draws with the draws of a run, and what counts
 rollouts with those of a problem. Nothing else is changed, and nothing is tuned. Whatever a method samples and throws away
-counts in its rollouts and tokens; the oracle's measurements do not, so it is a ceiling, not a method.
+counts in its rollouts and tokens; the oracle's measurements do not, so it is no method.
 """
 
 from experiments import paper

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.comparison import Lookup
-from analysis.leaderboard import Family, is_ceiling, label_of, ranking
+from analysis.leaderboard import Family, is_oracle, label_of, ranking
 from gainrl.runs.experiment import Experiment
 from paper_figures import style
 from paper_figures.ablation import ratio_axis
@@ -21,11 +21,11 @@ PANELS = {
     "probability of improvement": "probability\nof improvement",
     "interquartile mean of accuracy at end": "interquartile mean\nat end (%)",
 }
-FASTER, SLOWER, OPEN, CEILING = *(sns.color_palette("colorblind")[place] for place in (2, 3, 7)), "black"
+FASTER, SLOWER, OPEN, ORACLE = *(sns.color_palette("colorblind")[place] for place in (2, 3, 7)), "black"
 
 
 def data(experiment: Experiment, comparison: pd.DataFrame, family: Family) -> pd.DataFrame:
-    """Columns panel (`PANELS`), method (its label), ceiling, value, low, high, bound, seeds, standout; methods in their order.
+    """Columns panel (`PANELS`), method (its label), oracle, value, low, high, bound, seeds, standout; methods in their order.
 
     Those without runs, and the baseline, which is the line at 1, are left out of all panels but the last.
     """
@@ -40,7 +40,7 @@ def data(experiment: Experiment, comparison: pd.DataFrame, family: Family) -> pd
                     {
                         "panel": panel,
                         "method": label_of(experiment, method, cell),
-                        "ceiling": is_ceiling(experiment.cells[cell]),
+                        "oracle": is_oracle(experiment.cells[cell]),
                         "value": unit * row.mean,
                         "low": float("nan") if pd.isna(row.low) else unit * row.low,
                         "high": float("nan") if pd.isna(row.high) else unit * row.high,
@@ -55,19 +55,19 @@ def data(experiment: Experiment, comparison: pd.DataFrame, family: Family) -> pd
 def plot(experiment: Experiment, family: Family, frame: pd.DataFrame) -> Figure:
     """Lines: 95 % intervals. Coloured bars differ significantly from the baseline (Holm); hatched ones are bounds."""
     style.use()
-    labels = list(dict.fromkeys(frame.method[~frame.ceiling]))
+    labels = list(dict.fromkeys(frame.method[~frame.oracle]))
     figure, axes = plt.subplots(
         1, 3, figsize=(style.COLUMN_INCHES, 1.35 + 0.24 * len(labels)), sharey=True, layout="constrained",
         width_ratios=(2.4, 1, 1),
     )  # fmt: skip
     for ax, (panel, words) in zip(axes, PANELS.items(), strict=True):
         mine = frame[frame.panel == panel]
-        methods: Iterable[Any] = mine[~mine.ceiling].itertuples()
+        methods: Iterable[Any] = mine[~mine.oracle].itertuples()
         for row in methods:
             (_bar if panel == "speed-up" else _dot)(ax, row, labels.index(row.method))
-        ceilings: Iterable[Any] = mine[mine.ceiling].itertuples()
-        for place, row in enumerate(ceilings):
-            _ceiling(ax, row, "-:"[place % 2], shaded=panel == "speed-up")
+        oracles: Iterable[Any] = mine[mine.oracle].itertuples()
+        for place, row in enumerate(oracles):
+            _oracle(ax, row, "-:"[place % 2], shaded=panel == "speed-up")
         ax.set_xlabel(words, fontsize=8)
         ax.tick_params(axis="y", length=0)
     axes[0].axvline(1, color="0.4", lw=0.8, zorder=3)
@@ -98,16 +98,16 @@ def _dot(ax: Axes, row: Any, y: int) -> None:
     ax.plot(row.value, y, "o", ms=3.5, color="0.3")
 
 
-def _ceiling(ax: Axes, row: Any, line: str, shaded: bool) -> None:
+def _oracle(ax: Axes, row: Any, line: str, shaded: bool) -> None:
     """Not a row but a line through all of them, with its interval where ``shaded``."""
     if shaded and not row.bound and pd.notna(row.low):
         ax.axvspan(row.low, row.high, color="0.5", alpha=0.12, lw=0, zorder=0)
-    ax.axvline(row.value, color=CEILING, ls=line, lw=1, zorder=0, label=row.method)
+    ax.axvline(row.value, color=ORACLE, ls=line, lw=1, zorder=0, label=row.method)
 
 
 def _keys(ax: Axes, frame: pd.DataFrame) -> list[Any]:
-    """Ceilings, and of the bars' colours those that are there."""
-    speeds = frame[(frame.panel == "speed-up") & ~frame.ceiling]
+    """Oracles, and of the bars' colours those that are there."""
+    speeds = frame[(frame.panel == "speed-up") & ~frame.oracle]
     looks = {
         "significantly faster": ({"color": FASTER}, (speeds.standout & (speeds.value > 1)).any()),
         "significantly slower": ({"color": SLOWER}, (speeds.standout & (speeds.value < 1)).any()),

@@ -408,7 +408,7 @@ def test_a_real_model_has_a_column_in_points_and_a_table_of_its_own():
     assert judged_by_accuracy({"Why?": [tiny]}) == ""
 
 
-def test_selectors_are_told_beside_the_ceiling():
+def test_selectors_are_told_beside_the_oracle():
     def answered(cell, endpoint, direction, ratio=None):
         return Asked("selectors", cell, "uniform"), Answer("sums", endpoint, (), 0.01, 10, direction, ratio)
 

@@ -73,14 +73,14 @@ def test_every_family_has_the_same_methods_under_the_same_names():
     assert len({tuple(family.cells) for family in found}) == 1
     assert sorted(cell for family in found for cell in family.cells.values()) == sorted(experiment.cells)
     assert label_of(experiment, "mopps", "lists-mopps") == "MoPPS"
-    assert label_of(experiment, "oracle", "arithmetic-oracle") == "oracle (ceiling)"
+    assert label_of(experiment, "oracle", "arithmetic-oracle") == "oracle (no method)"
 
 
 def test_rows_are_ordered_by_effect_and_say_how_many_seeds_they_have(found):
     experiment, _, comparison = found
     mixture, arithmetic = boards(experiment, comparison).values()
     rows = mixture.table.set_index("method")
-    assert list(rows.index)[:5] == ["DAPO", "MoPPS", "uniform", "GAIN-RL (angle)", "oracle (ceiling)"]
+    assert list(rows.index)[:5] == ["DAPO", "MoPPS", "uniform", "GAIN-RL (angle)", "oracle (no method)"]
     assert rows.seeds["GAIN-RL (angle)"] == "2 of 3"
     assert rows.seeds["AdaRFT"] == "0 of 3"
     assert set(rows.loc["AdaRFT"]) == {"0 of 3", "\u2013"}
@@ -155,7 +155,7 @@ def test_bars_are_in_the_tables_order_and_the_oracle_is_a_line(found):
         [rows.find(cell, "speed-up", 0.7).mean for cell in ("dapo", "mopps", "gainrl")]
     )
     lines = {line.get_label(): line.get_xdata()[0] for line in speeds.lines}
-    assert lines["oracle (ceiling)"] == pytest.approx(rows.find("oracle", "speed-up", 0.7).mean)
+    assert lines["oracle (no method)"] == pytest.approx(rows.find("oracle", "speed-up", 0.7).mean)
     assert len([line for line in chances.lines if line.get_marker() == "o"]) == 3
 
 

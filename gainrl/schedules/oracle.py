@@ -1,4 +1,4 @@
-"""A ceiling for all selectors: what could be gained if every pass rate were known."""
+"""What knows every pass rate: no method, and a ceiling for those that seek problems with the largest p(1 - p)."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,7 +9,7 @@ from gainrl.schedules.remembering import smallest, weighted
 
 
 class Oracle(Schedule):
-    """The problems with the largest p(1 - p), p measured by the current model before each draw. Not a method: a ceiling.
+    """The problems with the largest p(1 - p), p measured by the current model before each draw. Not a method.
 
     Draw: problems ranked by p(1 - p), ties in random order; the first n (``sigma`` 0, the narrow window), or n ranks without
     replacement with probability proportional to exp(-rank^2 / (2 sigma^2)) (the wide one).
