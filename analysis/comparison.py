@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.runs import MEAN, RUN, Runs, baseline_of, shares_problems
 from gainrl.runs.experiment import Experiment
 from gainrl.statistics import (
+    FEWEST_FOR_A_STAR,
     Reached,
     Summary,
     holm,
@@ -49,8 +50,8 @@ BUDGETS = {
 }
 """Difference of accuracies -> what both have spent then (of `COSTS`); at the end they have taken the same number of steps."""
 
-EARLY = 5
-"""Epochs: what a schedule draws first, before mu has come far."""
+EARLY = 6
+"""Early is the first sixth of a run: what a schedule draws before it has come far. Epochs are not equally long for all."""
 
 Curve = Mapping[str, Any]
 """Column of `Runs.accuracy` -> its values, by rising step"""
@@ -65,22 +66,23 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
 
     Quantities:
     - ``accuracy at start``, ``accuracy at end`` (interval over seeds and problems), ``interquartile mean of accuracy at end``,
-      ``average accuracy`` over the regular evaluations after the start (an area under the curve)
+      ``average accuracy`` at equally many steps after the start (an area under the curve)
     - ``seconds a step``, ``seconds of choosing a step`` and ``share of choosing`` in their sum; ``early pass rate`` of what is
-      drawn in the first `EARLY` epochs; ``drawn without a gradient`` and ``early drawn without a gradient``, the shares whose
+      drawn early (`EARLY`); ``drawn without a gradient`` and ``early drawn without a gradient``, the shares whose
       rollouts all got the same reward; ``rollouts without a gradient``, the share of all that were sampled, those that were
       thrown away with them (benchmark is empty)
     - for each target ``steps to target``, and the other `COSTS`; ``median steps to target``; ``steps to target at an
       evaluation``, not interpolated
     - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's), the same in the
       other costs of `PAIRED`, and ``steps saved``, for each target; ``accuracy gained`` at the end, and at an equal budget
-      (`BUDGETS`: what the one of the two has spent that spends less); ``average accuracy gained`` over the regular
-      evaluations after the start; ``probability of improvement`` at the end
+      (`BUDGETS`: what the one of the two has spent that spends less); ``average accuracy gained``;
+      ``probability of improvement`` at the end
 
     With several benchmarks there is one more, `MEAN`. p is of no difference from the baseline; p_holm is adjusted within a
     ``family``: ``primary`` is `Experiment.endpoint` (on the mean, where there are several benchmarks),
     over all cells; ``secondary`` is any other benchmark and quantity, over all cells and targets. Cells that another
-    experiment asks about (`Experiment.asked_in`) have no p.
+    experiment asks about (`Experiment.asked_in`) have no p, nor have those with too few seeds for a star beside others with
+    enough: they are described, not tested.
 
     Args:
         window: a target counts as reached by the running mean of so many evaluations.
@@ -115,6 +117,7 @@ class Lookup:
 
     def __init__(self, comparison: pd.DataFrame) -> None:
         self._headlines = headlines(comparison)
+        self.cells = frozenset(comparison.cell)
         rows: Iterable[Any] = comparison.itertuples(index=False)
         self._rows = {
             (row.cell, row.benchmark, row.quantity, None if pd.isna(row.target) else row.target): row for row in rows
@@ -154,11 +157,12 @@ def _speeds(runs: Runs) -> Iterator[Row]:
 
 
 def _drawn(runs: Runs) -> Iterator[Row]:
-    draws = runs.draws.dropna(subset="pass_rate")
-    flat = draws.assign(flat=draws.pass_rate.isin((0, 1)))
+    epochs = runs.draws.groupby(RUN).epoch.transform("max") + 1
+    flat = runs.draws.assign(flat=runs.draws.pass_rate.isin((0, 1)), early=EARLY * runs.draws.epoch < epochs)
+    flat = flat.dropna(subset="pass_rate")
     for quantity, column, drawn in (
-        ("early pass rate", "pass_rate", flat[flat.epoch < EARLY]),
-        ("early drawn without a gradient", "flat", flat[flat.epoch < EARLY]),
+        ("early pass rate", "pass_rate", flat[flat.early]),
+        ("early drawn without a gradient", "flat", flat[flat.early]),
         ("drawn without a gradient", "flat", flat),
     ):
         shares = drawn.groupby(RUN)[column].mean()
@@ -229,9 +233,10 @@ def _against(
 
 
 def _average(curve: Curve, every: int) -> float:
-    """Mean accuracy after the start, over the evaluations that all runs have at the same steps: those near a target differ."""
+    """Mean accuracy at every so many steps after the start, read off the curve: runs are not evaluated at the same ones."""
     steps = curve["step"]
-    return float(curve["accuracy"][(steps > 0) & ((steps % every == 0) | (steps == steps[-1]))].mean())
+    grid = np.union1d(np.arange(every, steps[-1] + 1, every), steps[-1])
+    return float(np.interp(grid, steps, curve["accuracy"]).mean())
 
 
 def _gained(curve: Curve, base: Curve, spent: str) -> float:
@@ -264,6 +269,9 @@ def _across(experiment: Experiment, runs: Runs, curves: Curves, cell: str) -> It
 
 def _adjusted(table: pd.DataFrame, endpoint: tuple[str, float | None]) -> pd.DataFrame:
     quantity, target = endpoint
+    enough = table.seeds >= FEWEST_FOR_A_STAR
+    described = ~enough & (enough & table.p.notna()).groupby([table.benchmark, table.quantity]).transform("any")
+    table = table.assign(p=table.p.mask(described))
     tested, first = table.p.notna(), table.benchmark == table.cell.map(headlines(table))
     at = table.target.isna() if target is None else table.target == target
     primary = tested & first & (table.quantity == quantity) & at

@@ -184,14 +184,16 @@ def _note(experiment: Experiment, rows: Lookup, family: Family, most: int) -> st
         f"Against {experiment.labels[family.baseline]}, paired over seeds",
         f"Ordered by {'the primary endpoint, ' if experiment.judged_by == 'speed-up' else ''}the speed-up in steps",
         "Whatever a method samples and throws away counts in its rollouts and tokens",
-        "Seconds are of training; choosing (drawing, observing, measuring) comes on top",
+        "Seconds are of training, as the clock showed beside whatever else ran; choosing (drawing, observing, measuring) comes "
+        "on top, the pass before training that reads angles is in neither",
     ]
     cells = family.cells.values()
     if any(is_oracle(experiment.cells[cell]) for cell in cells):
         sentences.append("The oracle is no method: it measures all pass rates by rollouts that count in no budget")
     if few := [cell for cell in cells if 0 < _seeds(rows, cell) < most]:
         sentences.append(
-            f"{len(few)} have fewer than {most} seeds; from fewer than {FEWEST_FOR_A_STAR} there can be no star"
+            f"{len(few)} have fewer than {most} seeds: speed-ups are over common seeds, accuracies and shares over each row's "
+            f"own; from fewer than {FEWEST_FOR_A_STAR} seeds there can be no star"
         )
     if missing := [
         label_of(experiment, method, cell) for method, cell in family.cells.items() if not _seeds(rows, cell)

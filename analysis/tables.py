@@ -1,4 +1,4 @@
-"""The comparison as grids of text, ready to be printed."""
+"""The comparison as grids of text, ready to be printed. Training sets without any run are left out."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.comparison import BUDGETS, EARLY, MISSING, Lookup, headlines
+from analysis.comparison import BUDGETS, MISSING, Lookup, headlines
 from analysis.control import Controls
 from analysis.kinds import PARTS, accuracy_by_kind, at_parts, drawn_by_kind
 from analysis.paper import against_paper, departures, differences, paper, settings
@@ -74,9 +74,9 @@ BUDGET = {
     **{f"{quantity.removeprefix('accuracy ')}, points": Column(quantity, None, "points") for quantity in BUDGETS},
 }
 DRAWN = {
-    f"pass rate, first {EARLY} epochs, %": Column("early pass rate", None, "percent"),
-    f"without a gradient, first {EARLY} epochs, %": Column("early drawn without a gradient", None, "percent"),
-    "without a gradient, all epochs, %": Column("drawn without a gradient", None, "percent"),
+    "pass rate, first sixth, %": Column("early pass rate", None, "percent"),
+    "without a gradient, first sixth, %": Column("early drawn without a gradient", None, "percent"),
+    "without a gradient, whole run, %": Column("drawn without a gradient", None, "percent"),
     "rollouts without a gradient, %": Column("rollouts without a gradient", None, "percent"),
     "choosing, ms a step": Column("seconds of choosing a step", None, "milliseconds"),
     "choosing, % of the time": Column("share of choosing", None, "percent"),
@@ -88,13 +88,15 @@ ENDS = {
     "probability of improvement": Column("probability of improvement", None, "share"),
 }
 DRAWN_NOTE = (
-    "A problem has no gradient where all of its rollouts get the same reward. The share of rollouts is of all that were "
-    "sampled, with those that were thrown away. Choosing: drawing, observing, and what a schedule measures to choose by."
+    "Of the problems that were trained; early is the first sixth of a run. A problem has no gradient where all of its "
+    "rollouts get the same reward. The share of rollouts is of all that were sampled, with those that were thrown away. "
+    "Choosing: drawing, observing, and what a schedule measures to choose by, without the pass before training that reads "
+    "angles."
 )
 BUDGET_NOTE = (
-    "At the end, when all have taken the same number of steps; on average over the evaluations after the start; then where "
+    "At the end, when all have taken the same number of steps; on average over a run; then where "
     "both of a pair have spent what the thriftier of the two has at its end. Rollouts and tokens are of everything that was "
-    "sampled. Seconds are of training, without choosing."
+    "sampled. Seconds are of training, without choosing, as the clock showed beside whatever else ran."
 )
 SECONDS_NOTE = (
     "As the clock showed, without choosing. Where runs shared their machine with other work, a ratio of seconds is one of "
@@ -155,18 +157,19 @@ def seeds_and_marks(experiment: Experiment, comparison: pd.DataFrame) -> str:
             "`*`: differs from its baseline, p < 0.05 in an exact sign-flip test over paired seeds, adjusted (Holm) over all "
             "cells in the primary column, over all cells and targets in any other"
         )
-        if comparison.seeds[comparison.p_holm.notna()].max() < FEWEST_FOR_A_STAR:
+        if seeds[0] < FEWEST_FOR_A_STAR:
             sentences.append(f"There can be no `*` from fewer than {FEWEST_FOR_A_STAR} seeds")
-    for asking, cells in sorted(_asked_elsewhere(experiment).items()):
+    for asking, cells in sorted(_asked_elsewhere(experiment, set(comparison.cell)).items()):
         sentences.append(f"Tested in {asking}, not here: {', '.join(cells)}")
     return ". ".join(sentences) + "."
 
 
-def _asked_elsewhere(experiment: Experiment) -> dict[str, list[str]]:
-    """Asking experiment -> labels of the cells."""
+def _asked_elsewhere(experiment: Experiment, cells: set[str]) -> dict[str, list[str]]:
+    """Asking experiment -> labels of those of the cells that it asks about."""
     asked: dict[str, list[str]] = {}
     for cell, asking in experiment.asked_in.items():
-        asked.setdefault(asking, []).append(experiment.labels[cell])
+        if cell in cells:
+            asked.setdefault(asking, []).append(experiment.labels[cell])
     return asked
 
 
@@ -186,9 +189,11 @@ def _grid(experiment: Experiment, rows: Lookup, columns: dict[str, Column]) -> p
     def text(cell: str, column: Column) -> str:
         return show(rows.find(cell, column.quantity, column.target, column.benchmark), column.style)
 
+    with_runs = {experiment.cells[cell].problems.train for cell in rows.cells}
     return pd.DataFrame(
         {"cell": label} | {heading: text(cell, column) for heading, column in columns.items()}
         for cell, label in experiment.labels.items()
+        if experiment.cells[cell].problems.train in with_runs
     )
 
 

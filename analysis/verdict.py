@@ -215,6 +215,7 @@ def _grouped(experiment: Experiment, directions: dict[str, Direction], what: str
         "better": "better",
         "worse": "worse",
         "open": "not significantly different" if by_speed else "neither clearly better nor worse",
+        "few": "too few seeds for a test",
     }
     groups = [
         f"{text}: {', '.join(experiment.labels[cell] for cell in directions if directions[cell] == which)}"

@@ -1,6 +1,7 @@
 """What is a signal read before training worth once pass rates come in? The same belief, with other features for its prior.
 
-`none` knows nothing of a problem before its first rollouts; what a feature adds must show against it.
+`none` knows nothing of a problem before its first rollouts; what a feature adds must show against it. `all` is the prior of
+`selectors`: angle, length, level and kind.
 """
 
 from experiments.cells import UNIFORM, assemble, cell
@@ -13,7 +14,9 @@ FEATURES = {
     "length": "length",
     "angle": "angle",
     "level": "level of difficulty",
+    "kind": "kind",
     "angle+length": "angle and length",
+    "all": "all features",
 }
 
 

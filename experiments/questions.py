@@ -54,6 +54,7 @@ QUESTIONS: dict[str, tuple[Asked, ...]] = {
         Asked("ablate_schedule", "oracle", "random"),
         Asked("ablate_schedule", "oracle-wide", "random-wide"),
         Asked("ablate_schedule_lists", "oracle", "random"),
+        Asked("selectors", "oracle", "uniform"),
     ),
     "Does the angle's order help?": (
         Asked("ablate_schedule", "gaussian", "random"),
@@ -96,6 +97,7 @@ QUESTIONS: dict[str, tuple[Asked, ...]] = {
         Asked("ablate_prior", "angle", "none"),
         Asked("ablate_prior", "length", "none"),
         Asked("ablate_prior", "level", "none"),
+        Asked("ablate_prior", "kind", "none"),
         Asked("ablate_prior", "angle-length", "none"),
     ),
 }
@@ -181,8 +183,8 @@ def conclusion(oracle: Answer | None, angle: Answer | None) -> str:
 
 
 SELECTORS = {
-    "oracle": "knowing every pass rate",
-    "prior": "learning them while training, with features,",
+    "oracle": "choosing by pass rates measured afresh",
+    "prior": "learning them while training, from features too,",
     "gainrl": "GAIN-RL, by the angle alone,",
 }
 """Cells of `selectors` that its questions are about -> what they stand for."""

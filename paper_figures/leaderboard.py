@@ -21,13 +21,17 @@ PANELS = {
     "probability of improvement": "probability\nof improvement",
     "interquartile mean of accuracy at end": "interquartile mean\nat end (%)",
 }
+IN_ROLLOUTS = "in rollouts, where more is sampled than trained"
+SAME = 0.01
+"""Ratios that differ by less are not told apart."""
 FASTER, SLOWER, OPEN, ORACLE = *(sns.color_palette("colorblind")[place] for place in (2, 3, 7)), "black"
 
 
 def data(experiment: Experiment, comparison: pd.DataFrame, family: Family) -> pd.DataFrame:
     """Columns panel (`PANELS`), method (its label), oracle, value, low, high, bound, seeds, standout; methods in their order.
 
-    Those without runs, and the baseline, which is the line at 1, are left out of all panels but the last.
+    Bars have what they are in rollouts too, as ``in_rollouts``. Those without runs, and the baseline, which is the line at 1,
+    are left out of all panels but the last.
     """
     lookup, rows = Lookup(comparison), []
     for method in ranking(experiment, lookup, family):
@@ -47,6 +51,7 @@ def data(experiment: Experiment, comparison: pd.DataFrame, family: Family) -> pd
                         "bound": row.bound,
                         "seeds": row.seeds,
                         "standout": bool(row.p_holm < 0.05),
+                        "in_rollouts": getattr(lookup.find(cell, "speed-up in rollouts", target), "mean", float("nan")),
                     }
                 )
     return pd.DataFrame(rows)
@@ -90,6 +95,8 @@ def _bar(ax: Axes, row: Any, y: int) -> None:
     ax.barh(y, row.value - 1, 0.7, left=1, lw=0.8, zorder=1, **look)
     if not row.bound and pd.notna(row.low):
         ax.plot([row.low, row.high], [y, y], color="black", lw=1, zorder=2)
+    if abs(row.in_rollouts / row.value - 1) > SAME:
+        ax.plot(row.in_rollouts, y, "D", ms=4, color="black", mfc="white", zorder=3, label=IN_ROLLOUTS)
 
 
 def _dot(ax: Axes, row: Any, y: int) -> None:
@@ -115,4 +122,5 @@ def _keys(ax: Axes, frame: pd.DataFrame) -> list[Any]:
         "a bound": ({"facecolor": "white", "edgecolor": OPEN, "hatch": "////"}, (speeds.bound != "").any()),
     }
     bars = [Patch(label=label, **look) for label, (look, there) in looks.items() if there]
-    return [*(line for line in ax.lines if not str(line.get_label()).startswith("_")), *bars]
+    lines = {str(line.get_label()): line for line in ax.lines if not str(line.get_label()).startswith("_")}
+    return [*lines.values(), *bars]

@@ -250,15 +250,18 @@ def test_the_primary_endpoint_is_adjusted_over_cells_and_all_else_over_targets_t
     assert printed(text, "GAIN-RL (angle)", "speed-up to 70 % (primary)").endswith("*")
 
 
-def test_average_accuracy_is_of_the_evaluations_that_all_runs_have(tmp_path):
-    experiment = write_runs(tmp_path, 3)
+def test_average_accuracy_is_read_off_the_curves_at_the_same_steps(tmp_path):
+    """One run was evaluated near a target too, and one missed an evaluation on a straight line."""
+    experiment = write_runs(tmp_path, 3, CURVES | {"grpo": [0.3, 0.5, 0.625, 0.75]})
     runs = finished_runs(experiment, tmp_path)
     (row,) = runs.accuracy.query("cell == 'adarft' and seed == 0 and step == 10").to_dict("records")
     near_a_target = pd.DataFrame([{**row, "step": 12, "accuracy": 0.99}])
-    runs.accuracy = pd.concat([runs.accuracy, near_a_target]).sort_values(["cell", "seed", "step"], ignore_index=True)
+    missed = (runs.accuracy.cell == "grpo") & (runs.accuracy.seed == 2) & (runs.accuracy.step == 20)
+    curves = pd.concat([runs.accuracy[~missed], near_a_target])
+    runs.accuracy = curves.sort_values(["cell", "seed", "step"], ignore_index=True)
     table = compare(experiment, runs)
-    assert cell_of(table, "grpo", "average accuracy")["mean"] == pytest.approx((0.5 + 0.65 + 0.75) / 3 + 0.01)
-    gained = (0.65 + 0.75 + 0.85 - 0.5 - 0.65 - 0.75) / 3
+    assert cell_of(table, "grpo", "average accuracy")["mean"] == pytest.approx((0.5 + 0.625 + 0.75) / 3 + 0.01)
+    gained = (0.65 + 0.75 + 0.85 - 0.5 - 0.625 - 0.75) / 3
     assert cell_of(table, "adarft", "average accuracy gained")["mean"] == pytest.approx(gained)
 
 
@@ -278,6 +281,44 @@ def test_few_seeds_are_judged_by_the_interval_of_the_average_gain(tmp_path):
     order = "The angle's order is neither clearly better nor worse than the same Gaussian over a random order"
     assert f"{order}: -0.5 [-1.7, +0.7] points" in text
     assert "Accuracy of the other cells against GRPO (uniform): better: AdaRFT; worse: control (random)." in text
+
+
+def test_cells_with_fewer_seeds_are_described_beside_those_that_are_tested(tmp_path):
+    experiment = write_runs(tmp_path, 8)
+    for seed in range(5, 8):
+        RunFolder(tmp_path / "quickstart" / "adarft" / f"seed-{seed}").fail("no time")
+    table = table_of(experiment, tmp_path)
+    assert table[table.cell == "adarft"].p.isna().all()
+    assert table[table.family == "primary"].cell.tolist() == ["gainrl", "control"]
+    assert cell_of(table, "control", "speed-up", 0.7).p_holm == pytest.approx(2 * 2 / 2**8)
+    text = text_of(experiment, tmp_path)
+    assert "no `*` from fewer than 6 seeds" in text
+    assert "against GRPO (uniform): slower: control (random); too few seeds for a test: AdaRFT." in text
+
+
+def test_early_is_the_same_part_of_a_run_whatever_its_epochs(tmp_path):
+    experiment = write_runs(tmp_path, 1)
+    runs = finished_runs(experiment, tmp_path)
+    epochs = (
+        pd.DataFrame({"cell": "grpo", "seed": 0, "epoch": [0] * 4 + [1] * 8 + [2] * 12}),
+        pd.DataFrame({"cell": "adarft", "seed": 0, "epoch": range(24)}),
+    )
+    drawn = pd.concat(epochs, ignore_index=True)
+    runs.draws = drawn.assign(rank=1, pass_rate=[1.0] * 4 + [0.5] * 20 + [0.0] * 4 + [0.5] * 20)
+    table = compare(experiment, runs)
+    for cell in ("grpo", "adarft"):
+        assert cell_of(table, cell, "early drawn without a gradient")["mean"] == 1
+        assert cell_of(table, cell, "drawn without a gradient")["mean"] == pytest.approx(4 / 24)
+
+
+def test_training_sets_without_runs_are_left_out_of_the_tables(tmp_path):
+    plan = write_runs(tmp_path, 1, {"uniform": CURVES["grpo"], "mopps": CURVES["adarft"]}, name="selectors")
+    asked = {"arithmetic-gainrl": "ablate_schedule", "gainrl": "ablate_schedule"}
+    text = text_of(plan.model_copy(update={"asked_in": asked}), tmp_path)
+    assert "| MoPPS" in text
+    assert "| SPEED" in text  # of a set that has runs
+    assert "arithmetic, " not in text
+    assert "Tested in" not in text
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

@@ -155,6 +155,8 @@ def test_bars_are_in_the_tables_order_and_the_oracle_is_a_line(found):
         [rows.find(cell, "speed-up", 0.7).mean for cell in ("dapo", "mopps", "gainrl")]
     )
     lines = {line.get_label(): line.get_xdata()[0] for line in speeds.lines}
+    diamonds = [tuple(map(float, line.get_data()[0])) for line in speeds.lines if line.get_marker() == "D"]
+    assert diamonds == [(pytest.approx(rows.find("dapo", "speed-up in rollouts", 0.7).mean),)]
     assert lines["oracle (no method)"] == pytest.approx(rows.find("oracle", "speed-up", 0.7).mean)
     assert len([line for line in chances.lines if line.get_marker() == "o"]) == 3
 

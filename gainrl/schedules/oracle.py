@@ -1,4 +1,4 @@
-"""What knows every pass rate: no method, and a ceiling for those that seek problems with the largest p(1 - p)."""
+"""What measures all pass rates before it chooses: no method, since none could pay for it."""
 
 import numpy as np
 from numpy.typing import ArrayLike

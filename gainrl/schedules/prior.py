@@ -23,7 +23,9 @@ class Prior(Remembering):
     Draw: w ~ N(its mean, its covariance), then l_i for each problem; the n problems with the smallest |l_i|, which are those
     with the largest p(1 - p).
     Update: w by Bayesian linear regression of the epoch's y on x with variance v + spread^2, prior w ~ N(0, ``width``^2).
-    What was observed loses weight by ``memory`` an epoch, both in the regression and in s and f, because the model learns.
+    What was observed loses weight by ``memory`` an epoch, both in the regression and in s and f, because the model learns. A
+    problem whose rollouts are forgotten does not fall back to its features alone: s = f = 0 still is an observation of
+    p = 1/2, with variance 4, so what was sampled before comes back sooner than what never was.
 
     ``features``: ``none`` (the constant alone), some of angle, length, level and kind joined by +, or ``all``: angle and
     length, and level and kind where the set has them. A kind is one column for each of its values.
