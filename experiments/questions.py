@@ -117,6 +117,8 @@ class Answer(NamedTuple):
     direction: Direction
     ratio: float | None = None
     """the endpoint, where it is a speed-up and no bound"""
+    points: str = ""
+    """accuracy gained on average over a run, which runs that reach no target have too"""
 
 
 Comparisons = Mapping[str, tuple[Experiment, Lookup]]
@@ -162,6 +164,7 @@ def answer(asked: Asked, found: Comparisons) -> Answer | None:
         primary.seeds,
         direction(plan, rows, asked.cell),
         primary.mean if by_speed and not primary.bound else None,
+        show(rows.find(asked.cell, "average accuracy gained"), "points").rstrip("*"),
     )
 
 
@@ -183,11 +186,11 @@ def conclusion(oracle: Answer | None, angle: Answer | None) -> str:
 
 
 SELECTORS = {
-    "oracle": "choosing by pass rates measured afresh",
-    "prior": "learning them while training, from features too,",
-    "gainrl": "GAIN-RL, by the angle alone,",
+    "oracle": "the oracle, which measures all pass rates before it chooses,",
+    "prior": "`prior`, which learns them while training and from features,",
+    "gainrl": "GAIN-RL",
 }
-"""Cells of `selectors` that its questions are about -> what they stand for."""
+"""Cells of `selectors` that its questions are about, in words."""
 
 
 def among_selectors(found: "Found") -> str:
@@ -199,12 +202,16 @@ def among_selectors(found: "Found") -> str:
         if asked.experiment == "selectors" and asked.scale == "tiny" and asked.against == "uniform"
     }
     if not SELECTORS.keys() <= told.keys():
-        return "The runs that decide are not there yet."
-    said = {cell: f"{words} gives {told[cell][1].endpoint} ({_word(*told[cell])})" for cell, words in SELECTORS.items()}
+        return "Selectors are not compared yet."
+    said = {
+        cell: f"{words} {answer.endpoint} to the middle target ({_word(asked, answer)}), {answer.points} points on average"
+        for cell, words in SELECTORS.items()
+        for asked, answer in [told[cell]]
+    }
     oracle, prior = (told[cell][1] for cell in ("oracle", "prior"))
     if oracle.direction == "faster" and oracle.ratio and prior.ratio:
-        said["prior"] += f", {100 * math.log(prior.ratio) / math.log(oracle.ratio):.0f} % of that"
-    return f"On {oracle.problems}, against uniform sampling, {'; '.join(said.values())}."
+        said["prior"] += f", of the oracle's speed-up {100 * math.log(prior.ratio) / math.log(oracle.ratio):.0f} %"
+    return f"On {oracle.problems}, compared with uniform sampling: {'; '.join(said.values())}."
 
 
 def document(root: Path = Path("results")) -> str:
@@ -219,8 +226,7 @@ def document(root: Path = Path("results")) -> str:
     }
     oracle, angle = (next((told for _, told in answers), None) for answers in list(found.values())[:2])
     return (
-        f"# Answers\n\n## In one sentence\n\n{conclusion(oracle, angle)}\n\n"
-        f"## Among selectors\n\n{among_selectors(found)}\n\n"
+        f"# Answers\n\n## In two sentences\n\n{conclusion(oracle, angle)}\n\n{among_selectors(found)}\n\n"
         f"## In short\n\n{in_short(found)}\n\n"
         "Speed-up in steps to the middle target, mean [95 % interval over seeds], of each question's first comparison. "
         "In points: accuracy gained on average over a run; its interval decides, since runs of a real model are few.\n\n"

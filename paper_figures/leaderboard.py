@@ -119,7 +119,10 @@ def _keys(ax: Axes, frame: pd.DataFrame) -> list[Any]:
         "significantly faster": ({"color": FASTER}, (speeds.standout & (speeds.value > 1)).any()),
         "significantly slower": ({"color": SLOWER}, (speeds.standout & (speeds.value < 1)).any()),
         "not significant, or too few seeds": ({"color": OPEN}, (~speeds.standout).any()),
-        "a bound": ({"facecolor": "white", "edgecolor": OPEN, "hatch": "////"}, (speeds.bound != "").any()),
+        "a bound, or both have runs that did not reach it": (
+            {"facecolor": "white", "edgecolor": OPEN, "hatch": "////"},
+            (speeds.bound != "").any(),
+        ),
     }
     bars = [Patch(label=label, **look) for label, (look, there) in looks.items() if there]
     lines = {str(line.get_label()): line for line in ax.lines if not str(line.get_label()).startswith("_")}

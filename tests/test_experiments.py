@@ -410,18 +410,22 @@ def test_a_real_model_has_a_column_in_points_and_a_table_of_its_own():
 
 def test_selectors_are_told_beside_the_oracle():
     def answered(cell, endpoint, direction, ratio=None):
-        return Asked("selectors", cell, "uniform"), Answer("sums", endpoint, (), 0.01, 10, direction, ratio)
+        answer = Answer("sums", endpoint, (), 0.01, 10, direction, ratio, "+1.0 [+0.5, +1.5]")
+        return Asked("selectors", cell, "uniform"), answer
 
     oracle, prior = answered("oracle", "4.00x", "faster", 4.0), answered("prior", "2.00x", "open", 2.0)
     gainrl = answered("gainrl", "<0.50x", "slower")
-    assert among_selectors({"How far?": [oracle], "Why?": [prior, gainrl]}) == (
-        "On sums, against uniform sampling, choosing by pass rates measured afresh gives 4.00x (faster); learning them while "
-        "training, from features too, gives 2.00x (no significant difference), 50 % of that; GAIN-RL, by the angle alone, "
-        "gives <0.50x (slower)."
-    )
+    said = among_selectors({"How far?": [oracle], "Why?": [prior, gainrl]})
+    assert said.startswith("On sums, compared with uniform sampling: the oracle, which measures all pass rates")
+    ends = [
+        "chooses, 4.00x to the middle target (faster), +1.0 [+0.5, +1.5] points on average",
+        "(no significant difference), +1.0 [+0.5, +1.5] points on average, of the oracle's speed-up 50 %",
+        "GAIN-RL <0.50x to the middle target (slower), +1.0 [+0.5, +1.5] points on average.",
+    ]
+    assert [part.endswith(end) for part, end in zip(said.split("; "), ends, strict=True)] == [True] * 3
     unseen = answered("oracle", "1.10x", "open", 1.1)  # there is nothing to have a share of
     assert "%" not in among_selectors({"How far?": [unseen], "Why?": [prior, gainrl]})
-    assert among_selectors({"How far?": [oracle]}) == "The runs that decide are not there yet."
+    assert among_selectors({"How far?": [oracle]}) == "Selectors are not compared yet."
 
 
 @pytest.mark.parametrize(
