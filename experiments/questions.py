@@ -228,7 +228,8 @@ def document(root: Path = Path("results")) -> str:
     return (
         f"# Answers\n\n## In two sentences\n\n{conclusion(oracle, angle)}\n\n{among_selectors(found)}\n\n"
         f"## In short\n\n{in_short(found)}\n\n"
-        "Speed-up in steps to the middle target, mean [95 % interval over seeds], of each question's first comparison. "
+        "Speed-up in steps to the middle target, mean [95 % interval over seeds], of each question's first comparison; "
+        "`~`: runs of both sides did not reach it, so there is none. "
         "In points: accuracy gained on average over a run; its interval decides, since runs of a real model are few.\n\n"
         f"## By question\n\n{_by_question(found)}\n\n"
         "Speed-up in steps, mean [95 % interval over seeds]; p of the primary column, by exact sign flips over paired seeds, "
