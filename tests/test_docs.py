@@ -259,7 +259,7 @@ def test_there_are_excerpts():
 @pytest.mark.parametrize("page", [*PAGES, *NOTES])
 def test_what_runs_gave_stands_in_excerpts_alone(page):
     text = (PAGES | NOTES)[page]
-    expected = re.findall(r"^## [^\n]+, written down before it ran.*?(?=^## )", text, re.DOTALL | re.MULTILINE)
+    expected = re.findall(r"^## [^\n]+, written down before it ran.*?(?=^##+ )", text, re.DOTALL | re.MULTILINE)
     for section in expected:  # questions, and what we thought
         text = text.replace(section, "")
     assert claims(text) == []
