@@ -36,9 +36,9 @@ def data(experiment: Experiment, comparison: pd.DataFrame) -> pd.DataFrame:
 
 def panels(experiment: Experiment) -> dict[str, str]:
     """Quantities of the comparison -> what stands below them."""
-    by_speed = experiment.judged_by == "speed-up"
-    gained = ("accuracy gained", "points gained") if by_speed else (experiment.judged_by, "points gained on average")
-    return dict([("speed-up", "speed-up"), gained])
+    if experiment.judged_by == "speed-up":
+        return {"speed-up": "speed-up", "accuracy gained": "points gained"}
+    return {"speed-up": "speed-up", experiment.judged_by: "points gained on average"}
 
 
 def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
