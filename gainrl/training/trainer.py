@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,8 @@ class Scheduled(Trainer):
         prompts_per_epoch: size of a draw (the paper's n); a multiple of the prompts of one generation batch.
         accuracy: name of the reward function whose value is the correctness in [0, 1]; by default the first.
         signal: where and how the angle is read; must be the one that the order was scored with.
-        share_prompts: compute what completions share once: in the loss each prompt for all of its completions, in sampling by
-            transformers the tokens that all prompts begin with. Same results up to rounding.
+        share_prompts: compute what completions share once: in the loss each prompt for all of its completions, there and in
+            sampling by transformers the tokens that all prompts begin with. Same results up to rounding.
 
     Raises:
         InputError: sizes do not fit, the accuracy function is unknown, or the schedule wants the angle and the prompts
@@ -229,10 +230,11 @@ class Scheduled(Trainer):
         plain_model, prompt_tokens = self.accelerator.unwrap_model(model), inputs["prompt_ids"].shape[1]
         with ExitStack() as stack:
             captured = stack.enter_context(capture(plain_model, self.signal)) if reading else []
-            groups = stack.enter_context(prompts_once(plain_model, prompt_tokens)) if self.share_prompts else []
+            forwards = stack.enter_context(prompts_once(plain_model, prompt_tokens)) if self.share_prompts else []
             loss: torch.Tensor = super()._compute_loss(model, inputs)
         if reading and self.share_prompts:
-            captured = [states[group_B] for states, group_B in zip(captured[::2], groups, strict=True)]
+            states = iter(captured)
+            captured = [passes.prompts(list(islice(states, passes.number))) for passes in forwards]
         if reading:
             self._read_angles(torch.cat([states[:, :prompt_tokens] for states in captured]), inputs)
         return loss

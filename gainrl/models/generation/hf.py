@@ -16,6 +16,24 @@ from gainrl.models.loading import context_length, keeps_whole_cache
 from gainrl.prompts import length_batches
 
 
+def shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, short of a whole prompt."""
+    common = os.path.commonprefix([list(prompt) for prompt in prompts])  # noqa: RUF071 (it takes any lists)
+    return min(len(common), min(map(len, prompts)) - 1)
+
+
+def lay_out(prompts: Sequence[Sequence[int]], shared: int, pad_token: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids (B, T) and mask (B, T) of prompts with padding between the first ``shared`` tokens and a prompt's own."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids_BT = np.full((len(prompts), longest), pad_token, dtype=np.int64)
+    mask_BT = np.zeros_like(ids_BT)
+    for row, prompt in enumerate(prompts):
+        own = slice(longest - len(prompt) + shared, None)
+        ids_BT[row, :shared], mask_BT[row, :shared] = prompt[:shared], 1
+        ids_BT[row, own], mask_BT[row, own] = prompt[shared:], 1
+    return torch.from_numpy(ids_BT), torch.from_numpy(mask_BT)
+
+
 class HfBackend:
     """transformers' ``generate``, in batches of similar length; the tokens that a batch's prompts share are prefilled once.
 
@@ -53,21 +71,15 @@ class HfBackend:
     @torch.no_grad()
     def complete(self, prompts: Sequence[Sequence[int]], settings: GenerationConfig) -> list[Completion]:
         """One completion of each prompt, in one batch, drawn from torch's random state."""
-        longest, shared = max(len(prompt) for prompt in prompts), self._shared(prompts)
-        ids_BT = np.full((len(prompts), longest), self.pad_token, dtype=np.int64)
-        mask_BT = np.zeros_like(ids_BT)
-        for row, prompt in enumerate(prompts):  # padding goes between the shared tokens and the prompt's own
-            own = slice(longest - len(prompt) + shared, None)
-            ids_BT[row, :shared], mask_BT[row, :shared] = prompt[:shared], 1
-            ids_BT[row, own], mask_BT[row, own] = prompt[shared:], 1
-        ids, mask = (torch.from_numpy(array).to(self.model.device) for array in (ids_BT, mask_BT))
+        shared = shared_tokens(prompts) if len(prompts) > 1 and keeps_whole_cache(self.model) else 0
+        ids, mask = (tensor.to(self.model.device) for tensor in lay_out(prompts, shared, self.pad_token))
         with self._generating():
             cache = {"past_key_values": _cache(self.model)} if keeps_whole_cache(self.model) else {}
             if shared:
                 self.model(input_ids=ids[:1, :shared], use_cache=True, **cache)
                 cache["past_key_values"].batch_repeat_interleave(len(prompts))
             output = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings, **cache)
-        return [self._cut(written) for written in output[:, longest:].tolist()]
+        return [self._cut(written) for written in output[:, ids.shape[1] :].tolist()]
 
     @contextmanager
     def _generating(self) -> Iterator[None]:
@@ -80,13 +92,6 @@ class HfBackend:
         finally:
             self.model.train(training)
             self.model.generation_config = own_settings
-
-    def _shared(self, prompts: Sequence[Sequence[int]]) -> int:
-        """How many tokens all prompts begin with, short of a whole prompt; 0 where these cannot be computed apart."""
-        if len(prompts) == 1 or not keeps_whole_cache(self.model):
-            return 0
-        common = os.path.commonprefix([list(prompt) for prompt in prompts])  # noqa: RUF071 (it takes any lists)
-        return min(len(common), min(map(len, prompts)) - 1)
 
     def _cut(self, ids: list[int]) -> Completion:
         before = list(itertools.takewhile(lambda token: token not in self.end_tokens, ids))
