@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs import MEAN, RUN, Runs, baseline_of, shares_problems
+from analysis.runs import MEAN, RUN, Runs, baseline_of, shares_problems, timed_alike
 from gainrl.runs.experiment import Experiment
 from gainrl.statistics import (
     FEWEST_FOR_A_STAR,
@@ -76,7 +76,7 @@ def compare(experiment: Experiment, runs: Runs, *, window: int = 1) -> pd.DataFr
     - against the baseline (`baseline_of`), paired over common seeds: ``speed-up`` (its steps / the cell's), the same in the
       other costs of `PAIRED`, and ``steps saved``, for each target; ``accuracy gained`` at the end, and at an equal budget
       (`BUDGETS`: what the one of the two has spent that spends less); ``average accuracy gained``;
-      ``probability of improvement`` at the end
+      ``probability of improvement`` at the end. Seconds are compared where both of a pair were executed alike (`timed_alike`)
 
     With several benchmarks there is one more, `MEAN`. p is of no difference from the baseline; p_holm is adjusted within a
     ``family``: ``primary`` is `Experiment.endpoint` (on the mean, where there are several benchmarks),
@@ -214,22 +214,26 @@ def _against(
     ours, theirs = ([curves[name, seed, benchmark] for seed in seeds] for name in (cell, baseline))
     if cell == baseline or not seeds:
         return
+    pairs = list(zip(ours, theirs, strict=True))
+    alike = [timed_alike(runs[cell][seed], runs[baseline][seed]) for seed in seeds]
+    timed = [pair for pair, comparable in zip(pairs, alike, strict=True) if comparable]
     for target in experiment.targets:
         for quantity, cost in PAIRED.items():
-            sides = [[when_reached(curve, cost, target, window) for curve in side] for side in (theirs, ours)]
-            yield cell, benchmark, quantity, target, speed_up(*sides)
+            compared = timed if cost == "seconds" else pairs
+            own, base = ([when_reached(pair[side], cost, target, window) for pair in compared] for side in (0, 1))
+            yield cell, benchmark, quantity, target, speed_up(base, own) if compared else None
             if cost == "steps":
-                yield cell, benchmark, "steps saved", target, saved(*sides)
+                yield cell, benchmark, "steps saved", target, saved(base, own)
     every = runs[cell][seeds[0]].config().evaluation.every
-    pairs = list(zip(ours, theirs, strict=True))
     for quantity, gained in {
         "accuracy gained": [own["accuracy"][-1] - base["accuracy"][-1] for own, base in pairs],
         "average accuracy gained": [_average(own, every) - _average(base, every) for own, base in pairs],
     }.items():
         yield cell, benchmark, quantity, None, replace(summarize(gained), p=paired_p(gained))
     for quantity, cost in BUDGETS.items():
-        gained = [_gained(own, base, COSTS[cost]) for own, base in pairs]
-        yield cell, benchmark, quantity, None, replace(summarize(gained), p=paired_p(gained))
+        gained = [_gained(own, base, COSTS[cost]) for own, base in (timed if cost == "seconds" else pairs)]
+        if gained:
+            yield cell, benchmark, quantity, None, replace(summarize(gained), p=paired_p(gained))
 
 
 def _average(curve: Curve, every: int) -> float:

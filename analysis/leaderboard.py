@@ -185,7 +185,7 @@ def _note(experiment: Experiment, rows: Lookup, family: Family, most: int) -> st
         f"Ordered by {'the primary endpoint, ' if experiment.judged_by == 'speed-up' else ''}the speed-up in steps",
         "Whatever a method samples and throws away counts in its rollouts and tokens",
         "Seconds are of training, as the clock showed beside whatever else ran; choosing (drawing, observing, measuring) comes "
-        "on top, the pass before training that reads angles is in neither",
+        "on top, the pass before training that reads angles is in neither; pairs that were not executed alike are left out",
     ]
     cells = family.cells.values()
     if any(is_oracle(experiment.cells[cell]) for cell in cells):

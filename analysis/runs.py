@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -157,6 +158,18 @@ def baseline_of(experiment: Experiment, cell: str) -> str:
     kind = experiment.cells[experiment.baseline].schedule
     alike = [name for name, run in experiment.cells.items() if setting(name) == setting(cell) and run.schedule == kind]
     return experiment.baseline if experiment.baseline in alike or not alike else alike[0]
+
+
+def timed_alike(run: RunRecord, other: RunRecord) -> bool:
+    """Whether their seconds can be compared: both had as many processors and threads, and were executed alike throughout."""
+
+    def conditions(record: RunRecord) -> tuple[Any, set[tuple[Any, ...]]]:
+        environment = record.read_json("environment.json")
+        parts = [environment, *environment.get("resumed", [])]
+        machines = {(part.get("cpus"), part.get("threads"), part.get("accelerator")) for part in parts}
+        return environment.get("inputs", {}).get("execution"), machines
+
+    return conditions(run) == conditions(other)
 
 
 def shares_problems(by_seed: dict[int, RunRecord], benchmark: str) -> bool:

@@ -100,7 +100,8 @@ BUDGET_NOTE = (
 )
 SECONDS_NOTE = (
     "As the clock showed, without choosing. Where runs shared their machine with other work, a ratio of seconds is one of "
-    "loads too; it tells methods apart only on a machine that did nothing else."
+    "loads too; it tells methods apart only on a machine that did nothing else. Ratios are of pairs that had as many "
+    "processors and threads and were executed alike."
 )
 FURTHER_NOTE = (
     "Medians by the product-limit estimate. Speed-ups and steps saved are paired over seeds, within a pair's smaller budget. "

@@ -14,7 +14,7 @@ from analysis.tables import SIGNIFICANT, show
 from gainrl.runs.experiment import Experiment
 from gainrl.statistics import FEWEST_FOR_A_STAR
 
-Direction = Literal["faster", "slower", "better", "worse", "open", "few", "elsewhere"]
+Direction = Literal["faster", "slower", "better", "worse", "open", "few", "unreached", "elsewhere"]
 ANSWERS: dict[Direction, str] = {
     "faster": "faster than the baseline",
     "slower": "slower than the baseline",
@@ -22,6 +22,7 @@ ANSWERS: dict[Direction, str] = {
     "worse": "less accurate than the baseline",
     "open": "no significant difference in speed from the baseline",
     "few": "too few seeds to tell",
+    "unreached": "no run comes to the target that decides",
     "elsewhere": "tested in another experiment",
 }
 
@@ -53,7 +54,7 @@ def verdict(experiment: Experiment, comparison: pd.DataFrame, controls: Controls
     for direct, of_orders in controls:
         named = next((direct.labels[cell] for cell, run in direct.cells.items() if is_gain_rl(run)), direct.title)
         sentences += [_named(named, len(ours), text) for text in _orders(direct, of_orders)]
-    sentences.append(_others(experiment, directions, [cell for cell in compared if cell not in ours]))
+    sentences += _others(experiment, directions, [cell for cell in compared if cell not in ours])
     subject, judged = ("GAIN-RL: ", ours) if ours else ("", compared)
     over_models = pooled(experiment, runs)
     if over_models is not None:
@@ -92,7 +93,8 @@ def direction(experiment: Experiment, table: Lookup, cell: str) -> Direction:
     if cell in experiment.asked_in:
         return "elsewhere"
     if row is None:
-        return "open"
+        common = table.find(cell, "accuracy gained")
+        return "few" if common is None or common.seeds < FEWEST_FOR_A_STAR else "unreached"
     if experiment.judged_by == "average accuracy gained":
         return "few" if pd.isna(row.low) else "better" if row.low > 0 else "worse" if row.high < 0 else "open"
     if row.seeds < FEWEST_FOR_A_STAR:
@@ -113,6 +115,7 @@ def _speed(experiment: Experiment, table: Lookup, cell: str, which: Direction) -
         if by_speed
         else "is neither clearly better nor worse than",
         "few": "has too few seeds for a test against",
+        "unreached": "comes to the target that decides in no run, nor does",
         "elsewhere": f"is tested in {experiment.asked_in.get(cell)} against",
     }[which]
     numbers = f"{_average(experiment, table, cell)}speed-up {_ratios(experiment, table, cell)}"
@@ -189,6 +192,7 @@ def _orders(direct: Experiment, comparison: pd.DataFrame) -> list[str]:
             else f"The angle's order is neither clearly better nor worse than {control}"
         ),
         "few": "Too few seeds for a test of the angle's order against a random one under the same Gaussian",
+        "unreached": f"Neither the angle's order nor {control} comes to the target that decides",
         "elsewhere": "Another experiment tests the angle's order against a random one under the same Gaussian",
     }
     ours = [cell for cell, run in direct.cells.items() if is_gain_rl(run)]
@@ -201,10 +205,11 @@ def _orders(direct: Experiment, comparison: pd.DataFrame) -> list[str]:
     return [*sentences, *([others] if others else [])]
 
 
-def _others(experiment: Experiment, directions: dict[str, Direction], cells: list[str]) -> str:
-    baselines = {experiment.labels[baseline_of(experiment, cell)] for cell in cells}
-    against = baselines.pop() if len(baselines) == 1 else "their baselines"
-    return _grouped(experiment, {cell: directions[cell] for cell in cells}, "cells", against)
+def _others(experiment: Experiment, directions: dict[str, Direction], cells: list[str]) -> list[str]:
+    groups: dict[str, dict[str, Direction]] = {}
+    for cell in cells:
+        groups.setdefault(experiment.labels[baseline_of(experiment, cell)], {})[cell] = directions[cell]
+    return [_grouped(experiment, group, "cells", baseline) for baseline, group in groups.items()]
 
 
 def _grouped(experiment: Experiment, directions: dict[str, Direction], what: str, against: str) -> str:
@@ -216,9 +221,12 @@ def _grouped(experiment: Experiment, directions: dict[str, Direction], what: str
         "worse": "worse",
         "open": "not significantly different" if by_speed else "neither clearly better nor worse",
         "few": "too few seeds for a test",
+        "unreached": "neither comes to the target that decides",
     }
+    family = against.rpartition(", ")[0]
+    labels = {cell: experiment.labels[cell].removeprefix(f"{family}, ") for cell in directions}
     groups = [
-        f"{text}: {', '.join(experiment.labels[cell] for cell in directions if directions[cell] == which)}"
+        f"{text}: {', '.join(labels[cell] for cell in directions if directions[cell] == which)}"
         for which, text in words.items()
         if which in directions.values()
     ]

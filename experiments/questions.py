@@ -31,6 +31,7 @@ WORDS: dict[Direction, str] = {
     "worse": "worse",
     "open": "no significant difference",
     "few": "too few seeds",
+    "unreached": "target not reached",
     "elsewhere": MISSING,
 }
 

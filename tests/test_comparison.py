@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 
@@ -166,6 +167,18 @@ def test_costs_at_step_zero_are_zero(tmp_path):
     curves = finished_runs(experiment, tmp_path).accuracy
     assert (curves[curves.step == 0].problems_seen == 0).all()
     assert (curves[curves.step == 10].problems_seen == 160).all()
+
+
+def test_seconds_are_compared_between_runs_that_were_executed_alike(tmp_path):
+    experiment = write_runs(tmp_path, 3)
+    place = tmp_path / "quickstart" / "gainrl" / "seed-1" / "environment.json"
+    environment = json.loads(place.read_text())
+    place.write_text(json.dumps(environment | {"resumed": [environment | {"threads": environment["threads"] + 1}]}))
+    table = table_of(experiment, tmp_path)
+    assert cell_of(table, "gainrl", "speed-up", 0.6)["seeds"] == 3
+    assert cell_of(table, "gainrl", "speed-up in seconds", 0.6)["seeds"] == 2
+    assert cell_of(table, "gainrl", "accuracy gained at equal seconds")["seeds"] == 2
+    assert cell_of(table, "control", "speed-up in seconds", 0.6)["seeds"] == 3
 
 
 def test_seconds_are_those_of_training_until_then(tmp_path):

@@ -47,6 +47,26 @@ def test_the_verdict_is_no_more_than_the_seeds_say(tmp_path):
     assert "1.00x [" in same.sentences[0]
 
 
+def test_where_no_run_comes_to_the_target_the_verdict_says_no_more(tmp_path):
+    low = {cell: [0.1, 0.2, 0.2, 0.2] for cell in CURVES}
+    found = verdict_of(tmp_path / "eight", 8, low)
+    assert (found.answer, found.direction) == ("GAIN-RL: no run comes to the target that decides", "unreached")
+    assert not any("not significantly different" in sentence for sentence in found.sentences)
+    assert verdict_of(tmp_path / "two", 2, low).direction == "few"
+
+
+def test_cells_without_a_seed_in_common_are_not_called_alike(tmp_path):
+    write_runs(tmp_path, 8, CURVES)
+    for seed in range(8):
+        shutil.rmtree(tmp_path / "quickstart" / "grpo" / f"seed-{seed}")
+    experiment = write_runs(tmp_path / "other", 9, {"grpo": CURVES["grpo"]})
+    shutil.move(tmp_path / "other/quickstart/grpo/seed-8", tmp_path / "quickstart/grpo/seed-8")
+    runs = finished_runs(experiment, tmp_path)
+    found = verdict(experiment, compare(experiment, runs), against_control(experiment, runs), runs)
+    assert found.direction == "few"
+    assert not any("not significantly different: " in sentence for sentence in found.sentences)
+
+
 def test_the_verdict_says_faster_where_it_stands_out(tmp_path):
     quick = [0.3, 0.85, 0.9, 0.9]  # at step 10 whatever the seed, where the others need 20 or 30
     found = verdict_of(tmp_path, 8, CURVES | {"gainrl": quick})
