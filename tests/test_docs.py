@@ -6,6 +6,8 @@ import inspect
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -192,9 +194,26 @@ def streaks():
     (code,) = python_blocks("class ")
     before, scope = dict(SCHEDULES), {}
     exec(code, scope)
+    SCHEDULES["streaks"] = scope["Streaks"]
     yield scope
     SCHEDULES.clear()
     SCHEDULES.update(before)
+
+
+def test_the_schedule_of_the_docs_can_be_pasted_where_the_page_says(tmp_path):
+    (code,), page = python_blocks("class "), PAGES["docs/adding.md"]
+    ((place, addition, entry),) = re.findall(
+        r"In `(\S+/__init__\.py)` add the import, `(from .*?)`, and in `SCHEDULES` the line `(.*?)`", page
+    )
+    (new_file,) = re.findall(r"into a file of its own, `(\S+)`", page)
+    shutil.copytree(ROOT / "gainrl", tmp_path / "gainrl")
+    (tmp_path / new_file).write_text(code)
+    registry = (tmp_path / place).read_text()
+    head = "SCHEDULES: dict[str, type[Schedule]] = {\n"
+    (tmp_path / place).write_text(registry.replace(head, f"{addition}\n\n{head}    {entry}\n"))
+    ask = "from gainrl.schedules import SCHEDULES; print(SCHEDULES['streaks'](range(9)).draw(3).size)"
+    command = [sys.executable, "-c", ask]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "3\n"
 
 
 def test_the_schedule_of_the_docs_is_in_the_registry(streaks):

@@ -304,3 +304,37 @@ def test_sort_keys_put_the_right_end_first():
 def test_bad_input_is_one_clear_line(make_it, message):
     with pytest.raises(InputError, match=message):
         make_it()
+
+
+class Careless(Uniform):
+    """Draws what it is told to."""
+
+    state_fields = ("queue", "memory")
+
+    def __init__(self, rows, memory=None):
+        super().__init__(np.zeros(8))
+        self.rows, self.memory = rows, memory
+
+    def _draw(self, n):
+        return self.rows
+
+
+@pytest.mark.parametrize("rows", [[0, 0, 1], [0, 1], [0, 1, 8], [-1, 0, 1], [0.0, 1.0, 2.0], [[0, 1, 2]], None])
+def test_a_draw_that_is_not_n_different_rows_is_refused(rows):
+    with pytest.raises(InputError, match=r"Careless\._draw\(3\) must return an array of 3 different rows, 0 to 7"):
+        Careless(rows).draw(3)
+
+
+def test_a_draw_may_be_a_list():
+    assert Careless([3, 1, 2]).draw(3).tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize("memory", [{1: 2}, (1, 2), {1}, np.int64(1), [np.zeros(2)], np.array([object()])])
+def test_state_that_a_checkpoint_would_change_is_refused(memory):
+    with pytest.raises(InputError, match=r"Careless\.memory would not come back from a checkpoint as it is"):
+        Careless([0], memory).state_dict()
+
+
+@pytest.mark.parametrize("memory", [None, 1, 0.5, float("nan"), "a", [1, [2]], {"1": 2}, np.arange(3)])
+def test_state_that_a_checkpoint_keeps_is_taken(memory):
+    Careless([0], memory).state_dict()

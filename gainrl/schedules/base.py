@@ -6,6 +6,7 @@ It returns row indices into that array. What else it may ask for, each by an att
 """
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -130,11 +131,22 @@ class Schedule(ABC):
             raise InputError(
                 f"the schedule draws by the feature {untold[0]!r}; call tell({{{untold[0]!r}: ...}}) first"
             )
-        return self._draw(n)
+        rows = np.asarray(self._draw(n))
+        whole = rows.shape == (n,) and rows.dtype.kind in "iu"
+        if not whole or rows.min() < 0 or rows.max() >= self.size or len(np.unique(rows)) < n:
+            raise InputError(
+                f"{type(self).__name__}._draw({n}) must return an array of {n} different rows, 0 to {self.size - 1}; "
+                f"it returned {rows.dtype} of shape {rows.shape}: {rows.tolist()[:8] if rows.ndim else rows}"
+            )
+        return rows
 
     def redraw(self, n: int, sampled: Ints) -> Ints:
-        """At most n more rows for this epoch, none of those that were sampled for it already."""
-        rows = self._draw(min(n, self.size))
+        """At most n more rows for this epoch, none of those that were sampled for it already.
+
+        They are what `_draw` gives next: `observe` has not been called since, so a schedule that always takes the best
+        overrides this, or gets back what it has.
+        """
+        rows = np.asarray(self._draw(min(n, self.size)))
         return rows[~np.isin(rows, sampled)]
 
     def keeps(self, outcome: Outcome) -> bool:
@@ -159,7 +171,13 @@ class Schedule(ABC):
         return None
 
     def state_dict(self) -> dict[str, Any]:
+        """What changes, to be kept as JSON. Raises InputError: a field would not come back from that as it is."""
         state = {name: getattr(self, name) for name in self.state_fields}
+        if lost := [name for name, value in state.items() if not _survives_json(value)]:
+            raise InputError(
+                f"{type(self).__name__}.{lost[0]} would not come back from a checkpoint as it is: state_fields may name "
+                "arrays, numbers, strings, lists of these, and dicts with strings as keys"
+            )
         return {"schedule": self._identity(), "rng": self.rng.bit_generator.state, **state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -176,6 +194,17 @@ class Schedule(ABC):
         for name, values_N in sorted(self.features.items()):
             digest.update(name.encode() + np.array(values_N.tolist()).tobytes())
         return f"{type(self).__name__}/{digest.hexdigest()[:12]}"
+
+
+def _survives_json(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "biufU"
+    if type(value) is float:  # NaN, which equals nothing, too
+        return True
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False
 
 
 def _absent(values_N: NDArray[Any]) -> int:

@@ -9,6 +9,7 @@ from filelock import FileLock
 from numpy.typing import ArrayLike
 
 from gainrl.angle import DEFINITIONS
+from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import load_benchmark
 from gainrl.evaluation.heldout import HeldOut
 from gainrl.files import write_atomically
@@ -72,6 +73,11 @@ def build_schedule(
         key_N = sort_key(order, {"reward_variance": pass_rate_N * (1 - pass_rate_N)}, size=len(problems))
     else:
         key_N = sort_key(order, {"difficulty": problems.difficulties()}, size=len(problems), seed=seed)
+    if config.schedule.name not in SCHEDULES:
+        raise InputError(
+            f"no schedule is called {config.schedule.name!r} in this process; a class of your own belongs into "
+            f"gainrl/schedules/ and its registry, SCHEDULES, which has {', '.join(SCHEDULES)}"
+        )
     schedule = SCHEDULES[config.schedule.name](key_N, seed=seed, **config.schedule.options)
     if schedule.wanted_features or schedule.optional_features:
         schedule.tell(features_of(config, schedule, loaded, problems, scores_folder, report))
