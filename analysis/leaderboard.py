@@ -35,7 +35,8 @@ SHARES = {
 TOGETHER_NOTE = (
     "Accuracies at the end of the runs of all families, as in rliable (Agarwal et al. 2021): mean of their middle half, and "
     "the chance that a run ends higher than one of the baseline on the same family; 95 % intervals by a bootstrap within each "
-    "family. Methods without runs of every family that is listed are left out."
+    "family. Only seeds that both have on every family count, so a row is to be compared with the baseline in it, by which rows "
+    "are ordered, and not with other rows. Methods without runs of every family that is listed are left out."
 )
 
 
@@ -119,7 +120,7 @@ def together(experiment: Experiment, runs: Runs) -> Grid | None:
         return None
     table.sort(key=lambda row: -row.pop("place"))
     names = ", ".join(family.name for family in known)
-    return Grid(f"Leaderboard: {ALL} ({names})", pd.DataFrame(table), TOGETHER_NOTE)
+    return Grid(f"Leaderboard: {ALL} ({names})", pd.DataFrame(table).fillna(MISSING), TOGETHER_NOTE)
 
 
 def leaderboards(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -> list[Grid]:
@@ -143,21 +144,19 @@ def _row(experiment: Experiment, rows: Lookup, family: Family, method: str, seed
 
 
 def _row_of_all(label: str, pairs: list[tuple[dict[int, float], dict[int, float]]]) -> dict[str, Any]:
-    """``pairs``: accuracy at end by seed, of the method and of the baseline, for each family."""
-    middle = interquartile_mean(*[[[end] for end in own.values()] for own, _ in pairs])
-    common = [sorted({*own} & {*base}) for own, base in pairs]
-    row = {
-        "method": label,
-        "seeds": " + ".join(str(len(own)) for own, _ in pairs),
-        "interquartile mean at end, %": _text(middle, "percent"),
-        "probability of improvement": MISSING,
-        "place": middle.mean,
-    }
-    if all(common) and any(own is not base for own, base in pairs):
-        strata = [
-            tuple([[side[seed]] for seed in seeds] for side in pair) for pair, seeds in zip(pairs, common, strict=True)
-        ]
-        row["probability of improvement"] = _text(probability_of_improvement(*strata), "share")  # type: ignore[arg-type]
+    """``pairs``: accuracy at end by seed, of the method and of the baseline, for each family.
+
+    Only seeds that both have on every family count, so that families weigh the same in every row.
+    """
+    seeds = sorted(set.intersection(*({*side} for pair in pairs for side in pair)))
+    strata = [tuple([[side[seed]] for seed in seeds] for side in pair) for pair in pairs]
+    row = {"method": label, "seeds": str(len(seeds)), "place": float("-inf")}
+    if seeds:
+        middle, base = (interquartile_mean(*(stratum[side] for stratum in strata)) for side in (0, 1))
+        row["place"] = middle.mean - base.mean
+        row |= {"interquartile mean at end, %": _text(middle, "percent"), "of the baseline, %": _text(base, "percent")}
+        if any(own is not base for own, base in pairs):
+            row["probability of improvement"] = _text(probability_of_improvement(*strata), "share")  # type: ignore[arg-type]
     return row
 
 

@@ -134,7 +134,13 @@ def test_families_are_taken_together_as_strata(found):
     middle = np.mean([0.81, 0.81, 0.82, 0.85, 0.86, 0.86])  # of 0.80 to 0.82 and 0.85 to 0.87 all but the extremes
     assert float(grid.table["interquartile mean at end, %"][0].split()[0]) == pytest.approx(100 * middle, abs=1.1)
     assert grid.table["probability of improvement"].tolist() == ["1.00", "\u2013"]
-    assert grid.table.seeds.tolist() == ["3 + 3", "3 + 3"]
+    assert grid.table.seeds.tolist() == ["3", "3"]
+    assert len(set(grid.table["of the baseline, %"])) == 1
+    fewer = runs.only(list(runs))
+    fewer.accuracy = runs.accuracy[(runs.accuracy.cell != "arithmetic-mopps") | (runs.accuracy.seed > 0)]
+    uneven = together(experiment, fewer).table.set_index("method")
+    assert uneven.seeds.to_dict() == {"MoPPS": "2", "uniform": "3"}
+    assert len(set(uneven["of the baseline, %"])) == 2, "of the method's seeds"
     assert [one.title for one in leaderboards(experiment, comparison, runs)] == [
         "Leaderboard: mixture", "Leaderboard: arithmetic", "Leaderboard: all families (mixture, arithmetic)",
     ]  # fmt: skip
