@@ -35,7 +35,7 @@ SHARES = {
 TOGETHER_NOTE = (
     "Accuracies at the end of the runs of all families, as in rliable (Agarwal et al. 2021): mean of their middle half, and "
     "the chance that a run ends higher than one of the baseline on the same family; 95 % intervals by a bootstrap within each "
-    "family. Only seeds that both have on every family count, so a row is to be compared with the baseline in it, by which rows "
+    "family. Only seeds that both have on every family count, so a row is compared with the baseline in it, by which rows "
     "are ordered, and not with other rows. Methods without runs of every family that is listed are left out."
 )
 
