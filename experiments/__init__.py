@@ -47,14 +47,20 @@ def scales(name: str) -> tuple[str, ...]:
 
 
 def load_experiment(name: str, scale: str = "tiny") -> Experiment:
-    """The experiment that its module defines. Raises InputError for an unknown name or scale, and for a study."""
+    """The experiment that its module defines.
+
+    Raises InputError for an unknown name or scale, for a study, and where the module's settings do not fit at this scale.
+    """
     if name in study_names():
         raise InputError(
             f"{name} is a study that trains nothing; valid with it: gainrl reproduce, which writes its report, list, show "
             "and publish"
         )
     _require_scale(name, scale)
-    result: Experiment = _module(name).experiment(scale)
+    try:
+        result: Experiment = _module(name).experiment(scale)
+    except InputError as error:
+        raise InputError(f"experiments/{name}.py at scale {scale}: {error}") from error
     return result
 
 

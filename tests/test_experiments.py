@@ -1,5 +1,6 @@
 """Every experiment at every scale: complete, shared where it means the same, and such that TRL takes its settings."""
 
+import importlib
 import math
 
 import pandas as pd
@@ -381,7 +382,7 @@ def test_unknown_names_list_the_valid_ones():
     with pytest.raises(InputError, match="unknown experiment 'quick'; valid: .*quickstart"):
         load_experiment("quick")
     with pytest.raises(InputError, match="unknown scale of quickstart 'paper'; valid: tiny"):
-        load_experiment("quickstart", "paper")
+        load_experiment("quickstart", "tiny")
     with pytest.raises(InputError, match="unknown cell of quickstart 'x'; valid: adarft, control, gainrl, grpo"):
         load_experiment("quickstart").cell("x")
 
@@ -444,3 +445,12 @@ def test_the_conclusion_says_no_more_than_the_answers(oracle, angle, said):
         for middle, direction in (("1.40x", oracle), ("0.90x", angle))
     ]
     assert conclusion(*answers).endswith(said)
+
+
+def test_settings_that_do_not_fit_at_a_scale_are_told_with_the_module(monkeypatch):
+    def experiment(scale):
+        raise InputError("prompts_per_epoch 16 is not a multiple of 256")
+
+    monkeypatch.setattr(importlib.import_module("experiments.quickstart"), "experiment", experiment)
+    with pytest.raises(InputError, match=r"^experiments/quickstart.py at scale tiny: prompts_per_epoch 16"):
+        load_experiment("quickstart", "tiny")
