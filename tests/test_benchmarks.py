@@ -277,7 +277,8 @@ def test_a_batch_that_begins_alike_is_answered_as_its_prompts_are_alone(family, 
     backend = HfBackend(model, [1], 0)
     own = ([20], [21, 22], list(range(30, 42)), [9])
     prompts = [[*range(3, 3 + alike), *rest] for alike in (5, 7) for rest in own]
-    assert backend._shared(prompts) == (0 if "window" in family else 5)
+    assert hf.shared_tokens(prompts) == 5
+    assert hf.keeps_whole_cache(model) == ("window" not in family)
     plain = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": 1, "pad_token_id": 0}
     written = [model.generate(torch.tensor([prompt]), **plain)[0, len(prompt) :].tolist() for prompt in prompts]
     alone = [backend._cut(ids) for ids in written]

@@ -382,7 +382,7 @@ def test_unknown_names_list_the_valid_ones():
     with pytest.raises(InputError, match="unknown experiment 'quick'; valid: .*quickstart"):
         load_experiment("quick")
     with pytest.raises(InputError, match="unknown scale of quickstart 'paper'; valid: tiny"):
-        load_experiment("quickstart", "tiny")
+        load_experiment("quickstart", "paper")
     with pytest.raises(InputError, match="unknown cell of quickstart 'x'; valid: adarft, control, gainrl, grpo"):
         load_experiment("quickstart").cell("x")
 
