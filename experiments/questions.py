@@ -297,7 +297,7 @@ def _problems(asked: Asked) -> str:
 
 def _pair(asked: Asked) -> str:
     cells = [asked.plan.labels[cell] for cell in (asked.cell, asked.against)]
-    return " against ".join(label.rpartition(", ")[2] if asked.over_models else label for label in cells)
+    return " against ".join(label.rpartition(", ")[2] for label in cells)
 
 
 def _orders(root: Path) -> str:

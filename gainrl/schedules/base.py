@@ -176,7 +176,7 @@ class Schedule(ABC):
         if lost := [name for name, value in state.items() if not _survives_json(value)]:
             raise InputError(
                 f"{type(self).__name__}.{lost[0]} would not come back from a checkpoint as it is: state_fields may name "
-                "arrays, numbers, strings, lists of these, and dicts with strings as keys"
+                "arrays, numbers, strings, lists of numbers or strings, and dicts with strings as keys"
             )
         return {"schedule": self._identity(), "rng": self.rng.bit_generator.state, **state}
 
