@@ -87,6 +87,8 @@ QUESTIONS: dict[str, tuple[Asked, ...]] = {
         Asked("ablate_schedule", "oracle", "uniform"),
         Asked("ablate_schedule", "oracle-wide", "uniform"),
         Asked("ablate_schedule_lists", "oracle", "uniform"),
+        Asked("selectors", "arithmetic-oracle", "arithmetic-uniform"),
+        Asked("selectors", "lists-oracle", "lists-uniform"),
         Asked("selectors", "oracle", "uniform"),
     ),
     "Is learning from pass rates and features faster than uniform sampling?": (

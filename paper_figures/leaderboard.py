@@ -118,7 +118,7 @@ def _keys(ax: Axes, frame: pd.DataFrame) -> list[Any]:
     looks = {
         "significantly faster": ({"color": FASTER}, (speeds.standout & (speeds.value > 1)).any()),
         "significantly slower": ({"color": SLOWER}, (speeds.standout & (speeds.value < 1)).any()),
-        "not significant, or too few seeds": ({"color": OPEN}, (~speeds.standout).any()),
+        "no star: not significant, few seeds, or tested elsewhere": ({"color": OPEN}, (~speeds.standout).any()),
         "a bound, or both have runs that did not reach it": (
             {"facecolor": "white", "edgecolor": OPEN, "hatch": "////"},
             (speeds.bound != "").any(),
