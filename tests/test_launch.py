@@ -209,6 +209,15 @@ def test_the_dry_run_estimates_from_finished_runs_with_the_same_model(experiment
     assert not list((tmp_path / "runs").glob("small"))
 
 
+def test_the_dry_run_estimates_each_schedule_from_its_own_runs_where_there_are_any(experiment, tmp_path):
+    (grpo, gainrl) = plan(experiment, tmp_path)
+    pretend_finished(grpo, seconds_each=900)
+    pretend_finished(gainrl, seconds_each=1800)
+    (again, other) = plan(experiment, tmp_path, seeds=(1,))
+    told = describe([again, other], Debug(), False, tmp_path / "none")
+    assert [line.split()[-2] for line in told.splitlines()[1:3]] == ["1:00:00", "2:00:00"]
+
+
 def test_progress_is_read_from_files_that_are_being_written(experiment, tmp_path):
     (run,) = plan(experiment, tmp_path, "gainrl")
     assert read_state(run.home) == RunState("waiting")

@@ -17,8 +17,11 @@ from gainrl.runs.published import stored_runs
 from gainrl.runs.records import RunFolder, RunRecord
 from gainrl.runs.state import seconds_each
 
-Kind = tuple[str, str, str]
-"""Engine, model and engine of generation: runs that agree in all three take about as long a step."""
+Kind = tuple[str, ...]
+"""Engine, model, engine of generation and schedule: runs that agree in all four take about as long a step.
+
+Without the last: runs of any schedule. Some sample several times what they train, and the oracle measures all problems.
+"""
 
 
 class Cost(NamedTuple):
@@ -37,9 +40,10 @@ def costs(runs: Iterable[RunRecord]) -> dict[Kind, Cost]:
         if run.status()[0] != "finished":
             continue
         try:
-            found[kind_of(run.config())].append(
-                Cost(seconds_each(run), run.read_json("environment.json").get("peak_gib"))
-            )
+            kind = kind_of(run.config())
+            cost = Cost(seconds_each(run), run.read_json("environment.json").get("peak_gib"))
+            found[kind].append(cost)
+            found[kind[:-1]].append(cost)
         except InputError:
             continue
     return {
@@ -52,7 +56,7 @@ def costs(runs: Iterable[RunRecord]) -> dict[Kind, Cost]:
 
 
 def kind_of(config: RunConfig) -> Kind:
-    return config.engine, config.model.name, config.training.generation
+    return config.engine, config.model.name, config.training.generation, config.schedule.name
 
 
 def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published: Path) -> str:
@@ -65,7 +69,8 @@ def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published
     rows, seconds = [], []
     for run in runs:
         mine = todo.get(run.hash) is run
-        each = known.get(kind_of(run.config), Cost(None, None))
+        kind = kind_of(run.config)
+        each = known.get(kind) or known.get(kind[:-1], Cost(None, None))
         cost = _seconds(run, each, overwrite) if mine else None
         seconds += [cost] if mine else []
         rows.append(

@@ -70,7 +70,10 @@ def seconds_each(run: RunRecord) -> float | None:
     if doing.get("what") == "training" and doing.get("seconds_each"):
         return float(doing["seconds_each"])
     metrics = _frame(run.metrics)
-    return float(metrics.seconds.median()) if "seconds" in metrics else None
+    if "seconds" not in metrics:
+        return None
+    choosing = metrics.choosing_seconds.max() / len(metrics) if "choosing_seconds" in metrics else 0.0
+    return float(metrics.seconds.median() + choosing)
 
 
 def _doing(run: RunRecord) -> dict[str, Any]:
