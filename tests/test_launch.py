@@ -199,11 +199,11 @@ def test_the_dry_run_estimates_from_finished_runs_with_the_same_model(experiment
     pretend_finished(runs[0], seconds_each=900)
     told = describe(runs, Local(jobs=2), False, tmp_path / "none")
     rows = [line.split() for line in told.splitlines()[1:5]]
-    assert [row[-2:] for row in rows] == [["0", "unknown"]] + 3 * [["1:00:00", "unknown"]]
+    assert [row[-3:] for row in rows] == [["0", "unknown", "CPU"]] + 3 * [["1:00:00", "unknown", "CPU"]]
     RunFolder(runs[0].home).record_memory(8.25)
     RunFolder(runs[0].home).record_memory(3.0)  # of a process that resumed it
     rows = [line.split() for line in describe(runs, Local(jobs=2), False, tmp_path / "none").splitlines()[1:5]]
-    assert [row[-1] for row in rows] == 4 * ["8.2"]
+    assert [row[-2] for row in rows] == 4 * ["8.2"]
     assert "4 runs, 3 to train on this machine, 2 at once" in told
     assert "about 3:00:00 of training, 1:30:00 until the last has ended" in told
     assert not list((tmp_path / "runs").glob("small"))
@@ -215,7 +215,7 @@ def test_the_dry_run_estimates_each_schedule_from_its_own_runs_where_there_are_a
     pretend_finished(gainrl, seconds_each=1800)
     (again, other) = plan(experiment, tmp_path, seeds=(1,))
     told = describe([again, other], Debug(), False, tmp_path / "none")
-    assert [line.split()[-2] for line in told.splitlines()[1:3]] == ["1:00:00", "2:00:00"]
+    assert [line.split()[-3] for line in told.splitlines()[1:3]] == ["1:00:00", "2:00:00"]
 
 
 def test_progress_is_read_from_files_that_are_being_written(experiment, tmp_path):

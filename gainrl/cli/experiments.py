@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from experiments import of_scale
 from gainrl.cli.options import (
     Count,
     ExperimentName,
@@ -199,7 +200,8 @@ def reproduce(
         for cell in cells:
             plan.cell(cell)  # refuses one that the experiment does not have
         runs = plan_runs(plan, cells=cells or list(plan.cells), seeds=range(seeds), runs_dir=root, arguments=arguments)
-        failed += _reproduce(plan, root, runs, where, dry_run, overwrite, data_dir)
+        published = of_scale(Path("results"), scale)
+        failed += _reproduce(plan, root, runs, where, published, dry_run, overwrite, data_dir)
     if failed:
         print(f"gainrl: {failed} runs failed (see above); the same command tries them again", file=sys.stderr)
         sys.exit(1)
@@ -220,6 +222,7 @@ def _reproduce(
     root: Path,
     runs: "Sequence[Run]",
     where: "Launcher",
+    published: Path,
     dry_run: bool,
     overwrite: bool,
     data_dir: Path | None,
@@ -230,7 +233,7 @@ def _reproduce(
     from gainrl.runs.verl import preview
 
     if dry_run:
-        print(f"{plan.name}: {plan.title}\n\n{describe(runs, where, overwrite, Path('results'))}\n")
+        print(f"{plan.name}: {plan.title}\n\n{describe(runs, where, overwrite, published)}\n")
         for run in (run for run in runs if run.config.engine == "verl"):
             print(f"# {run.label}\n{preview(run.config, run.execution, run.home)}\n")
         return 0

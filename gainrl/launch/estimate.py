@@ -31,6 +31,8 @@ class Cost(NamedTuple):
     """Median: wall-clock seconds a step, where a run has them, else without evaluation."""
     gib: float | None
     """Most memory of a process: on its GPU, or its own where there is none."""
+    on: str = ""
+    """Where they ran: GPUs by name, or CPU."""
 
 
 def costs(runs: Iterable[RunRecord]) -> dict[Kind, Cost]:
@@ -41,7 +43,8 @@ def costs(runs: Iterable[RunRecord]) -> dict[Kind, Cost]:
             continue
         try:
             kind = kind_of(run.config())
-            cost = Cost(seconds_each(run), run.read_json("environment.json").get("peak_gib"))
+            environment = run.read_json("environment.json")
+            cost = Cost(seconds_each(run), environment.get("peak_gib"), environment.get("accelerator") or "CPU")
             found[kind].append(cost)
             found[kind[:-1]].append(cost)
         except InputError:
@@ -50,6 +53,7 @@ def costs(runs: Iterable[RunRecord]) -> dict[Kind, Cost]:
         kind: Cost(
             median(seconds) if (seconds := [cost.seconds for cost in of if cost.seconds is not None]) else None,
             max((cost.gib for cost in of if cost.gib is not None), default=None),
+            ", ".join(sorted({cost.on for cost in of})),
         )
         for kind, of in found.items()
     }
@@ -60,17 +64,20 @@ def kind_of(config: RunConfig) -> Kind:
 
 
 def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published: Path) -> str:
-    """The plan in words: a row a run, then what is finished, what will run, how long and where."""
+    """The plan in words: a row a run, then what is finished, what will run, how long and where.
+
+    Runs in the same folder, on this machine as a rule, come before those that are published.
+    """
     runs_dir = runs[0].runs_dir
     here = map(RunFolder, (runs_dir / "shared" / "runs").glob("*"))
-    known = costs(stored_runs(published, damaged=[]).values()) | costs(here)
+    known = [costs(here), costs(stored_runs(published, damaged=[]).values())]
     todo = {run.hash: run for run in unfinished(runs, overwrite)}
     links = sharers(runs_dir)
     rows, seconds = [], []
     for run in runs:
         mine = todo.get(run.hash) is run
         kind = kind_of(run.config)
-        each = known.get(kind) or known.get(kind[:-1], Cost(None, None))
+        each = next((of[like] for of in known for like in (kind, kind[:-1]) if like in of), Cost(None, None))
         cost = _seconds(run, each, overwrite) if mine else None
         seconds += [cost] if mine else []
         rows.append(
@@ -82,6 +89,7 @@ def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published
                 "hours at most": "" if run.execution.hours is None else f"{run.execution.hours:g}",
                 "estimate": duration(cost) if cost is not None else "unknown" if mine else "",
                 "GiB": "unknown" if each.gib is None else f"{each.gib:.1f}",
+                "measured on": each.on,
             }
         )
     return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{_total(len(runs), seconds, launcher)}"
