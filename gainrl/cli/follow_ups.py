@@ -61,6 +61,7 @@ def measure_patterns(plan: Experiment, runs_dir: Path, report: Report) -> str:
                 max_completion_tokens=config.training.max_completion_tokens,
                 device=DEVICE,
                 dtype=first.model.dtype,
+                bf16=config.training.bf16,
                 report=report,
             )
             write_patterns(out, frame, config.seed)

@@ -61,13 +61,15 @@ def trace(
     max_completion_tokens: int,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    bf16: bool = False,
     report: Report,
 ) -> pd.DataFrame:
     """One row per (step, problem): step, problem_id, `PATTERN_COLUMNS`, correct (greedy), weights (a hash).
 
     ``neuron_agreement``: how similar a problem's neuron activations in the signal's layer are to the other problems' (mean
     cosine, `agreement`); NaN for a model without that site. A finished checkpoint leaves ``out/step-N.parquet``, and is not
-    computed again while its problems are the same. Raises InputError as `load_model` and `score_problems` do.
+    computed again while its problems are the same. ``bf16``: answers multiply in 16 bits, as in the run.
+    Raises InputError as `load_model` and `score_problems` do.
     """
     tables = []
     for number, (step, folder) in enumerate(folders.items()):
@@ -77,15 +79,16 @@ def trace(
             loaded = load_model(str(folder), cache=folder, dtype=dtype)
             loaded.model.to(device)
             scores = score_problems(loaded.model, loaded.tokenizer, problems, prompt, signal=signal)
-            answers = sample_completions(
-                loaded.model,
-                loaded.tokenizer,
-                problems,
-                prompt,
-                samples=1,
-                temperature=0,
-                max_completion_tokens=max_completion_tokens,
-            )
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+                answers = sample_completions(
+                    loaded.model,
+                    loaded.tokenizer,
+                    problems,
+                    prompt,
+                    samples=1,
+                    temperature=0,
+                    max_completion_tokens=max_completion_tokens,
+                )
             table = scores.table.assign(
                 neuron_agreement=_neuron_agreement(loaded, problems, prompt, (signal or SignalConfig()).layer)
             )
