@@ -139,13 +139,34 @@ def _finite(text: str) -> float:
 
 def replace_folder(place: Path, new: Path) -> None:
     """Put the folder ``new``, which lies on the same disk, at ``place``, instead of what is there."""
-    old = new.with_name(f"{new.name}.old")
-    if place.exists():
+    with replacing(place):
+        new.rename(place)
+
+
+def replaced(place: Path) -> Path:
+    """Where `replacing` keeps what was at ``place``."""
+    return place.with_name(f".{place.name}.replaced")
+
+
+@contextmanager
+def replacing(place: Path, *, goes_on: bool = False, has_begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Move what is at ``place`` aside while the block puts something there; it goes when the block has ended well, and comes
+    back if not.
+
+    Args:
+        goes_on: the block goes on with what an earlier one has begun there; that stays.
+        has_begun: after an error, whether a later block can go on; then what was replaced stays aside until one ends well.
+    """
+    old = replaced(place)
+    if not goes_on and old.exists():
+        shutil.rmtree(place, ignore_errors=True)
+    elif not goes_on and place.exists():
         place.rename(old)
     try:
-        new.rename(place)
-    except OSError:
-        if old.exists():
+        yield
+    except BaseException:
+        if old.exists() and not has_begun():
+            shutil.rmtree(place, ignore_errors=True)
             old.rename(place)
         raise
     shutil.rmtree(old, ignore_errors=True)

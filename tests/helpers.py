@@ -60,7 +60,7 @@ def run_experiment(
     experiment: Experiment, *, cells: Sequence[str], seeds: Sequence[int], runs_dir: Path, overwrite: bool = False
 ) -> list[Failure]:
     """Every (seed, cell) in this process, one after the other."""
-    return run_all(plan_runs(experiment, cells=cells, seeds=seeds, runs_dir=runs_dir), Debug(), overwrite)
+    return run_all(plan_runs(experiment, cells=cells, seeds=seeds, runs_dir=runs_dir, overwrite=overwrite), Debug())
 
 
 def gainrl(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:

@@ -62,7 +62,8 @@ def write_runs(root, seeds, curves=CURVES, benchmarks=("b",), name="quickstart",
     for cell, accuracy in curves.items():
         for seed in range(seeds):
             folder = RunFolder(root / name / cell / f"seed-{seed}")
-            folder.start(experiment.cells[cell].with_seed(seed), overwrite=True)
+            shutil.rmtree(folder.path, ignore_errors=True)
+            folder.start(experiment.cells[cell].with_seed(seed))
             gain = seed * (by_seed or {}).get(cell, 0.01)
             for number, value in enumerate([*accuracy, *accuracy[-1:] * (4 - len(accuracy))]):
                 for place, benchmark in enumerate(benchmarks):

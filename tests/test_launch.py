@@ -6,22 +6,25 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
 from gainrl.errors import InputError
-from gainrl.launch import Debug, Local, run_all
+from gainrl.files import replaced
+from gainrl.launch import Debug, Local, Slurm, run_all
 from gainrl.launch.estimate import describe
 from gainrl.launch.job import accelerate_command
 from gainrl.launch.outcome import Failure
 from gainrl.launch.watch import Watch, table
 from gainrl.runs.config import RunConfig
-from gainrl.runs.experiment import Execution
+from gainrl.runs.experiment import Execution, SlurmOptions
 from gainrl.runs.plan import plan_runs, unfinished
 from gainrl.runs.records import RunFolder
 from gainrl.runs.state import ProgressFile, RunState, read_state
+from gainrl.training.run import train_run
 from tests.helpers import evals_row, gainrl, metrics_row, small_experiment
 
 
@@ -65,7 +68,7 @@ def test_equal_cells_of_different_experiments_are_one_run(experiment, tmp_path):
     assert unfinished([two]) == []
     assert run_all([two], Debug()) == []
     assert two.path.resolve() == one.path.resolve()
-    assert "finished (shared with small/grpo)" in describe([two], Debug(), False, tmp_path / "none")
+    assert "finished (shared with small/grpo)" in describe([two], Debug(), tmp_path / "none")
 
 
 def test_equal_cells_of_one_experiment_are_trained_once(experiment, tmp_path):
@@ -73,7 +76,7 @@ def test_equal_cells_of_one_experiment_are_trained_once(experiment, tmp_path):
     twice = experiment.model_copy(update={"cells": cells})
     runs = plan(twice, tmp_path, "grpo", "again")
     assert [run.cell for run in unfinished(runs)] == ["grpo"]
-    assert "shared with small/grpo" in describe(runs, Debug(), False, tmp_path / "none")
+    assert "shared with small/grpo" in describe(runs, Debug(), tmp_path / "none")
 
 
 def test_another_config_is_not_overwritten_in_silence_and_the_old_run_is_kept(experiment, tmp_path):
@@ -85,7 +88,7 @@ def test_another_config_is_not_overwritten_in_silence_and_the_old_run_is_kept(ex
     (new,) = plan(changed, tmp_path, "grpo")
     with pytest.raises(InputError, match=f"{old.hash}, now {new.hash}.*training.kl, training.steps.*--overwrite"):
         run_all([new], Debug())
-    assert run_all([new], Debug(), overwrite=True) == []
+    assert run_all([replace(new, overwrite=True)], Debug()) == []
     assert RunFolder(new.path).config() == new.config
     assert RunFolder(old.home).status()[0] == "finished"
 
@@ -93,8 +96,50 @@ def test_another_config_is_not_overwritten_in_silence_and_the_old_run_is_kept(ex
 def test_overwrite_trains_a_finished_run_anew(experiment, tmp_path):
     (run,) = plan(experiment, tmp_path, "grpo")
     pretend_finished(run)
-    run_all([run], Debug(), overwrite=True)
+    run_all([replace(run, overwrite=True)], Debug())
     assert len(RunFolder(run.path).metrics()) == 4
+    assert not replaced(run.home).exists()
+
+
+class Refusing(Debug):
+    def train(self, runs, tick):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("launcher", [Refusing(), Slurm(SlurmOptions())])
+def test_overwrite_removes_nothing_before_a_run_begins(experiment, tmp_path, monkeypatch, launcher):
+    runs = plan(experiment, tmp_path)
+    for run in runs:
+        pretend_finished(run)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises((KeyboardInterrupt, InputError)):
+        run_all([replace(run, overwrite=True) for run in runs], launcher)
+    assert all(run.is_finished() for run in runs)
+
+
+def test_overwrite_keeps_the_finished_run_where_the_new_one_fails_before_it_has_a_checkpoint(experiment, tmp_path):
+    (run,) = plan(experiment, tmp_path, "grpo")
+    pretend_finished(run)
+    last = None
+
+    def train() -> None:
+        def report(what: str, done: int, of: int) -> None:
+            if what == "training" and done == last:
+                raise RuntimeError("power cut")
+
+        shared, execution = tmp_path / "runs" / "shared", Execution(checkpoint_every=2)
+        train_run(run.config, run.home, shared, report, execution=execution, overwrite=True)
+
+    for last in (1, 3):
+        with pytest.raises(RuntimeError, match="power cut"):
+            train()
+        assert run.is_finished() == (last == 1)
+    assert RunFolder(replaced(run.home)).status()[0] == "finished"
+    last = None
+    train()
+    assert RunFolder(run.home).metrics().step.tolist() == [1, 2, 3, 4]
+    assert len(RunFolder(run.home).read_json("environment.json")["resumed"]) == 1
+    assert not replaced(run.home).exists()
 
 
 def broken(experiment, cell="gainrl"):
@@ -195,14 +240,14 @@ def test_accelerate_starts_the_command_that_trains_this_run(experiment, tmp_path
 
 def test_the_dry_run_estimates_from_finished_runs_with_the_same_model(experiment, tmp_path):
     runs = plan(experiment, tmp_path, seeds=(0, 1))
-    assert "time unknown for 4" in describe(runs, Debug(), False, tmp_path / "none")
+    assert "time unknown for 4" in describe(runs, Debug(), tmp_path / "none")
     pretend_finished(runs[0], seconds_each=900)
-    told = describe(runs, Local(jobs=2), False, tmp_path / "none")
+    told = describe(runs, Local(jobs=2), tmp_path / "none")
     rows = [line.split() for line in told.splitlines()[1:5]]
     assert [row[-3:] for row in rows] == [["0", "unknown", "CPU"]] + 3 * [["1:00:00", "unknown", "CPU"]]
     RunFolder(runs[0].home).record_memory(8.25)
     RunFolder(runs[0].home).record_memory(3.0)  # of a process that resumed it
-    rows = [line.split() for line in describe(runs, Local(jobs=2), False, tmp_path / "none").splitlines()[1:5]]
+    rows = [line.split() for line in describe(runs, Local(jobs=2), tmp_path / "none").splitlines()[1:5]]
     assert [row[-2] for row in rows] == 4 * ["8.2"]
     assert "4 runs, 3 to train on this machine, 2 at once" in told
     assert "about 3:00:00 of training, 1:30:00 until the last has ended" in told
@@ -214,7 +259,7 @@ def test_the_dry_run_estimates_each_schedule_from_its_own_runs_where_there_are_a
     pretend_finished(grpo, seconds_each=900)
     pretend_finished(gainrl, seconds_each=1800)
     (again, other) = plan(experiment, tmp_path, seeds=(1,))
-    told = describe([again, other], Debug(), False, tmp_path / "none")
+    told = describe([again, other], Debug(), tmp_path / "none")
     assert [line.split()[-3] for line in told.splitlines()[1:3]] == ["1:00:00", "2:00:00"]
 
 

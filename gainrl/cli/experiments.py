@@ -1,7 +1,6 @@
 """Commands that run experiments, and those that list and show what there is."""
 
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from gainrl.cli.options import (
 )
 from gainrl.cli.reporting import write_figure, write_table
 from gainrl.errors import InputError
+from gainrl.files import replaced, replacing
 from gainrl.runs.config import Seed
 from gainrl.runs.experiment import SlurmOptions, Tracker, require_trackers
 
@@ -174,6 +174,8 @@ def reproduce(
     from experiments import experiment_names, load_study, scales, study_names
     from gainrl.runs.plan import plan_runs
 
+    if data_dir is not None and not data_dir.is_dir():
+        raise InputError(f"--data-dir {data_dir} is not a folder")
     if experiment in study_names():
         if seeds != 1 or cells or launcher != "debug" or changes != NONE:
             raise InputError(
@@ -186,22 +188,27 @@ def reproduce(
         raise InputError(
             f"--limit is for studies, --data-dir for these and main_table; valid: {', '.join(study_names())}"
         )
-    if data_dir is not None and not data_dir.is_dir():
-        raise InputError(f"--data-dir {data_dir} is not a folder")
     everything = [name for name in experiment_names() if scale in scales(name)]
     root, where = runs_folder(runs_dir, scale, changes.engine), _launcher(launcher, jobs, slurm)
     if changes.engine == "verl" and runs_dir is None and not dry_run:
         share_with_trl(root)
-    failed = 0
-    for name in everything if experiment == "all" else [experiment]:
-        requested = (slurm.gpus, slurm.nodes) if launcher == "slurm" else ()
-        plan = changes.of(load_plan(name, scale), scale, *requested)
-        arguments = ["--scale", scale, *changes.arguments()]
+    requested = (slurm.gpus, slurm.nodes) if launcher == "slurm" else ()
+    names = everything if experiment == "all" else [experiment]
+    plans = [changes.of(load_plan(name, scale), scale, *requested) for name in names]
+    for plan in plans:
         for cell in cells:
             plan.cell(cell)  # refuses one that the experiment does not have
-        runs = plan_runs(plan, cells=cells or list(plan.cells), seeds=range(seeds), runs_dir=root, arguments=arguments)
-        published = of_scale(Path("results"), scale)
-        failed += _reproduce(plan, root, runs, where, published, dry_run, overwrite, data_dir)
+    published, failed = of_scale(Path("results"), scale), 0
+    for plan in plans:
+        runs = plan_runs(
+            plan,
+            cells=cells or list(plan.cells),
+            seeds=range(seeds),
+            runs_dir=root,
+            arguments=["--scale", scale, *changes.arguments()],
+            overwrite=overwrite,
+        )
+        failed += _reproduce(plan, root, runs, where, published, dry_run, data_dir)
     if failed:
         print(f"gainrl: {failed} runs failed (see above); the same command tries them again", file=sys.stderr)
         sys.exit(1)
@@ -212,9 +219,13 @@ def _measure(study: "Study", root: Path, data_dir: Path | None, dry_run: bool, o
 
     if dry_run:
         return print(describe(study, root))
-    if overwrite:
-        shutil.rmtree(root / study.name, ignore_errors=True)
-    print(measure(study, root, data_dir))
+    place = root / study.name
+    with replacing(
+        place,
+        goes_on=not overwrite or replaced(place).exists(),
+        has_begun=lambda: any(place.rglob("*.parquet")),
+    ):
+        print(measure(study, root, data_dir))
 
 
 def _reproduce(
@@ -224,7 +235,6 @@ def _reproduce(
     where: "Launcher",
     published: Path,
     dry_run: bool,
-    overwrite: bool,
     data_dir: Path | None,
 ) -> int:
     """Runs, table and figure of what is finished, and what is measured after the runs; how many runs failed."""
@@ -233,11 +243,11 @@ def _reproduce(
     from gainrl.runs.verl import preview
 
     if dry_run:
-        print(f"{plan.name}: {plan.title}\n\n{describe(runs, where, overwrite, published)}\n")
+        print(f"{plan.name}: {plan.title}\n\n{describe(runs, where, published)}\n")
         for run in (run for run in runs if run.config.engine == "verl"):
             print(f"# {run.label}\n{preview(run.config, run.execution, run.home)}\n")
         return 0
-    failures = run_all(runs, where, overwrite)
+    failures = run_all(runs, where)
     if any(run.is_finished() for run in runs):
         figure_path = write_figure(plan, root)
         print(write_table(plan, root))
@@ -286,17 +296,17 @@ def train(
     if changes.engine == "verl" and runs_dir is None:
         share_with_trl(root)
     arguments = ["--scale", scale, *changes.arguments()]
-    (run,) = plan_runs(plan, cells=[cell], seeds=[seed], runs_dir=root, arguments=arguments)
+    (run,) = plan_runs(plan, cells=[cell], seeds=[seed], runs_dir=root, arguments=arguments, overwrite=overwrite)
     if int(os.environ.get("RANK", "0")):  # the first process of the run has made the link, and shows how it goes
         train_here(run)
-    elif run.is_finished() and not overwrite:
+    elif not overwrite and run.is_finished():
         claim(run)
         try:
             require_whole(RunFolder(run.path))
         except InputError as error:
             print(f"gainrl: the run is finished, but damaged; --overwrite trains it again: {error}", file=sys.stderr)
     else:
-        claim(run, overwrite)
+        claim(run)
         with Watch(run.experiment, [run]) as watch:
             train_here(run, watch.tick)
             watch.ended(run, failed=False)

@@ -63,7 +63,7 @@ def kind_of(config: RunConfig) -> Kind:
     return config.engine, config.model.name, config.training.generation, config.schedule.name
 
 
-def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published: Path) -> str:
+def describe(runs: Sequence[Run], launcher: Launcher, published: Path) -> str:
     """The plan in words: a row a run, then what is finished, what will run, how long and where.
 
     Runs in the same folder, on this machine as a rule, come before those that are published.
@@ -71,14 +71,14 @@ def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published
     runs_dir = runs[0].runs_dir
     here = map(RunFolder, (runs_dir / "shared" / "runs").glob("*"))
     known = [costs(here), costs(stored_runs(published, damaged=[]).values())]
-    todo = {run.hash: run for run in unfinished(runs, overwrite)}
+    todo = {run.hash: run for run in unfinished(runs)}
     links = sharers(runs_dir)
     rows, seconds = [], []
     for run in runs:
         mine = todo.get(run.hash) is run
         kind = kind_of(run.config)
         each = next((of[like] for of in known for like in (kind, kind[:-1]) if like in of), Cost(None, None))
-        cost = _seconds(run, each, overwrite) if mine else None
+        cost = _seconds(run, each) if mine else None
         seconds += [cost] if mine else []
         rows.append(
             {
@@ -95,11 +95,11 @@ def describe(runs: Sequence[Run], launcher: Launcher, overwrite: bool, published
     return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{_total(len(runs), seconds, launcher)}"
 
 
-def _seconds(run: Run, cost: Cost, overwrite: bool) -> float | None:
+def _seconds(run: Run, cost: Cost) -> float | None:
     return (
         None
         if cost.seconds is None
-        else cost.seconds * (run.config.training.steps - (0 if overwrite else run.checkpoint_step()))
+        else cost.seconds * (run.config.training.steps - (0 if run.overwrite else run.checkpoint_step()))
     )
 
 

@@ -39,6 +39,7 @@ def train(run: Run, tick: Callable[[], None] | None = None) -> None:
         run.runs_dir / "shared",
         _reporter(run, tick),
         execution=run.execution,
+        overwrite=run.overwrite,
         command=run.record,
     )
 

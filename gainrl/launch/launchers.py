@@ -147,16 +147,14 @@ def jobs_folder(run: Run) -> Path:
     return run.runs_dir.absolute() / "shared" / "jobs" / _BEGAN
 
 
-def run_all(runs: Sequence[Run], launcher: Launcher, overwrite: bool = False) -> list[Failure]:
+def run_all(runs: Sequence[Run], launcher: Launcher) -> list[Failure]:
     """Train the runs that are not finished, with a live table; failures are shown as they happen, and returned.
 
     Raises:
-        InputError: a finished run of another config is in the way and ``overwrite`` is off, or the launcher cannot
+        InputError: a finished run of another config is in the way of one that does not overwrite, or the launcher cannot
             be used here; checked before any run.
     """
-    todo = unfinished(runs, overwrite)
-    for run in todo:
-        claim(run, overwrite)
+    todo = unfinished(runs)
     for run in runs:
         claim(run)
     failures = []

@@ -122,7 +122,8 @@ def squeue() -> dict[str, str]:
     except FileNotFoundError:
         raise InputError("--launcher slurm needs Slurm's commands, but this machine has no squeue") from None
     except (subprocess.SubprocessError, OSError) as error:
-        raise InputError(f"Slurm does not answer: {getattr(error, 'stderr', None) or error}".strip()) from error
+        said = " ".join(str(getattr(error, "stderr", None) or error).split())
+        raise InputError(f"Slurm does not answer: {said}") from error
     return dict(line.split(maxsplit=1) for line in lines if " " in line)
 
 

@@ -6,7 +6,6 @@ A run is stored in ``shared/runs/<hash>``; ``<experiment>/<cell>/seed-<k>`` is a
 import os
 import re
 import shlex
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +17,8 @@ from gainrl.runs.experiment import Execution, Experiment
 from gainrl.runs.records import RunFolder, find_run
 from gainrl.runs.verl import checkpoint_step
 
-SEED = re.compile("0|[1-9][0-9]{0,8}")
-"""A seed in a folder's name or an index."""
+SEED = re.compile("0|[1-9][0-9]{0,9}")
+"""A seed in a folder's name or an index: 32 bits have at most ten digits."""
 
 
 def run_path(runs_dir: Path, experiment: str, cell: str, seed: int) -> Path:
@@ -50,6 +49,8 @@ class Run:
     execution: Execution
     runs_dir: Path
     arguments: tuple[str, ...] = ()
+    overwrite: bool = False
+    """Train it again if it is finished, or cannot resume."""
 
     @cached_property
     def hash(self) -> str:
@@ -71,7 +72,7 @@ class Run:
     @property
     def train_arguments(self) -> list[str]:
         """The command line that trains this run in one process, after `gainrl`."""
-        return [*self._named, "--runs-dir", str(self.runs_dir)]
+        return [*self._named, "--runs-dir", str(self.runs_dir), *(["--overwrite"] if self.overwrite else [])]
 
     @property
     def _named(self) -> list[str]:
@@ -95,11 +96,17 @@ class Run:
         if self.config.engine == "verl":
             return checkpoint_step(self.home) * self.config.training.steps_per_generation
         names = (path.name.removeprefix("checkpoint-") for path in (self.home / "checkpoints").glob("checkpoint-*"))
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def plan_runs(
-    experiment: Experiment, *, cells: Sequence[str], seeds: Sequence[int], runs_dir: Path, arguments: Sequence[str] = ()
+    experiment: Experiment,
+    *,
+    cells: Sequence[str],
+    seeds: Sequence[int],
+    runs_dir: Path,
+    arguments: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> list[Run]:
     """Every (seed, cell), seed by seed."""
     return [
@@ -111,30 +118,29 @@ def plan_runs(
             execution=experiment.execution_of(cell),
             runs_dir=runs_dir,
             arguments=tuple(arguments),
+            overwrite=overwrite,
         )
         for seed in seeds
         for cell in cells
     ]
 
 
-def unfinished(runs: Iterable[Run], overwrite: bool = False) -> list[Run]:
+def unfinished(runs: Iterable[Run]) -> list[Run]:
     """The runs that are still to be trained, one for all that have the same config.
 
-    Raises InputError: a finished run of another config is in the way and ``overwrite`` is off.
+    Raises InputError: a finished run of another config is in the way of one that does not overwrite.
     """
-    todo = [run for run in runs if overwrite or not run.is_finished()]
+    todo = [run for run in runs if run.overwrite or not run.is_finished()]
     return list({run.hash: run for run in reversed(todo)}.values())[::-1]
 
 
-def claim(run: Run, overwrite: bool = False) -> None:
-    """Make the run's path a link to its home; with ``overwrite``, remove a run there that is finished or cannot resume.
+def claim(run: Run) -> None:
+    """Make the run's path a link to its home.
 
     Raises InputError: a folder that is no link is in the way; nothing in it is removed.
     """
-    if overwrite and run.home.exists() and not RunFolder(run.home).can_resume(run.config):
-        shutil.rmtree(run.home)
     if run.path.is_dir() and not run.path.is_symlink():
-        if not overwrite and RunFolder(run.path).status()[0] == "finished":
+        if not run.overwrite and RunFolder(run.path).status()[0] == "finished":
             return  # written there by an earlier version
         raise InputError(f"{run.path} is a folder where the link to a run belongs; move it away, then run this again")
     if run.path.is_file() and not run.path.is_symlink():

@@ -114,15 +114,14 @@ class RunFolder(RunRecord):
     def where(self, name: str) -> str:
         return str(self.path / name)
 
-    def start(self, config: RunConfig, command: str | None = None, *, overwrite: bool = False) -> None:
+    def start(self, config: RunConfig, command: str | None = None) -> None:
         """Start over: remove what an earlier, unfinished attempt at this run left, then write config, environment and status.
 
         An unfinished attempt at another run is moved aside, and stderr says where.
 
-        Raises InputError: a finished run lies here, one that cannot be read, or files that are no run's, and ``overwrite``
-            is off; nothing is removed.
+        Raises InputError: a finished run lies here, one that cannot be read, or files that are no run's; nothing is removed.
         """
-        if not overwrite and self.path.is_dir() and self._has_begun():
+        if self.path.is_dir() and self._has_begun():
             self._require_unfinished()
             if self.read_json("config.json") != config.model_dump(mode="json"):
                 aside = self.path.with_name(f"{self.path.name}.aside-{time.time_ns()}")

@@ -16,7 +16,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from gainrl.errors import InputError, one_line
 from gainrl.evaluation.heldout import HeldOut
-from gainrl.files import exclusive
+from gainrl.files import exclusive, replacing
 from gainrl.grading import accuracy_reward, cage, is_program
 from gainrl.models.generation.trl import let_vllm_take_new_weights
 from gainrl.models.loading import LoadedModel, load_model
@@ -25,7 +25,7 @@ from gainrl.progress import Report
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution, require_trackers
 from gainrl.runs.records import RunFolder
-from gainrl.runs.verl import require_supported
+from gainrl.runs.verl import checkpoint_step, require_supported
 from gainrl.training.arguments import trl_arguments
 from gainrl.training.checkpoints import newest, remove_all
 from gainrl.training.inputs import build_schedule, held_out_problems, training_problems
@@ -52,7 +52,7 @@ def train_run(
 
     Args:
         shared: folder for what runs share: warmed-up models and scores.
-        overwrite: start over, whatever the folder holds.
+        overwrite: start over also where a finished run lies, or one that cannot resume. It goes when the new one is finished.
         command: the command that repeats the run, for its record; by default this process's command line.
 
     Raises:
@@ -132,11 +132,15 @@ def _load(config: RunConfig, shared: Path, report: Report) -> tuple[LoadedModel,
 def _recorded(folder: RunFolder, config: RunConfig, overwrite: bool, command: str | None) -> Iterator[None]:
     """While open, the folder belongs to this process alone; its status says that the run is on, and afterwards how it ended."""
     lock = folder.path.with_name(f".{folder.path.name}.lock")
-    with exclusive(lock, f"trains the run in {folder.path}"):
-        if folder.is_broken_off(config) and not overwrite:
+    with ExitStack() as stack:
+        stack.enter_context(exclusive(lock, f"trains the run in {folder.path}"))
+        resumes = folder.can_resume(config) if overwrite else folder.is_broken_off(config)
+        goes_on = resumes or not overwrite
+        stack.enter_context(replacing(folder.path, goes_on=goes_on, has_begun=lambda: _has_checkpoint(folder, config)))
+        if resumes:
             folder.resume(command)
         else:
-            folder.start(config, command, overwrite=overwrite)
+            folder.start(config, command)
         try:
             yield
         except BaseException as error:
@@ -145,6 +149,10 @@ def _recorded(folder: RunFolder, config: RunConfig, overwrite: bool, command: st
             raise
         folder.finish()
         remove_all(folder.checkpoints)
+
+
+def _has_checkpoint(folder: RunFolder, config: RunConfig) -> bool:
+    return checkpoint_step(folder.path) > 0 if config.engine == "verl" else newest(folder.checkpoints) is not None
 
 
 def _reason(error: BaseException) -> str:
