@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from analysis.runs import Runs
 from gainrl.columns import Column, Rows
-from gainrl.errors import InputError, one_line
+from gainrl.errors import InputError
 from gainrl.runs.records import RunRecord
 from gainrl.schedules import ORDERS
 
@@ -51,15 +51,6 @@ def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
             value = math.nan if constant else float(spearmanr(keys[first], keys[second]).statistic)
             rows.append([*made_of.values(), first, second, value, len(keys)])
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def read_correlations(path: Path) -> pd.DataFrame:
-    """What `order_correlations` gave, kept as CSV. Raises InputError: the file is damaged."""
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {one_line(error, 120)}") from error
-    return ROWS.check(table, path)
 
 
 def _sort_keys(run: RunRecord, scores: list[Any], folder: Path) -> pd.DataFrame:

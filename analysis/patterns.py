@@ -14,12 +14,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.angle_gradient import FEWEST, Estimate, spearman
+from gainrl.columns import Column, Rows, read_csv
 from gainrl.errors import InputError
 from gainrl.files import write_text
 from gainrl.statistics import summarize
 
 PARTS = {"c_intra": "C_intra", "c_inter": "C_inter", "neuron_agreement": "neuron agreement"}
 """Column -> its name in print."""
+SUMMARY = {"quantity": Column("text"), "value": Column()}
+"""What is read of a summary.csv."""
 
 
 def over_seeds(folder: Path) -> str:
@@ -46,11 +49,11 @@ def over_seeds(folder: Path) -> str:
 
 def _summaries(folder: Path) -> list[pd.DataFrame]:
     if (published := folder / "summary.csv").exists():
-        return [pd.read_csv(published)]
+        return [read_csv(published, Rows({**SUMMARY, "measurement": Column("text")}))]
     paths = sorted(folder.glob("*-seed-*/summary.csv"))
     if not paths:
         raise InputError(f"{folder} holds no summary.csv; gainrl patterns and gainrl reproduce patterns write them")
-    return [pd.read_csv(path).assign(measurement=path.parent.name) for path in paths]
+    return [read_csv(path, Rows(SUMMARY)).assign(measurement=path.parent.name) for path in paths]
 
 
 def summary(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

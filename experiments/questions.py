@@ -14,12 +14,13 @@ import tyro
 
 from analysis.comparison import MISSING, Lookup, compare
 from analysis.control import against_control
-from analysis.orders import read_correlations
+from analysis.orders import ROWS
 from analysis.pooled import pooled
 from analysis.runs import baseline_of, finished_runs
 from analysis.tables import show
 from analysis.verdict import Direction, direction
 from experiments import load_experiment, of_scale
+from gainrl.columns import read_csv
 from gainrl.files import write_text
 from gainrl.runs.experiment import Experiment
 
@@ -307,7 +308,7 @@ def _orders(root: Path) -> str:
     path = root / "ablate_schedule" / "order_correlations.csv"
     if not path.exists():
         return ""
-    correlations = read_correlations(path)
+    correlations = read_csv(path, ROWS)
     with_oracle = correlations[correlations["second"] == "reward-variance"]
     found = with_oracle.groupby("first", sort=False).correlation.agg(["mean", "min", "max", "size"])
     columns = {"min": "lowest", "max": "highest", "size": "models"}

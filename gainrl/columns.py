@@ -107,3 +107,12 @@ def read_rows(path: Path, rows: Rows) -> pd.DataFrame:
     except Exception as error:  # pyarrow's own errors are of many types
         raise InputError(f"{path} is not a whole Parquet file: {one_line(error, 120)}") from error
     return rows.check(table, path)
+
+
+def read_csv(path: Path, rows: Rows) -> pd.DataFrame:
+    """A CSV file. Raises InputError: it cannot be read, or has a value that cannot be."""
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {one_line(error, 120)}") from error
+    return rows.check(table, path)

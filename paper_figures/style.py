@@ -36,6 +36,7 @@ def use() -> None:
         "legend.frameon": False,
         "savefig.dpi": 200,
         "svg.hashsalt": "gainrl",
+        "text.parse_math": False,
     }
 
 

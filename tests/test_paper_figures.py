@@ -221,3 +221,11 @@ def test_every_control_has_a_figure_of_its_own(tmp_path):
     assert {"order_adds-control", "order_adds-other-control"} <= set(figures)
     captions = {picture.name: picture.caption for picture in of_experiment.pictures(figures)}
     assert captions["order_adds-control"] == captions["order_adds-other-control"]
+
+
+def test_text_is_never_read_as_mathematics(tmp_path):
+    style.use()
+    figure, (ax,) = style.panels(1, height=1, limits=((0, 1), (0, 1)), words="step")
+    style.panel_title(ax, r"of $\frac{$")
+    style.save_all(figure, tmp_path / "figure", ("svg",))
+    assert r"of $\frac{$" in (tmp_path / "figure.svg").read_text()

@@ -101,3 +101,12 @@ def test_a_layer_without_such_neurons_is_named(tiny, problems):
     assert has_site(tiny.model, SignalConfig(site="neurons", layer=0))
     with pytest.raises(InputError, match="has no site neurons: its Qwen2MLP has no down_proj; try residual"):
         neuron_directions(tiny.model, tiny.tokenizer, problems)
+
+
+@pytest.mark.parametrize("text", ["", "quantity\nrise\n", "quantity,value\nrise,high\n", "\0\0"])
+def test_a_damaged_summary_is_one_line(tmp_path, text):
+    place = tmp_path / "grpo-seed-0" / "summary.csv"
+    place.parent.mkdir()
+    place.write_text(text)
+    with pytest.raises(InputError, match=r"grpo-seed-0/summary\.csv"):
+        pattern_statistics.over_seeds(tmp_path)

@@ -387,6 +387,36 @@ def test_damaged_published_files_are_one_line(copied, work, monkeypatch, capsys,
     assert not (work / "again").exists()
 
 
+@pytest.mark.parametrize("row", ["../../out,0,{}", "/out,0,{}", "grpo,7,../../../out", "=cmd(),0,{}", "grpo,0,{}0"])
+def test_an_index_names_folders_and_hashes_only(copied, work, monkeypatch, capsys, row):
+    publish(copied, work / "results", "quickstart")
+    index = work / "results" / "quickstart" / "runs.csv"
+    known = index.read_text().splitlines()
+    index.write_text("\n".join([known[0], row.format(known[1][-12:])]) + "\n")
+    code, _, err = gainrl(monkeypatch, capsys, "restore", "quickstart", "--runs-dir", str(work / "again"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "row 1: " in err
+    assert not (work / "again").exists()
+
+
+@pytest.mark.parametrize("harm", [{"resumed": [5]}, {"cpus": [1]}, {"peak_gib": "x"}])
+def test_a_run_with_an_environment_that_cannot_be_is_left_out(copied, harm):
+    path = copied / "quickstart" / "adarft" / "seed-1" / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **harm}))
+    assert f"seed-1/environment.json: {next(iter(harm))}" in left_out(short_experiment("quickstart"), copied)
+
+
+def test_a_published_run_that_is_not_finished_is_not_restored(copied, work, monkeypatch, capsys):
+    publish(copied, work / "results", "quickstart")
+    change_rows(
+        work / "results" / "quickstart" / "runs" / "runs.parquet",
+        lambda rows: rows.assign(**{"status.json": '{"state": "running"}'}),
+    )
+    code, _, err = gainrl(monkeypatch, capsys, "restore", "quickstart/grpo/seed-0", "--runs-dir", str(work / "again"))
+    assert code == 2
+    assert "status.json does not say that the run is finished" in err
+
+
 def test_a_damaged_run_is_named_and_not_published(copied, work, monkeypatch, capsys):
     cut(copied / "quickstart" / "adarft" / "seed-1" / "evals.jsonl")
     code, _, err = gainrl(monkeypatch, capsys, "table", "quickstart")

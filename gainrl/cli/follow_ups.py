@@ -19,8 +19,8 @@ from analysis.patterns import over_seeds
 from analysis.runs import finished_runs
 from experiments import angle_gradient, main_table, patterns, scoring_cost
 from gainrl.cli.studies import write_correlation, write_patterns
-from gainrl.columns import Column, Rows
-from gainrl.errors import InputError, one_line
+from gainrl.columns import Column, Rows, read_csv
+from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import load_benchmark
 from gainrl.evaluation.heldout import HeldOut
 from gainrl.files import write_atomically, write_text
@@ -86,7 +86,7 @@ def measure_scoring_cost(plan: Experiment, runs_dir: Path, report: Report) -> st
     """A row a finished run in <experiment>/scoring.csv and .md: scoring on this machine beside the run's own steps."""
     folder = runs_dir / plan.name
     path = folder / "scoring.csv"
-    finished = {row["run"]: row for row in _kept_rows(path, TIMED_COLUMNS, ("run",))} if path.exists() else {}
+    finished = {row["run"]: row for row in _kept(path, TIMED)}
     rows: list[dict[Any, Any]] = []
     for name, run, config in _each_run(plan, runs_dir):
         if name not in finished:
@@ -111,18 +111,16 @@ def measure_scoring_cost(plan: Experiment, runs_dir: Path, report: Report) -> st
     return f"{text}\n{folder / 'scoring.md'}"
 
 
-TIMED_COLUMNS = {"run": Column("text"), "problems": Column("whole number", low=1)} | dict.fromkeys(
-    ("scoring (s)", "median step (s)", "scoring in steps", "share of all steps (%)"), Column(low=0)
+TIMED = Rows(
+    {"run": Column("text"), "problems": Column("whole number", low=1)}
+    | dict.fromkeys(("scoring (s)", "median step (s)", "scoring in steps", "share of all steps (%)"), Column(low=0)),
+    unique=("run",),
 )
 
 
-def _kept_rows(path: Path, columns: dict[str, Column], unique: tuple[str, ...]) -> list[dict[Any, Any]]:
-    """The rows of a table that was begun. Raises InputError: the file is damaged."""
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {one_line(error, 120)}") from error
-    return list(Rows(columns, unique=unique).check(table, path).to_dict("records"))
+def _kept(path: Path, rows: Rows) -> list[dict[Any, Any]]:
+    """The rows of a table that was perhaps begun. Raises InputError: the file is damaged."""
+    return list(read_csv(path, rows).to_dict("records")) if path.exists() else []
 
 
 def measure_elsewhere(plan: Experiment, runs_dir: Path, report: Report, data_dir: Path | None = None) -> str:
@@ -140,7 +138,7 @@ def measure_elsewhere(plan: Experiment, runs_dir: Path, report: Report, data_dir
             raise
         return f"{main_table.ELSEWHERE} was not asked: {error}; --data-dir reads it from a folder of files"
     path = runs_dir / plan.name / "elsewhere.csv"
-    rows = _kept_rows(path, ELSEWHERE_COLUMNS, ("run", "step")) if path.exists() else []
+    rows = _kept(path, ELSEWHERE)
     asked = {(row["run"], row["step"]) for row in rows}
     for name, run, config in _each_run(plan, runs_dir):
         folders = checkpoints(run.checkpoints)
@@ -157,16 +155,19 @@ def measure_elsewhere(plan: Experiment, runs_dir: Path, report: Report, data_dir
     return f"{text}\n{path.with_suffix('.md')}"
 
 
-ELSEWHERE_COLUMNS = {
-    "run": Column("text"),
-    "step": Column("whole number", low=0),
-    "weights": Column("text"),
-    "accuracy": Column(low=0, high=1),
-    "stderr": Column(low=0),
-    "n": Column("whole number", low=1),
-    "truncated": Column(low=0, high=1),
-    "unparseable": Column(low=0, high=1),
-}
+ELSEWHERE = Rows(
+    {
+        "run": Column("text"),
+        "step": Column("whole number", low=0),
+        "weights": Column("text"),
+        "accuracy": Column(low=0, high=1),
+        "stderr": Column(low=0),
+        "n": Column("whole number", low=1),
+        "truncated": Column(low=0, high=1),
+        "unparseable": Column(low=0, high=1),
+    },
+    unique=("run", "step"),
+)
 
 
 def _ask(loaded: LoadedModel, problems: ProblemSet, config: RunConfig, report: Report) -> dict[str, float]:

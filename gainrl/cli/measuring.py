@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gainrl.cli.options import folder_to_write
+from gainrl.columns import read_rows
 from gainrl.errors import InputError
 from gainrl.files import replace_folder, write_atomically, write_text
 from gainrl.runs.study import Study
@@ -216,11 +217,12 @@ def publish(study: Study, root: Path, results: Path) -> Path:
     import pandas as pd
 
     from gainrl.runs.disclosure import require_no_text
+    from gainrl.studies.real_signal.stages import ASKED
 
     folder = root / study.name
     if missing := [name for name in PUBLISHED if not (folder / name).exists()]:
         raise InputError(f"{folder} has no {missing[0]}; gainrl reproduce {study.name} first")
-    asked = pd.concat([pd.read_parquet(folder / name / "asked.parquet") for name in study.measurements])
+    asked = pd.concat([read_rows(folder / name / "asked.parquet", ASKED) for name in study.measurements])
     results.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".publishing-", dir=results) as name:
         new = Path(name) / study.name

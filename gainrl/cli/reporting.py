@@ -16,6 +16,7 @@ import tyro
 from experiments import of_scale
 from gainrl.cli.measuring import publish as publish_study
 from gainrl.cli.options import Count, ExperimentName, RunsDir, Scale, command, load_plan, runs_folder
+from gainrl.columns import read_csv
 from gainrl.errors import InputError
 from gainrl.files import replace_folder, write_atomically, write_text
 
@@ -286,7 +287,7 @@ def kept_correlations(plan: "Experiment", runs: "Runs", root: Path) -> "pd.DataF
     """How alike the orders are: read from what the runs share, and kept beside them for where that is not at hand."""
     import pandas as pd
 
-    from analysis.orders import COLUMNS, order_correlations, read_correlations
+    from analysis.orders import COLUMNS, ROWS, order_correlations
 
     kept = root / plan.name / "order_correlations.csv"
     try:
@@ -296,7 +297,7 @@ def kept_correlations(plan: "Experiment", runs: "Runs", root: Path) -> "pd.DataF
         correlations = pd.DataFrame(columns=COLUMNS)
     if len(correlations):
         write_atomically(kept, lambda path: correlations.to_csv(path, index=False))
-    return read_correlations(kept) if os.path.lexists(kept) else correlations
+    return read_csv(kept, ROWS) if os.path.lexists(kept) else correlations
 
 
 def write_report(plans: "list[Experiment]", root: Path, path: Path) -> Path:

@@ -8,6 +8,7 @@ results/<experiment>/runs/evaluations.parquet, metrics.parquet, draws.parquet   
 import csv
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
@@ -62,8 +63,7 @@ class PublishedRun(RunRecord):
 
     def where(self, name: str) -> str:
         file = FILES.get(name, "runs")
-        folder = Path(os.path.relpath(self.store.folder))  # as it is seen from here: pages show no path of a machine
-        return f"{folder / file}.parquet, run {self.known_as}{f', {name}' if file == 'runs' else ''}"
+        return f"{self.store.place / file}.parquet, run {self.known_as}{f', {name}' if file == 'runs' else ''}"
 
     def text(self, name: str) -> str:
         if name not in TEXTS:
@@ -115,10 +115,15 @@ class Store:
         self.folder = folder
         self._tables: dict[str, tuple[pa.Table, dict[str, tuple[int, int]]]] = {}
 
+    @property
+    def place(self) -> Path:
+        """Its folder as it is seen from here: pages show no path of a machine."""
+        return Path(os.path.relpath(self.folder))
+
     @cached_property
     def runs(self) -> dict[str, dict[str, Any]]:
         """hash -> its row of runs.parquet."""
-        path = self.folder / "runs.parquet"
+        path = self.place / "runs.parquet"
         table = _read_table(path)
         RUNS.check(table.to_pandas(), path)
         return {row["hash"]: row for row in table.to_pylist()}
@@ -128,8 +133,8 @@ class Store:
         table, places = self._table(kind)
         if run.known_as not in places:
             return pd.DataFrame(columns=columns)
-        where = f"{self.folder / kind}.parquet, run {run.known_as}"
-        types = parse_json_object(self.runs[run.known_as][kind], f"{self.folder / 'runs.parquet'}, column {kind}")
+        where = f"{self.place / kind}.parquet, run {run.known_as}"
+        types = parse_json_object(self.runs[run.known_as][kind], f"{self.place / 'runs.parquet'}, column {kind}")
         first, number = places[run.known_as]
         try:
             rows: pd.DataFrame = table.slice(first, number).select(list(types)).to_pandas().astype(types)
@@ -141,10 +146,10 @@ class Store:
     def _table(self, kind: str) -> tuple[pa.Table, dict[str, tuple[int, int]]]:
         """All rows, and hash -> (first, number) of a run's rows, which lie together."""
         if kind not in self._tables:
-            path = self.folder / f"{kind}.parquet"
+            path = self.place / f"{kind}.parquet"
             table = _read_table(path)
-            if "hash" not in table.column_names:
-                raise InputError(f"{path}: has no column hash")
+            if "hash" not in table.column_names or table.schema.field("hash").type != pa.string():
+                raise InputError(f"{path}: has no column hash of texts")
             hashes = table["hash"].to_pandas()
             counts = table["hash"].value_counts().to_pylist()  # in order of first appearance
             if (hashes != hashes.shift()).sum() != len(counts):
@@ -194,6 +199,10 @@ def indices(root: Path) -> dict[str, list[Entry]]:
     return {path.parent.name: _entries(path) for path in sorted(root.glob(f"*/{INDEX}"))}
 
 
+_ENTRY = re.compile(rf"\w[\w.-]*,(?:{SEED.pattern}),[0-9a-f]{{12}}")
+"""A cell is the name of a folder."""
+
+
 def _entries(path: Path) -> list[Entry]:
     """Raises InputError: a row is not cell, seed, hash, or there twice."""
     try:
@@ -202,7 +211,7 @@ def _entries(path: Path) -> list[Entry]:
         raise InputError(f"{path} cannot be read: {one_line(error, 120)}") from error
     entries: dict[tuple[str, str], Entry] = {}
     for number, row in enumerate(rows, 1):
-        if tuple(first) != Entry._fields or len(row) != len(first) or not all(row) or not SEED.fullmatch(row[1]):
+        if tuple(first) != Entry._fields or not _ENTRY.fullmatch(",".join(row)):
             raise InputError(f"{path}, row {number}: {','.join(row)[:60]!r} is not {','.join(Entry._fields)}")
         if (row[0], row[1]) in entries:
             raise InputError(f"{path}, row {number}: {row[0]} seed {row[1]} is there twice")

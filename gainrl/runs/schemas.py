@@ -77,7 +77,11 @@ class Inputs(_Known):
 class Environment(_Known):
     git_commit: str | None = None
     git_dirty: bool | None = None
-    resumed: list[Any] = Field(default_factory=list)
+    cpus: int | None = None
+    threads: int | None = None
+    accelerator: str | None = None
+    peak_gib: float | None = None
+    resumed: list["Environment"] = Field(default_factory=list)
     inputs: Inputs = Inputs()
 
 

@@ -15,6 +15,8 @@ def require_whole(run: RunRecord) -> RunConfig:
     if run.known_as not in (None, run.hash):
         raise InputError(f"{run.where('config.json')} is the config of run {run.hash}, not of {run.known_as}")
     run.read_json("environment.json")
+    if run.status()[0] != "finished":
+        raise InputError(f"{run.where('status.json')} does not say that the run is finished")
     _require_steps(run, config)
     _require_evaluations(run, config)
     _require_draws(run, config)
