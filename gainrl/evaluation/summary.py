@@ -84,8 +84,10 @@ def write_evals(out: Path, summaries: Mapping[str, pd.DataFrame]) -> str:
     """
     with FileLock(out / ".evals.lock"):
         rows = [row for row in read_evals(out) if row["benchmark"] not in summaries]
-        rows += [{"benchmark": name, **row} for name, table in summaries.items() for row in table.to_dict("records")]
+        for name, table in summaries.items():
+            rows += table.assign(benchmark=name).to_dict("records")  # type: ignore[arg-type]
         evals = pd.DataFrame(rows).astype({"stderr": float})
+        evals = evals[["benchmark", *evals.columns.drop("benchmark")]]
         write_atomically(out / "evals.jsonl", lambda path: evals.to_json(path, orient="records", lines=True))
         text = _shown(evals)
         write_text(out / "evals.md", f"{text}\n")
