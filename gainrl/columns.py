@@ -77,7 +77,7 @@ class Rows:
 
     def check(self, table: pd.DataFrame, where: object) -> pd.DataFrame:
         """The table. Raises InputError: it has a value that cannot be (``where``, the row counted from 1, the column)."""
-        if not len(table):
+        if not len(table) and not len(table.columns):  # of a list without rows
             return table
         for name, column in self.columns.items():
             if name not in table:
@@ -91,9 +91,10 @@ class Rows:
                 raise InputError(f"{where}, row {fault[0] + 1}: {name} {fault[1]}")
             if table[name].dtype == object and (nested := table[name].map(pd.api.types.is_scalar).eq(False)).any():
                 raise InputError(f"{where}, row {int(nested.argmax()) + 1}: {name} holds more than one value")
-        if self.unique and (repeated := table.duplicated([*self.unique])).any():
+        unique = [name for name in self.unique if name in table]
+        if unique and (repeated := table.duplicated(unique)).any():
             row = int(repeated.argmax())
-            key = ", ".join(f"{name} {table[name].iloc[row]}" for name in self.unique)
+            key = ", ".join(f"{name} {table[name].iloc[row]}" for name in unique)
             raise InputError(f"{where}, row {row + 1}: {key} is there twice")
         return table
 

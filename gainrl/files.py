@@ -48,14 +48,22 @@ def read_text(path: Path) -> str:
 def parse_json(text: str, where: str) -> Any:
     """A JSON value; an integer of too many digits for Python is an infinite number.
 
-    Raises InputError: ``where`` is not JSON, or nested too deeply.
+    Raises InputError: ``where`` is not JSON, nested too deeply, or an object has a key twice.
     """
     try:
-        return json.loads(text, parse_int=_integer)
-    except json.JSONDecodeError as error:
+        return json.loads(text, parse_int=_integer, object_pairs_hook=_each_once)
+    except ValueError as error:
         raise InputError(f"{where}: not JSON: {error}") from error
     except RecursionError as error:
         raise InputError(f"{where}: lists or objects are nested too deeply") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        repeated = next(key for key in content if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"an object has the key {repeated[:40]!r} twice")
+    return content
 
 
 def is_unicode(text: str) -> bool:
@@ -107,8 +115,8 @@ def read_json_lines(path: Path, *, mend: bool = False) -> list[Any]:
 
 def _is_json(text: str) -> bool:
     try:
-        parse_json(text, "")
-    except InputError:
+        json.loads(text, parse_int=_integer)
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -119,9 +127,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def parse_json_object(text: str, where: object) -> dict[str, Any]:
-    """Raises InputError, which says where: no JSON object, a number that is not finite, text that is no Unicode."""
+    """Raises InputError, which says where: no JSON object, a key twice, a number that is not finite, text not Unicode."""
     try:
-        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_each_once)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:

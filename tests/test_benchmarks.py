@@ -141,6 +141,18 @@ def test_samples_that_are_not_those_of_every_problem_are_no_result(tiny, problem
     with pytest.raises(InputError, match="sample 0 is there twice"):
         run(tiny, problems, tmp_path, backend, Sampling(max_completion_tokens=1))
     assert not (tmp_path / "arithmetic.parquet").exists()
+    for harmed, message in (
+        (
+            samples.head(len(samples) - 1),
+            f"arithmetic.parquet holds {len(samples) - 1} samples that are not 1 of each of",
+        ),
+        (samples.assign(problem_id=samples.problem_id + "x"), "samples that are not 1 of each of"),
+        (samples.head(0), "arithmetic.parquet holds 0 samples that are not 1 of each of"),
+        (samples.head(0)[["problem_id"]], "arithmetic.parquet: has no column sample"),
+    ):
+        harmed.to_parquet(tmp_path / "arithmetic.parquet")
+        with pytest.raises(InputError, match=message):
+            run(tiny, problems, tmp_path, backend, Sampling(max_completion_tokens=1))
 
 
 def test_truncated_answers_are_counted_as_such(tiny, problems, tmp_path):
@@ -231,6 +243,9 @@ def test_the_real_benchmarks_load_from_a_folder(name):
 def test_a_folder_without_the_file_and_an_unknown_name(tmp_path):
     with pytest.raises(InputError, match="benchmark math500: .* holds none of math500.json, math500.jsonl"):
         load_benchmark("math500", tmp_path)
+    for name in ("math500", "arithmetic", "mbpp"):
+        with pytest.raises(InputError, match="none is not a folder"):
+            load_benchmark(name, tmp_path / "none")
     with pytest.raises(InputError, match="unknown benchmark 'math'; valid: aime24, amc23"):
         load_benchmark("math", tmp_path)
 
@@ -411,6 +426,25 @@ def test_evaluate_writes_samples_and_evals(folder, monkeypatch, capsys):
     assert len(pd.read_parquet(folder / "e" / "gsm8k.parquet")) == 18
     assert "| gsm8k" in out
     assert "gsm8k: 100.0 % of the answers were cut off" in err
+
+
+def test_evaluate_keeps_the_rows_of_other_benchmarks(folder, monkeypatch, capsys):
+    def evaluate(tasks, tokens):
+        arguments = ("evaluate", "model", "--out", "e", "--limit", "1", "--max-completion-tokens", tokens)
+        code, _, err = gainrl(monkeypatch, capsys, *arguments, "--tasks", tasks)
+        rows = [json.loads(line) for line in (folder / "e" / "evals.jsonl").read_text().splitlines()]
+        return code, err, [row["benchmark"] for row in rows]
+
+    assert evaluate("arithmetic,lists", "1")[2] == ["arithmetic", "lists"]
+    code, err, rows = evaluate("mixture,arithmetic", "2")
+    assert (code, rows) == (2, ["arithmetic", "lists"])
+    assert "e holds arithmetic with other settings (max_completion_tokens differ)" in err
+    assert not (folder / "e" / "mixture.json").exists()
+    assert evaluate("mixture", "2")[2] == ["arithmetic", "lists", "mixture"]
+    assert evaluate("lists", "1")[2] == ["arithmetic", "mixture", "lists"]
+    (folder / "e" / "evals.jsonl").write_text("[1]\n")
+    code, _, err = gainrl(monkeypatch, capsys, "evaluate", "model", "--out", "e", "--tasks", "skills")
+    assert (code, err.splitlines()[-1]) == (2, "gainrl: e/evals.jsonl: has a row that is no JSON object")
 
 
 @pytest.mark.parametrize(

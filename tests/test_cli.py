@@ -385,7 +385,7 @@ def test_a_reader_who_has_seen_enough_is_no_mistake():
         assert process.wait() == 1
 
 
-def test_score_replaces_no_file_but_scores_of_the_same_model(folder, monkeypatch, capsys):
+def test_score_replaces_no_file_but_scores_of_the_same_settings(folder, monkeypatch, capsys):
     problems = (folder / "problems.json").read_text()
     score = ("score", "model", "problems.json", "--drop-null-answers", "--out")
     code, _, err = gainrl(monkeypatch, capsys, *score, "problems.json")
@@ -397,7 +397,10 @@ def test_score_replaces_no_file_but_scores_of_the_same_model(folder, monkeypatch
     gainrl(monkeypatch, capsys, "make-model", "problems.json", "--drop-null-answers", "--out", "other")
     code, _, err = gainrl(monkeypatch, capsys, "score", "other", *score[2:], "s.parquet")
     assert code == 2
-    assert "s.parquet holds scores by another model" in err
+    assert "the scores that are there already have other settings (model differ)" in err
+    for changes, differing in ((("--definition", "released"), "definition"), (("--limit", "3"), "problem_set")):
+        code, _, err = gainrl(monkeypatch, capsys, *score, "s.parquet", *changes)
+        assert (code, f"({differing} differ); remove them, or choose another --out" in err) == (2, True)
     assert (folder / "s.parquet").read_bytes() == scores
 
 

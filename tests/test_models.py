@@ -241,9 +241,19 @@ DAMAGES = {
 @pytest.mark.parametrize(("file", "content"), [(file, text) for file, texts in DAMAGES.items() for text in texts])
 def test_a_damaged_file_is_one_line(folder, file, content):
     (folder / "model" / file).write_text(content)
-    with pytest.raises(InputError, match="model model: .*cannot be loaded as a causal language model") as error:
+    whose = "the tokenizer of .*model cannot be loaded|tokenizer_config.json is not JSON|tokenizer_config.json holds"
+    other = "model model: .*cannot be loaded as a causal language model"
+    with pytest.raises(InputError, match=whose if "tokenizer" in file else other) as error:
         load_model("model", cache=folder)
     assert "\n" not in str(error.value)
+    if "tokenizer" in file:
+        with pytest.raises(InputError, match=whose):
+            load_tokenizer(folder / "model")
+
+
+def test_a_tokenizer_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="the tokenizer of .*nope cannot be loaded: "):
+        load_tokenizer(tmp_path / "nope")
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,9 @@ def test_repeated_rows_without_ids_are_told_apart(tmp_path):
         ("a.json", [{"problem": "1", "answer": "1", "unique_id": " "}], "row 1: unique_id is empty"),
         ("a.json", [{"problem": {"text": "1"}, "answer": "1"}], "row 1: problem is a dict; one text or number"),
         ("a.json", [{"problem": "1", "answer": [["1"]]}], "row 1: answer is a list; one text or number"),
+        ("a.json", [{"problem": "1", "answer": "1", "difficulty": "1_0"}], "row 1: difficulty is '1_0', not a number"),
+        ("a.json", [{"problem": "1", "answer": "1", "difficulty": True}], "row 1: difficulty is 'True', not a number"),
+        ("a.json", [{"problem": "1", "answer": "1", "kind": ""}], "row 1: kind is empty$"),
         ("a.json", ["1 + 1"], "row 1: not an object"),
         ("a.json", {"problem": "1"}, "a.json: holds a dict; a list of objects is needed"),
         ("a.json", [], "a.json holds no problem"),
@@ -153,6 +156,7 @@ def test_files_that_are_not_what_they_say(tmp_path):
     for name, content, message in (
         ("a.json", b"[{", "a.json: not JSON"),
         ("a.json", b"", "a.json: is empty"),
+        ("a.jsonl", row + b'{"answer": 1, "problem": "1", "answer": 2}', "line 2: not JSON: .* the key 'answer' twice"),
         ("a.jsonl", b" \n\n", "a.jsonl: is empty"),
         ("a.json", b"[" * 100_000 + b"]" * 100_000, "a.json: lists or objects are nested too deeply"),
         ("a.jsonl", row + b'{"a":' * 100_000, "a.jsonl, line 2: lists or objects are nested too deeply"),
@@ -181,7 +185,7 @@ def test_files_that_are_not_what_they_say(tmp_path):
         if content is not None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=message) as error:
-            load_problems(str(tmp_path / name))
+            load_problems(tmp_path / name)
         assert "\n" not in str(error.value)
 
 
@@ -233,6 +237,9 @@ def test_unknown_names_and_sizes():
     for name, size in (("arithmetic", 2641), ("arithmetic", 0), ("lists", 10**9), ("lists", -1)):
         with pytest.raises(InputError, match=rf"{name} has 1,024 problems by default and at most .*; {size:,} were"):
             load_problems(name, limit=size)
+    for numbers in ({"limit": 1.5}, {"limit": True}, {"seed": -1}, {"seed": "1"}):
+        with pytest.raises(InputError, match=f"{next(iter(numbers))} is .*; a whole number of [01] or more is needed"):
+            load_problems("arithmetic", **numbers)
 
 
 def test_hub_loader_reads_a_folder_with_a_hub_sets_columns(tmp_path):
@@ -398,6 +405,13 @@ def test_a_task_of_reasoning_gym_that_cannot_be_made_is_one_line(monkeypatch, na
     with pytest.raises(InputError, match=message) as error:
         load_problems(name)
     assert "\n" not in str(error.value)
+
+
+def test_a_gold_answer_of_a_task_that_is_not_there_is_refused(tmp_path):
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; make small")
+    gold = {"any": ["1"], "scorer": "os", "entry": {}}
+    with pytest.raises(InputError, match="row 1: answer: unknown task of reasoning-gym 'os'; valid: "):
+        load_problems(write(tmp_path / "a.json", [{"problem": "1", "answer": json.dumps(gold)}]))
 
 
 def test_without_reasoning_gym_the_error_says_what_installs_it(monkeypatch):

@@ -146,7 +146,8 @@ def test_tests_of_every_form_become_the_answer(tmp_path, form, suffix):
 
 
 def test_without_a_solution_there_is_nothing_to_learn_from(tmp_path):
-    (tmp_path / "a.json").write_text(json.dumps([FORMS["TACO, calls"][0]]))
+    row = FORMS["TACO, calls"][0] | {"solutions": 5}
+    (tmp_path / "a.json").write_text(json.dumps([row]))
     with pytest.raises(InputError, match="asks for a program and has no solution to learn from"):
         _ = load_problems(str(tmp_path / "a.json")).problems[0].gold_completion
 
@@ -164,6 +165,13 @@ def test_a_set_of_other_questions_keeps_the_usual_prompt(tmp_path):
         ({"tests": "[1"}, "tests: not JSON: '\\[1'"),
         ({"tests": 5}, "tests are neither an object .*entry, calls.* nor a list of cases"),
         ({"tests": [1]}, "tests are neither an object"),
+        ({"tests": [{"input": "1"}]}, "tests are neither an object .* a list of cases with input and output"),
+        ({"tests": [{"input": "1", "output": None}]}, "tests: an input or output is null"),
+        (
+            {"tests": [{"input": "1", "output": "1", "type": ["a"]}]},
+            "tests: a case's type is \\['a'\\]; a text is needed",
+        ),
+        ({"tests": {"fn_name": 5, "inputs": [[1]], "outputs": [1]}}, "tests: entry, asserts and setup are texts"),
         ({"tests": []}, "no test of 100,000 characters or less \\(0 in all\\)"),
         ({"tests": {}}, "tests have none of them; exactly one of calls, streams and asserts is needed"),
         ({"tests": {"call": []}}, "tests: unknown 'call'; valid: asserts, calls"),

@@ -477,6 +477,15 @@ def test_a_row_without_a_column_is_named(tmp_path):
     (tmp_path / "mbpp.jsonl").write_text(json.dumps({"task_id": 1}))
     with pytest.raises(InputError, match="mbpp, line 1: no column 'test_list'"):
         load_benchmark("mbpp", tmp_path)
+    path = tmp_path / "livecodebench.jsonl"
+    path.write_text(json.dumps(LCB_ROW | {"public_test_cases": "[" * 100_000}))
+    for name, file, message in (
+        ("livecodebench", path, "livecodebench, line 1: RecursionError"),
+        ("mbpp", Path("z.txt"), r"z.txt: unknown type '.txt'; valid: .json, .jsonl, .parquet"),
+        ("mbpppp", path, "unknown set of programs 'mbpppp'; valid: humaneval, "),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_coding(name, file)
 
 
 def test_a_program_without_a_solution_has_no_gold_completion():

@@ -17,7 +17,7 @@ from gainrl.problems import load_problems
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
 from gainrl.runs.records import RunFolder
-from gainrl.training.inputs import BASE_ROLLOUTS, base_pass_rates, training_problems
+from gainrl.training.inputs import BASE_ROLLOUTS, base_pass_rates, rollouts_path, training_problems
 from gainrl.training.run import train_run
 from tests.helpers import TIMES, run_experiment, shrink
 
@@ -183,6 +183,16 @@ def alternately_correct(config: RunConfig, shared: Path) -> list[str]:
     graded.to_parquet(path)
     assert base_pass_rates(config, loaded, problems, shared / "scores", silent)[:3].tolist() == [0.5, 1.0, 0.0]
     return problems.ids[::3]
+
+
+def test_damaged_rollouts_are_one_line(tiny, problems, tmp_path):
+    config = load_experiment("quickstart").cells["gainrl"]
+    path = rollouts_path(tmp_path, config, tiny.version, "float32", problems.fingerprint)
+    pd.DataFrame({"problem_id": problems.ids[1:], "sample": 0, "correct": True}).to_parquet(path)
+    for message in ("holds no completion of .*; remove it", "is not a whole Parquet file"):
+        with pytest.raises(InputError, match=f"rollouts-.*.parquet {message}"):
+            base_pass_rates(config, tiny, problems, tmp_path, silent)
+        path.write_bytes(path.read_bytes()[:99])
 
 
 def test_another_seed_has_other_problems_and_another_model(experiment, tmp_path):

@@ -335,13 +335,16 @@ def test_a_damaged_scores_file_is_one_line(tiny, problems, tmp_path, damage):
 @pytest.mark.parametrize(
     ("change", "metadata", "message"),
     [
-        ({}, [], "does not say by which model"),
-        ({}, {"model": "m"}, "does not say by which model"),
-        ({"angle": None}, {}, "has no column angle"),
-        ({"angle": "high"}, {}, "holds no numbers in column angle"),
-        ({"c_intra": np.inf}, {}, "holds infinite numbers in column c_intra"),
-        ({"problem_id": 3}, {}, "has a row without a problem_id"),
-        ({"problem_id": "p"}, {}, "has 15 rows twice"),
+        ({}, [], " does not say by which model"),
+        ({}, {"model": "m"}, " does not say by which model"),
+        ({"angle": None}, {}, ": has no column angle"),
+        ({"angle": "high"}, {}, ", row 1: angle is 'high'; a number is needed"),
+        ({"angle": True}, {}, ", row 1: angle is 'True'; a number is needed"),
+        ({"c_intra": np.inf}, {}, ", row 1: c_intra is 'inf'; a number is needed"),
+        ({"question_tokens": -5}, {}, ", row 1: question_tokens is '-5'; a whole number of 0 or more is needed"),
+        ({"site": [["mlp_input"]] * 16}, {}, r", row 1: site is .*; a text is needed"),
+        ({"problem_id": 3}, {}, ", row 1: problem_id is '3'; a text is needed"),
+        ({"problem_id": "p"}, {}, ", row 2: problem_id p is there twice"),
     ],
 )
 def test_scores_that_mean_nothing_are_named(tiny, problems, tmp_path, change, metadata, message):
@@ -351,7 +354,10 @@ def test_scores_that_mean_nothing_are_named(tiny, problems, tmp_path, change, me
     if metadata == []:
         written = pyarrow.parquet.read_table(tmp_path / "s.parquet").replace_schema_metadata({b"gainrl": b"[1]"})
         pyarrow.parquet.write_table(written, tmp_path / "s.parquet")
-    with pytest.raises(InputError, match=f"s.parquet {message}.*; score again"):
+    with pytest.raises(InputError, match=f"s.parquet{message}.*; score again"):
+        Scores.load(tmp_path / "s.parquet")
+    dataclasses.replace(scores, table=scores.table.head(0)).save(tmp_path / "s.parquet")
+    with pytest.raises(InputError, match="s.parquet holds no scores; score again"):
         Scores.load(tmp_path / "s.parquet")
 
 
@@ -408,7 +414,15 @@ def test_broken_off_scoring_goes_on_and_ends_the_same(tiny, problems, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    "line", ["[]", "3", '{"rows": [0]}', '{"rows": [99], "c_intra": [[0]], "c_inter": [[0]]}', "{", "[" * 100_000]
+    "line",
+    [
+        *("[]", "3", "{", "[" * 100_000, '{"rows": [0]}'),
+        *(
+            f'{{"rows": {rows}, "c_intra": [[0]], "c_inter": [[0]]}}'
+            for rows in ("[99]", "[-1]", "[true]", "null", "0")
+        ),
+        *(f'{{"rows": [0], "c_intra": {values}, "c_inter": [[0]]}}' for values in ("0", "[0]", '[["0"]]', "[[null]]")),
+    ],
 )
 def test_a_damaged_unfinished_scoring_is_one_line(tiny, problems, tmp_path, line):
     path = tmp_path / "s.unfinished"

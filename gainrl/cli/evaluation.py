@@ -54,7 +54,8 @@ def evaluate(
 ) -> None:
     """Run benchmarks, greedy or with k samples a problem: avg@k, pass@k, maj@k, with standard errors over problems.
 
-    An interrupted evaluation resumes with the same command; finished problems are kept.
+    An interrupted evaluation resumes with the same command; finished problems are kept, and so are the rows of other
+    benchmarks in evals.jsonl.
 
     Args:
         tasks: Names separated by commas (`gainrl list` shows them), or all for the paper's six.
@@ -82,17 +83,32 @@ def evaluate(
     folder_to_write(out)
     demand_sandbox(sandbox, problems.values())
 
-    from gainrl.evaluation.harness import Sampling, evaluate_benchmark
-    from gainrl.evaluation.summary import summarize_samples, write_evals
+    from gainrl.evaluation.harness import Sampling, benchmark_settings, evaluate_benchmark
+    from gainrl.evaluation.summary import read_evals, summarize_samples, write_evals
+    from gainrl.files import claim_settings
     from gainrl.progress import bar
     from gainrl.prompts import load_prompt
 
     sampling = Sampling(
         samples, float(samples > 1) if temperature is None else temperature, max_completion_tokens, seed
     )
+    read_evals(out)  # before any work is done
     summaries = {}
     with bar() as report:
         loaded, writer = _backend(backend, model, device, seed, batch_tokens, runs_dir, report)
+        claims = {}
+        for name, chosen in problems.items():
+            claims[out / f"{name}.json"] = benchmark_settings(
+                name,
+                chosen,
+                writer,
+                loaded.tokenizer,
+                sampling,
+                model_version=loaded.version,
+                prompt=load_prompt(prompt, chosen.prompt),
+            )
+        for path in sorted(claims, key=Path.exists, reverse=True):  # all that are there, before one is written
+            claim_settings(path, claims[path], path.stem)
         for name, chosen in problems.items():
             table = evaluate_benchmark(
                 name,

@@ -1,5 +1,6 @@
 """Commands that score problems, and that make a model to score them with if you have none."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +41,8 @@ def score(
 ) -> None:
     """Write the angle concentration of every problem, from one prefill, into a Parquet file: one row a problem.
 
-    An interrupted scoring, even a killed one, resumes with the same command.
+    An interrupted scoring, even a killed one, resumes with the same command. A scores file of other problems, of another
+    model, prompt or signal is not replaced.
 
     Args:
         out: The scores file to write.
@@ -52,7 +54,7 @@ def score(
     """
     chosen = _layers(layers)
     file_to_write(out)
-    replaced_model = _scored_model(out)
+    replaced = _metadata_of(out)
     problems = options.load(data)
     from gainrl.progress import bar
     from gainrl.runs.config import SignalConfig
@@ -60,10 +62,6 @@ def score(
 
     with bar() as report:
         loaded = device.load_model(model, options.seed, runs_dir, report)
-        if replaced_model not in (None, loaded.version):
-            raise InputError(
-                f"{out} holds scores by another model ({replaced_model}); choose another --out, or remove it"
-            )
         scores = score_problems(
             loaded.model,
             loaded.tokenizer,
@@ -75,6 +73,7 @@ def score(
             batch_tokens=batch_tokens,
             skip_too_long=skip_too_long,
             unfinished=out.with_name(f"{out.name}.unfinished"),
+            replaces=replaced,
             progress=lambda done, of: report("scoring", done, of),
         )
     scores.save(out)
@@ -138,14 +137,14 @@ def make_model(
     print(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer):,} tokens")
 
 
-def _scored_model(out: Path) -> str | None:
-    """The model of the scores that lie at ``out``; None where nothing does. Raises InputError for any other file there."""
+def _metadata_of(out: Path) -> Mapping[str, str] | None:
+    """What the scores depend on that lie at ``out``; None where nothing does. Raises InputError for any other file there."""
     if not out.exists():
         return None
     from gainrl.scoring import Scores
 
     try:
-        return Scores.load(out).metadata["model"]
+        return Scores.load(out).metadata
     except InputError as error:
         raise InputError(f"{out} exists and is not a scores file; choose another --out") from error
 

@@ -47,8 +47,11 @@ class Benchmark:
         Args:
             window: as in `load_coding`; other benchmarks than LiveCodeBench are the same at any time.
 
-        Raises InputError: the folder has no file of the benchmark (the error lists valid names), or as `load_problems` does.
+        Raises InputError: there is no such folder, it has no file of the benchmark (the error lists valid names), or as
+            `load_problems` does.
         """
+        if data_dir is not None and not data_dir.is_dir():
+            raise InputError(f"{data_dir} is not a folder; one of problem files is needed")
         file = None if data_dir is None or not self.files else self._file(data_dir)
         if self.problems in CODING_SETS:
             window = (window or self.window) if self.problems == "livecodebench" else None

@@ -108,6 +108,32 @@ class BackendLM(LM):
     loglikelihood_rolling = loglikelihood
 
 
+def benchmark_settings(
+    name: str,
+    problems: ProblemSet,
+    backend: Backend,
+    tokenizer: PreTrainedTokenizerBase,
+    sampling: Sampling,
+    *,
+    model_version: str,
+    prompt: Prompt | None = None,
+) -> dict[str, Any]:
+    """What the samples of a benchmark depend on, and ``<out>/<name>.json`` says.
+
+    Raises InputError: a prompt leaves no room for a completion.
+    """
+    prompt = prompt or problems.prompt
+    tokens = completion_limit(name, problems, backend.context, tokenizer, prompt, sampling.max_completion_tokens)
+    return {
+        **asdict(sampling),
+        "max_completion_tokens": tokens,
+        "model": model_version,
+        "backend": backend.name,
+        "prompt": prompt.hash,
+        "problems": problems.fingerprint,
+    }
+
+
 def evaluate_benchmark(
     name: str,
     problems: ProblemSet,
@@ -125,21 +151,15 @@ def evaluate_benchmark(
     Without a prompt it is the problems' own (`ProblemSet.prompt`).
 
     Raises InputError: a prompt leaves no room for a completion, ``out`` holds files of other settings (the error says
-    which differ), or the backend fails midway.
+    which differ) or not these samples, or the backend fails midway.
     """
     prompt = prompt or problems.prompt
-    tokens = completion_limit(name, problems, backend.context, tokenizer, prompt, sampling.max_completion_tokens)
-    settings = {
-        **asdict(sampling),
-        "max_completion_tokens": tokens,
-        "model": model_version,
-        "backend": backend.name,
-        "prompt": prompt.hash,
-        "problems": problems.fingerprint,
-    }
+    settings = benchmark_settings(
+        name, problems, backend, tokenizer, sampling, model_version=model_version, prompt=prompt
+    )
     with exclusive(out / f".{name}.lock", f"evaluates {name} into {out}"):
         samples = SampleFile(out, name, settings)
-        if (finished := samples.finished()) is not None:
+        if (finished := samples.finished(problems.ids)) is not None:
             return finished
         finished_ids = {row["problem_id"] for row in samples.rows()}
         todo = [row for row, problem_id in enumerate(problems.ids) if problem_id not in finished_ids]
@@ -148,7 +168,10 @@ def evaluate_benchmark(
         for first in range(0, len(todo), CHUNK):
             report(name, len(problems) - len(todo) + first, len(problems))
             chunk = ProblemSet(name, tuple(problems.problems[row] for row in todo[first : first + CHUNK]))
-            group = {"group": "gainrl_chunk", "task": [_task(name, chunk, prompt, sampling, tokens)]}
+            group = {
+                "group": "gainrl_chunk",
+                "task": [_task(name, chunk, prompt, sampling, settings["max_completion_tokens"])],
+            }
             samples.add(_chunk_rows(tasks.load([group]), lm))
         report(name, len(problems), len(problems))
         return samples.finish(problems.ids)
@@ -221,8 +244,9 @@ class SampleFile:
         self.samples: int = settings["samples"]
         claim_settings(out / f"{name}.json", settings, name)
 
-    def finished(self) -> pd.DataFrame | None:
-        return read_rows(self.path, SAMPLE_ROWS) if self.path.exists() else None
+    def finished(self, order: Sequence[str]) -> pd.DataFrame | None:
+        """The table of all samples, None where it is not there yet."""
+        return self._whole(read_rows(self.path, SAMPLE_ROWS), order, self.path) if self.path.exists() else None
 
     def rows(self) -> list[dict[str, Any]]:
         """Those of finished chunks, without a chunk that was cut off while it was being written."""
@@ -242,16 +266,20 @@ class SampleFile:
         """The table of all samples, saved, its problems in this order of ids."""
         position = {problem_id: index for index, problem_id in enumerate(order)}
         table = pd.DataFrame(self.rows(), columns=list(SAMPLE_COLUMNS))
-        if not len(table) == len(table.drop_duplicates(["problem_id", "sample"])) == len(order) * self.samples:
-            raise InputError(
-                f"{self.unfinished} holds {len(table)} samples, not {self.samples} of each of {len(order)} problems; "
-                "remove it, and give the command again"
-            )
         table = table.sort_values(
             ["problem_id", "sample"],
             key=lambda column: column.map(position) if column.name == "problem_id" else column,
         )
-        table = table.reset_index(drop=True)
+        table = self._whole(table.reset_index(drop=True), order, self.unfinished)
         write_atomically(self.path, lambda path: table.to_parquet(path, index=False))
         self.unfinished.unlink()
+        return table
+
+    def _whole(self, table: pd.DataFrame, order: Sequence[str], where: Path) -> pd.DataFrame:
+        expected = [(problem_id, sample) for problem_id in order for sample in range(self.samples)]
+        if list(zip(table.problem_id, table["sample"], strict=True)) != expected:
+            raise InputError(
+                f"{where} holds {len(table)} samples that are not {self.samples} of each of the {len(order)} problems; "
+                "remove it, and give the command again"
+            )
         return table

@@ -7,9 +7,26 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
-from gainrl.files import write_atomically
+from gainrl.columns import Column, Rows
+from gainrl.errors import InputError
+from gainrl.files import read_json_lines, write_atomically, write_text
 from gainrl.grading import last_boxed
+
+_SHARE = Column(low=0, high=1)
+EVAL_ROWS = Rows(
+    {
+        "benchmark": Column("text"),
+        "metric": Column("text"),
+        "value": _SHARE,
+        "stderr": Column(low=0, high=1, nullable=True),  # of one problem there is none
+        "n": Column("whole number", low=1),
+        "truncated": _SHARE,
+        "unparseable": _SHARE,
+    },
+    unique=("benchmark", "metric"),
+)
 
 
 def summarize_samples(samples: pd.DataFrame, *, skip_unparseable_golds: bool = False) -> pd.DataFrame:
@@ -61,13 +78,34 @@ def _majority(group: pd.DataFrame) -> float:
 
 
 def write_evals(out: Path, summaries: Mapping[str, pd.DataFrame]) -> str:
-    """Write evals.jsonl (one row per benchmark and metric) and evals.md into ``out``; returns the latter's table."""
-    evals = pd.concat([table.assign(benchmark=name) for name, table in summaries.items()], ignore_index=True)
-    evals = evals[["benchmark", *evals.columns.drop("benchmark")]]
-    write_atomically(out / "evals.jsonl", lambda path: evals.to_json(path, orient="records", lines=True))
+    """Write evals.jsonl (one row per benchmark and metric) and evals.md into ``out``; returns the latter's table.
+
+    Rows of other benchmarks that are there already stay. Raises InputError: as `read_evals` does.
+    """
+    with FileLock(out / ".evals.lock"):
+        rows = [row for row in read_evals(out) if row["benchmark"] not in summaries]
+        for name, table in summaries.items():
+            rows += table.assign(benchmark=name).to_dict("records")  # type: ignore[arg-type]
+        evals = pd.DataFrame(rows).astype({"stderr": float})
+        evals = evals[["benchmark", *evals.columns.drop("benchmark")]]
+        write_atomically(out / "evals.jsonl", lambda path: evals.to_json(path, orient="records", lines=True))
+        text = _shown(evals)
+        write_text(out / "evals.md", f"{text}\n")
+    return text
+
+
+def read_evals(out: Path) -> list[dict[str, Any]]:
+    """What `write_evals` has written into a folder so far. Raises InputError: the file there is damaged."""
+    path = out / "evals.jsonl"
+    rows = read_json_lines(path)
+    if not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path}: has a row that is no JSON object")
+    EVAL_ROWS.check(pd.DataFrame(rows), path)
+    return rows
+
+
+def _shown(evals: pd.DataFrame) -> str:
     columns = ["benchmark", "metric", "problems", "value", "standard error", "truncated", "no answer"]
     shares = evals[["value", "stderr", "truncated", "unparseable"]].map("{:.1%}".format)
     shown = pd.concat([evals[["benchmark", "metric"]], evals["n"].map("{:,}".format), shares], axis=1)
-    text = str(shown.set_axis(columns, axis=1).to_markdown(index=False, disable_numparse=True))
-    write_atomically(out / "evals.md", lambda path: path.write_text(text + "\n"))
-    return text
+    return str(shown.set_axis(columns, axis=1).to_markdown(index=False, disable_numparse=True))

@@ -25,6 +25,15 @@ def require_gym() -> None:
         raise InputError("problems of reasoning-gym are not installed; make small installs them")
 
 
+def require_task(name: str) -> None:
+    """Raises InputError: reasoning-gym, where it is installed, has no such task."""
+    if find_spec("reasoning_gym") is not None:
+        task = name.removeprefix(PREFIX).partition(":")[0]
+        valid = set(importlib.import_module("reasoning_gym.factory").DATASETS) - NOT_A_TASK
+        if task not in valid:
+            raise unknown_name("task of reasoning-gym", task, valid)
+
+
 @lru_cache(maxsize=64)
 def make_task(name: str, seed: int = 0, size: int = 1) -> Any:
     """reasoning-gym's data set of a task, by its name here.
@@ -32,10 +41,9 @@ def make_task(name: str, seed: int = 0, size: int = 1) -> Any:
     Raises InputError: reasoning-gym is not installed, has no such task, or the task no such option or value.
     """
     require_gym()
+    require_task(name)
     task, _, written = name.removeprefix(PREFIX).partition(":")
     factory = importlib.import_module("reasoning_gym.factory")
-    if task not in factory.DATASETS or task in NOT_A_TASK:
-        raise unknown_name("task of reasoning-gym", task, set(factory.DATASETS) - NOT_A_TASK)
     try:
         return factory.create_dataset(task, seed=seed, size=size, **_options(written))
     except Exception as error:  # each task checks its options in its own way

@@ -1,7 +1,6 @@
 """A model with its tokenizer, by name: a tiny one, a packaged one, a hub id (its commit is recorded), or a folder."""
 
 import hashlib
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers import (
 )
 
 from gainrl.errors import InputError, one_line, unknown_name
+from gainrl.files import read_json_object
 from gainrl.models import HUB_MODELS, MODELS, PACKAGED_MODELS, TINY_RECIPES
 from gainrl.models.packaged import unpack
 from gainrl.models.tiny import make_tiny_model
@@ -160,17 +160,21 @@ def load_tokenizer(source: Path | str, revision: str | None = None) -> PreTraine
     with a note on stderr; one whose template has no place for a system message, as Gemma's, is given one: the message
     stands before the first question, in the same turn.
 
-    Raises InputError: the folder has no tokenizer, or its chat template fails or does not come to an end.
+    Raises InputError: there is no such folder or hub model, its tokenizer is missing or damaged, or its chat template fails
+    or does not come to an end.
     """
     config = Path(source) / "tokenizer_config.json"
-    generic = config.is_file() and json.loads(config.read_text()).get("tokenizer_class") in _GENERIC_TOKENIZERS
+    generic = config.is_file() and read_json_object(config).get("tokenizer_class") in _GENERIC_TOKENIZERS
     if Path(source).is_dir() and not any((Path(source) / name).exists() for name in _TOKENIZER_FILES):
         raise InputError(  # transformers would make an empty one of the model's type
             f"{source} holds no tokenizer ({', '.join(_TOKENIZER_FILES)}); save it beside the model, "
             "or copy these files from the model that it was trained from"
         )
     loader = PreTrainedTokenizerFast if generic else AutoTokenizer
-    tokenizer = loader.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
+    try:
+        tokenizer = loader.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
+    except Exception as error:  # a damaged file raises many things, deep inside libraries
+        raise InputError(f"the tokenizer of {source} cannot be loaded: {one_line(error)}") from error
     complete_template(tokenizer)
     return tokenizer
 

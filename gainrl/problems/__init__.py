@@ -1,5 +1,6 @@
 """Problem sets by name: generated families, tasks of reasoning-gym, hub sets, files. One shape: `Problem`."""
 
+from numbers import Integral
 from pathlib import Path
 
 from gainrl.errors import InputError, unknown_name
@@ -34,7 +35,12 @@ def problem_sets() -> list[str]:
 
 
 def load_problems(
-    name: str, *, limit: int | None = None, seed: int = 0, revision: str | None = None, drop_null_answers: bool = False
+    name: str | Path,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    revision: str | None = None,
+    drop_null_answers: bool = False,
 ) -> ProblemSet:
     """A problem set by registered name or path.
 
@@ -45,8 +51,13 @@ def load_problems(
         drop_null_answers: leave rows with a null or empty answer out and count them in ``source``, instead of raising.
 
     Raises:
-        InputError: the name is unknown (with the valid ones), or a row cannot be used (file, row, what is missing).
+        InputError: the name is unknown (with the valid ones), a row cannot be used (file, row, what is missing), there are
+            fewer problems than ``limit``, or limit or seed is no such number.
     """
+    for what, number in (("limit", 1 if limit is None else limit), ("seed", seed)):
+        if not isinstance(number, Integral) or isinstance(number, bool) or (what == "seed" and number < 0):
+            raise InputError(f"{what} is {number!r}; a whole number of {0 if what == 'seed' else 1} or more is needed")
+    name = str(name)
     if name in GENERATED:
         return GENERATED[name](seed, limit)
     if name.startswith(PREFIX):
@@ -56,9 +67,7 @@ def load_problems(
     if name in CODING_SETS:
         return load_coding(name, revision=revision).head(limit)
     path = Path(name)
-    if path.suffix in SUFFIXES:
+    if path.suffix in SUFFIXES or path.exists():
         return load_file(path, drop_null_answers).head(limit)
-    if path.exists():
-        raise InputError(f"problem file {name}: unknown type {path.suffix!r}; valid: {', '.join(SUFFIXES)}")
     or_else = f"{PREFIX} and a task of reasoning-gym, or a file ({', '.join(SUFFIXES)})"
     raise unknown_name("problem set", name, problem_sets(), or_else)

@@ -15,6 +15,7 @@ import numpy as np
 from gainrl.errors import InputError
 from gainrl.files import is_unicode
 from gainrl.grading.gold import Gold
+from gainrl.grading.gym import require_task
 from gainrl.grading.lists import items, unwrapped
 from gainrl.grading.notation import clean
 from gainrl.grading.programs import Tests, is_program
@@ -243,7 +244,9 @@ def _checked(name: str, where: str, row: Mapping[str, Any], column: str, answer_
     """The gold answer as text that the grader can read: also one that the file gives in the form of `Gold` or `Tests`."""
     try:
         gold = str(_gold(name, where, row, column, answer_after))
-        (Tests if is_program(gold) else Gold).parse(gold)
+        parsed = (Tests if is_program(gold) else Gold).parse(gold)
+        if isinstance(parsed, Gold) and parsed.scorer is not None:
+            require_task(parsed.scorer)
     except InputError as error:
         place = f"{name}, {where}: "
         raise InputError(f"{place}{column}: {error}" if place not in str(error) else str(error)) from error
@@ -253,7 +256,8 @@ def _checked(name: str, where: str, row: Mapping[str, Any], column: str, answer_
 def _gold(name: str, where: str, row: Mapping[str, Any], column: str, answer_after: str | None) -> Gold:
     listed = row.get(column)
     values = (listed or [""]) if isinstance(listed, list | tuple) else [listed]
-    texts = [_text(name, where, {**row, column: value} if column in row else row, column) for value in values]
+    hint = "; null or empty answers can be dropped with --drop-null-answers"
+    texts = [_text(name, where, {**row, column: value} if column in row else row, column, hint) for value in values]
     if answer_after is not None:
         texts = [text.rpartition(answer_after)[2].strip() for text in texts]
         if not all(texts):
@@ -280,15 +284,11 @@ def _parts(text: str) -> list[str]:
     return [text] if re.search(r"\bwhere\b", cleaned) else items(cleaned, thousands=False)
 
 
-def _text(name: str, where: str, row: Mapping[str, Any], column: str) -> str:
+def _text(name: str, where: str, row: Mapping[str, Any], column: str, hint: str = "") -> str:
     if column not in row:
         wanted = "problem (or question)" if column in QUESTION_COLUMNS else column
         raise InputError(f"{name}, {where}: no column {wanted}; there are: {', '.join(map(str, row)) or 'none'}")
     value = row[column]
-    is_question = column in QUESTION_COLUMNS
-    hint = (
-        "" if is_question or column in ID_COLUMNS else "; null or empty answers can be dropped with --drop-null-answers"
-    )
     if _is_null(value):
         raise InputError(f"{name}, {where}: {column} is null{hint}")
     if not isinstance(value, (str, int, float)):
@@ -310,6 +310,8 @@ def _number(name: str, where: str, row: Mapping[str, Any], column: str) -> float
     if _is_null(value):
         return None
     try:
+        if isinstance(value, bool) or "_" in str(value):  # a number to Python alone
+            raise TypeError
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}, {where}: {column} is {str(value)[:50]!r}, not a number") from error

@@ -82,11 +82,17 @@ def _tests(row: Row) -> Tests:
             {key: value for key, value in inner.items() if value is not None} if isinstance(inner, Mapping) else inner
         )
         return Tests.parse(json.dumps({"tests": filled}))
-    if not isinstance(content, list) or not all(isinstance(case, Mapping) and "input" in case for case in content):
+    wanted = {"input", "output"}
+    if not isinstance(content, list) or not all(
+        isinstance(case, Mapping) and wanted <= case.keys() for case in content
+    ):
         names = ", ".join(field.name for field in fields(Tests))
         raise InputError(f"tests are neither an object ({names}) nor a list of cases with input and output")
-    cases = [(case["input"], case.get("output")) for case in content]
-    types = {case.get("testtype") or case.get("type") for case in content}
+    cases = [(case["input"], case["output"]) for case in content]
+    named = [case.get("testtype") or case.get("type") or "" for case in content]
+    if other := [name for name in named if not isinstance(name, str)]:
+        raise InputError(f"tests: a case's type is {other[0]!r:.40}; a text is needed")
+    types = set(named)
     if types == {"functional"}:
         return _of_cases([(_lines(given), _json(wanted, "output")) for given, wanted in cases], _function(row), False)
     return _of_cases(cases, content[0].get("fn_name") if types == {"function_call"} else None)
@@ -114,7 +120,7 @@ def _of_cases(cases: list[Case], function: Any, wrapped: bool = True) -> Tests:
         (given, wanted[0] if wrapped and isinstance(wanted, list) and len(wanted) == 1 else wanted)
         for given, wanted in chosen
     )
-    return Tests(entry=str(function), calls=tuple(unwrapped))
+    return Tests(entry=function, calls=tuple(unwrapped))
 
 
 def _longest(cases: list[Case]) -> list[Case]:
@@ -128,7 +134,10 @@ def _longest(cases: list[Case]) -> list[Case]:
 
 def _stream(value: Any) -> str:
     """Lines are a list in some rows of TACO."""
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+    lines = value if isinstance(value, list) else [value]
+    if None in lines:
+        raise InputError("tests: an input or output is null; a text is needed")
+    return "\n".join(map(str, lines))
 
 
 def _lines(text: Any) -> list[Any]:
@@ -173,8 +182,8 @@ def _solution(row: Row) -> str | None:
     given = row.get("solution") or row.get("solutions")
     if isinstance(given, str) and given.lstrip().startswith("["):
         given = _json(given, "solutions")
-    texts = [given] if isinstance(given, str) else [text for text in given or () if isinstance(text, str)]
-    written = [text for text in texts if text.strip()]
+    listed = given if isinstance(given, list | tuple) else [given]
+    written = [text for text in listed if isinstance(text, str) and text.strip()]
     return min(written, key=len) if written else None
 
 

@@ -18,12 +18,12 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
-from gainrl.errors import InputError, one_line
+from gainrl.errors import InputError, one_line, unknown_name
 from gainrl.files import parse_json
 from gainrl.grading.programs import Tests
 from gainrl.problems.base import ProblemSet, from_rows
 from gainrl.problems.cases import STREAMS, of_humaneval, of_mbpp, of_mbppplus
-from gainrl.problems.files import READERS
+from gainrl.problems.files import READERS, reader_of
 from gainrl.problems.hub import HUB_TIMEOUT
 
 Row = Mapping[str, Any]
@@ -51,13 +51,15 @@ def load_coding(
         window: of LiveCodeBench, only problems of contests from the first day until the last, ``2024-08-01:2025-02-01``;
             each may be left out.
 
-    Raises InputError: the set cannot be read, a row cannot be used, or none is in the window.
+    Raises InputError: no such set, it cannot be read, a row cannot be used, or none is in the window.
     """
+    if name not in CODING_SETS:
+        raise unknown_name("set of programs", name, CODING_SETS)
     if file is None and name == "humaneval":
         file = _packaged_humaneval()
     source: dict[str, Any] = {"file": file.name} if file is not None else {}
     if file is not None:
-        rows = list(_gzipped(file) if file.suffix == ".gz" else READERS[file.suffix](file))
+        rows = list(_gzipped(file) if file.suffix == ".gz" else reader_of(file)(file))
     else:
         rows, source = _of_hub(name, revision)
     if window is not None:
@@ -70,7 +72,7 @@ def _converted(name: str, rows: Iterable[tuple[str, Any]]) -> Iterator[tuple[str
     for where, row in rows:
         try:
             yield where, CODING_SETS[name].problem(row)
-        except (KeyError, TypeError, AttributeError, ValueError, EOFError, zlib.error, pickle.UnpicklingError) as error:
+        except Exception as error:  # base64, zlib, pickle and JSON fail in many ways
             missing = f"no column {error}" if isinstance(error, KeyError) else one_line(error)
             raise InputError(f"{name}, {where}: {missing}") from error
 

@@ -1,6 +1,6 @@
 """Problem sets from JSON, JSONL and Parquet files with ``problem`` (or ``question``) and ``answer``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ from gainrl.problems.base import ProblemSet, from_rows
 
 def load_file(path: Path, drop_null_answers: bool = False) -> ProblemSet:
     """Read a problem file. Raises InputError: no such file, not of its type, or a row that cannot be used."""
-    rows = READERS[path.suffix](path)
-    return from_rows(path.name, rows, source={"file": path.name}, drop_null_answers=drop_null_answers)
+    return from_rows(path.name, reader_of(path)(path), source={"file": path.name}, drop_null_answers=drop_null_answers)
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -46,6 +45,13 @@ def _read(path: Path) -> str:
     if not text.strip():
         raise InputError(f"problem file {path}: is empty")
     return text
+
+
+def reader_of(path: Path) -> Callable[[Path], Iterator[tuple[str, Any]]]:
+    """What reads a file of this type. Raises InputError: nothing does."""
+    if path.suffix not in READERS:
+        raise InputError(f"problem file {path}: unknown type {path.suffix!r}; valid: {', '.join(SUFFIXES)}")
+    return READERS[path.suffix]
 
 
 READERS = {".json": _json_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}

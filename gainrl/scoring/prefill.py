@@ -2,7 +2,7 @@
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ def score_problems(
     batch_tokens: int | None = None,
     skip_too_long: bool = False,
     unfinished: Path | None = None,
+    replaces: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Angle concentration of every problem, from one prefill of each prompt up to the probed site.
@@ -55,11 +56,13 @@ def score_problems(
             the scores (beyond 1e-5 in fp32).
         skip_too_long: leave out prompts that do not fit the model's context, instead of raising.
         unfinished: file that keeps finished batches, so that an interrupted scoring resumes; removed at the end.
+        replaces: metadata of the scores that these will replace, which must be the same.
         progress: called with (finished problems, all problems).
 
     Raises:
         InputError: a prompt cannot be encoded or is longer than the context, the model has no such probe site or layer,
-            the unfinished file has other settings, or hidden states are not finite (names problem and layer).
+            the unfinished file or the replaced scores have other settings, or hidden states are not finite (names problem
+            and layer).
     """
     prompt, signal = prompt or problems.prompt, signal or SignalConfig()
     encoded = encode_problems(tokenizer, problems.problems, prompt)
@@ -74,6 +77,11 @@ def score_problems(
     probes = _probes(model, chosen, [signal.site] if sites is None else sites)
     metadata = signal_metadata(model_version or weights_hash(model), str(model.dtype), problems, prompt, signal)
     metadata |= {"layer": ", ".join(map(str, chosen))} | ({} if sites is None else {"site": ", ".join(sites)})
+    if replaces is not None and (differing := [key for key in metadata if replaces.get(key) != metadata[key]]):
+        raise InputError(
+            f"the scores that are there already have other settings ({', '.join(differing)} differ); "
+            "remove them, or choose another --out"
+        )
     scored = PartialScores(unfinished, metadata, (len(problems), len(probes)))
     lengths = [len(encoding.ids) - encoding.prefix_tokens for encoding in encoded]
     batches = length_batches(lengths, batch_tokens or batch_tokens_of(model))

@@ -16,6 +16,7 @@ import pyarrow.parquet
 import torch
 
 from gainrl.angle import DEFINITIONS
+from gainrl.columns import Column, Rows
 from gainrl.errors import InputError
 from gainrl.files import append_json_line, read_json_lines, write_atomically, write_json_lines
 from gainrl.problems import ProblemSet
@@ -23,7 +24,22 @@ from gainrl.prompts import Prompt
 from gainrl.runs.config import SignalConfig
 from gainrl.schedules import Floats, sort_key
 
-SCORE_COLUMNS = ("problem_id", "c_intra", "c_inter", "angle", "question_tokens", "prefix_tokens")
+_COSINES = Column(nullable=True)  # the released definition gives NaN
+_TOKENS = Column("whole number", low=0)
+SCORE_ROWS = Rows(
+    {
+        "problem_id": Column("text"),
+        "c_intra": _COSINES,
+        "c_inter": _COSINES,
+        "angle": _COSINES,
+        "question_tokens": _TOKENS,
+        "prefix_tokens": _TOKENS,
+        "site": Column("text", optional=True),
+        "layer": Column("whole number", optional=True),
+    },
+    unique=("problem_id", "site", "layer"),
+)
+SCORE_COLUMNS = tuple(name for name, column in SCORE_ROWS.columns.items() if not column.optional)
 _METADATA_KEY = b"gainrl"
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -55,8 +71,14 @@ class Scores:
             frame = table.to_pandas()
         except Exception as error:  # a damaged file can fail anywhere in pyarrow
             raise InputError(f"{path} is not a scores file of this suite; gainrl score writes one") from error
-        if fault := _fault(frame, metadata):
-            raise InputError(f"scores file {path} {fault}; score again")
+        if not isinstance(metadata, dict) or not {"model", "definition", "layer"} <= metadata.keys():
+            raise InputError(f"scores file {path} does not say by which model and definition it was made; score again")
+        try:
+            SCORE_ROWS.check(frame, f"scores file {path}")
+        except InputError as error:
+            raise InputError(f"{error}; score again") from error
+        if frame.empty:
+            raise InputError(f"scores file {path} holds no scores; score again")
         for key, wanted in (expected or {}).items():
             if metadata.get(key) != wanted:
                 raise InputError(
@@ -99,23 +121,6 @@ class Scores:
         if order == "angle" and definition == "released":
             order = "released"
         return sort_key(order, columns, size=len(self.table), seed=seed)
-
-
-def _fault(table: pd.DataFrame, metadata: object) -> str | None:
-    """What is wrong with the content of a scores file; None if nothing is."""
-    if not isinstance(metadata, dict) or not {"model", "definition", "layer"} <= metadata.keys():
-        return "does not say by which model and definition it was made"
-    if missing := sorted(set(SCORE_COLUMNS) - set(table)):
-        return f"has no column {', '.join(missing)}"
-    numbers = [name for name in (*SCORE_COLUMNS[1:], "layer") if name in table]
-    if wrong := [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]:
-        return f"holds no numbers in column {', '.join(wrong)}"
-    if infinite := [name for name in numbers if np.isinf(table[name].to_numpy(dtype=float)).any()]:
-        return f"holds infinite numbers in column {', '.join(infinite)}"
-    if not table.problem_id.map(lambda value: isinstance(value, str)).all():
-        return "has a row without a problem_id"
-    repeated = table.duplicated(["problem_id", *(name for name in ("site", "layer") if name in table)])
-    return f"has {repeated.sum()} rows twice" if repeated.any() else None
 
 
 def signal_metadata(
@@ -176,6 +181,11 @@ class PartialScores:
     def _keep(
         self, rows: Sequence[int], c_intra: Sequence[Sequence[float]], c_inter: Sequence[Sequence[float]]
     ) -> None:
+        if not all(type(row) is int and 0 <= row < len(self._has_N) for row in rows):
+            raise ValueError("rows are no numbers of problems")
+        for values in map(np.asarray, (c_intra, c_inter)):
+            if values.shape != (len(rows), self.c_intra_NL.shape[1]) or values.dtype.kind not in "fi":
+                raise ValueError("not one number for each row and layer")
         self.c_intra_NL[rows], self.c_inter_NL[rows], self._has_N[rows] = c_intra, c_inter, True
 
     def remove(self) -> None:

@@ -9,6 +9,7 @@ from filelock import FileLock
 from numpy.typing import ArrayLike
 
 from gainrl.angle import DEFINITIONS
+from gainrl.columns import Column, Rows, read_rows
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import load_benchmark
 from gainrl.evaluation.heldout import HeldOut
@@ -106,6 +107,10 @@ def features_of(
 
 ROLLOUTS = "rollouts-"
 """What the names of files of completions begin with, beside the scores."""
+ROLLOUT_ROWS = Rows(
+    {"problem_id": Column("text"), "sample": Column("whole number", low=0), "correct": Column("truth value")},
+    unique=("problem_id", "sample"),
+)
 
 
 def rollouts_path(folder: Path, config: RunConfig, model_version: str, dtype: str, problem_set: str) -> Path:
@@ -121,8 +126,8 @@ def rollouts_path(folder: Path, config: RunConfig, model_version: str, dtype: st
 
 
 def pass_rates(path: Path) -> "pd.Series[float]":
-    """By problem_id, the share of right completions in such a file."""
-    rates: pd.Series[float] = pd.read_parquet(path).groupby("problem_id", sort=False).correct.mean()
+    """By problem_id, the share of right completions in such a file. Raises InputError: it is damaged."""
+    rates: pd.Series[float] = read_rows(path, ROLLOUT_ROWS).groupby("problem_id", sort=False).correct.mean()
     return rates
 
 
@@ -132,6 +137,8 @@ def base_pass_rates(
     """Share of `BASE_ROLLOUTS` completions of each training problem that the model answers correctly before training: (N,).
 
     Sampled as in training, with a seed of its own; read from ``folder`` if they were made before, else made and saved there.
+
+    Raises InputError: the file there is damaged.
     """
     training = config.training
     dtype = str(loaded.model.dtype).removeprefix("torch.")
@@ -150,9 +157,14 @@ def base_pass_rates(
                 seed=config.seed,
                 progress=lambda done, of: report("rollouts before training", done, of),
             )
-            graded = rollouts[["problem_id", "sample", "correct"]]
+            graded = rollouts[list(ROLLOUT_ROWS.columns)]
             write_atomically(path, lambda file: graded.to_parquet(file, index=False))
-        return np.asarray(pass_rates(path).loc[problems.ids], dtype=np.float64)
+        rate_N = pass_rates(path).reindex(problems.ids)
+        if rate_N.isna().any():
+            raise InputError(
+                f"{path} holds no completion of {rate_N.index[rate_N.isna()][0]}; remove it, to make it again"
+            )
+        return np.asarray(rate_N, dtype=np.float64)
 
 
 def shared_scores(
