@@ -571,6 +571,25 @@ def test_weaker_levels_follow_where_a_stronger_one_is_not_there(fresh_levels, ca
     assert ("which is no sandbox: install bubblewrap" in capsys.readouterr().err) == (expected == "limits")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://", "https://", "http:///run", "http://a b", "http://a/b c", "http://x:99999", "http://x:y", "http://[x"],
+)
+def test_an_address_that_cannot_be_asked_is_one_line(fresh_levels, address):
+    with pytest.raises(InputError, match="an address has a host, and a port from 1 to 65535"):
+        cage.demand(address)
+    assert cage.VARIABLE not in os.environ
+
+
+@pytest.mark.parametrize(
+    "address", ["http://localhost", "https://a-b.example:8080/path/", "http://[::1]:80", "http://x:"]
+)
+def test_an_address_that_can_be_asked_is_taken(fresh_levels, address):
+    fresh_levels.setenv(cage.VARIABLE, "")  # to be undone
+    cage.demand(address, here=False)
+    assert os.environ[cage.VARIABLE] == address
+
+
 def test_a_level_that_cannot_be_had_is_one_line(fresh_levels):
     fresh_levels.setenv("PATH", "")
     with pytest.raises(

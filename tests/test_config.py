@@ -69,6 +69,20 @@ def test_a_schedule_is_one_class_and_one_registry_line(monkeypatch):
             {"schedule": {"name": "gaussian", "order": "angle", "options": {"sigma": "wide"}}},
             "schedule 'gaussian', option sigma",
         ),
+        ({"schedule": {"name": ["x"]}}, "schedule.name\n.*valid string"),
+        ({"schedule": {"name": "uniform", "options": [1]}}, "'uniform', options: Input should be a valid dictionary"),
+        ({"schedule": {"name": "uniform", "options": 5}}, "'uniform', options: Input should be a valid dictionary"),
+        (
+            {"schedule": {"name": "gaussian", "order": "angle", "options": {"sigma": -1}}},
+            "schedule 'gaussian': sigma is -1.0; it must be above 0",
+        ),
+        ({"schedule": {"name": "prior", "options": {"features": "zzz"}}}, "'prior': unknown feature 'zzz'; valid: all"),
+        ({"schedule": {"name": "greso", "options": {"redraws": -5}}}, "'greso': step is 0.01, redraws -5; both must"),
+        (
+            {"schedule": {"name": "e2h", "order": "random", "options": {"sigma": 1e308}}},
+            r"'e2h': sigma is 1e\+308; a number from",
+        ),
+        ({"schedule": {"name": "speed", "options": {"screening": 99}}}, "screening is 99; it must be less than the"),
         ({"sede": 1}, "sede"),
         ({"problems": {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 32}}, "prompts_per_epoch is 64"),
         ({"evaluation": {"every": 5, "max_completion_tokens": 10}}, "evaluation allows shorter completions"),
@@ -101,6 +115,10 @@ def test_no_option_of_a_schedule_is_infinite(option, value):
 def test_a_seed_is_one_of_32_bits(run, seed):
     with pytest.raises(ValidationError, match="seed"):
         run.with_seed(seed)
+
+
+def test_the_bounds_of_adarft_may_lie_anywhere():
+    ScheduleConfig(name="adarft", order="difficulty", options={"lowest": 10, "start": 10, "highest": 20})
 
 
 def test_an_epoch_is_a_whole_number_of_steps(run):

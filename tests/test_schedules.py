@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gainrl.errors import InputError
+from gainrl.runs import config
 from gainrl.schedules import (
     SCHEDULES,
     AdaRFT,
@@ -287,9 +288,18 @@ def test_sort_keys_put_the_right_end_first():
     [
         (lambda: Uniform(np.zeros(3)).draw(4), "cannot draw 4 different problems from a set of 3"),
         (lambda: Uniform(np.zeros(3)).draw(0), "choose 1 to 3"),
+        (lambda: Uniform(np.zeros(3)).draw(2.5), "cannot draw 2.5 different problems"),
+        (lambda: Uniform(np.zeros(3)).draw("3"), "cannot draw 3 different problems"),
+        (lambda: Uniform(np.zeros(3)).draw(None), "cannot draw None different problems"),
+        (lambda: Uniform(["a"]), "sort keys: numbers are needed"),
+        (lambda: Uniform([[1], [1, 2]]), "sort keys: numbers are needed"),
+        (lambda: Uniform([1.0], seed=-1), "seed is -1; it must be 0 or more"),
+        (lambda: Gaussian([1.0], seed=1.5), "seed is 1.5; a whole number is needed"),
         (lambda: Gaussian([1.0, math.nan]), "1 of 2 sort keys are NaN"),
         (lambda: Gaussian([]), "one number per problem"),
         (lambda: Gaussian([1.0], sigma=0), "sigma is 0; it must be above 0"),
+        (lambda: Gaussian([1.0], amplitude=-1), "amplitude is -1; it must be 0 or more, or None"),
+        (lambda: Gaussian([1.0], angle_term="no"), "angle_term is 'no'; True or False is needed"),
         (
             lambda: GaussianByUpdate([1.0], update="verl"),
             "unknown update 'verl'; valid: paper, released-trl, released-verl",
@@ -304,6 +314,114 @@ def test_sort_keys_put_the_right_end_first():
 def test_bad_input_is_one_clear_line(make_it, message):
     with pytest.raises(InputError, match=message):
         make_it()
+
+
+OPTIONS = [
+    (name, option, kind)
+    for name in NAMES
+    for option, (kind, _) in config._option_fields(SCHEDULES[name]).items()
+    if kind in (int, float, float | None, str, bool)
+]
+
+
+@pytest.mark.parametrize(("name", "option", "kind"), OPTIONS)
+def test_no_constructor_takes_an_option_of_another_type_or_without_bounds(name, option, kind):
+    wrong = [1.5, None] if kind in (str, bool) else [math.nan, math.inf, -1e308, True, "x"]
+    for value in [*wrong, [], *[2.5] * (kind is int)]:
+        with pytest.raises(InputError, match=f"{option} is "):
+            SCHEDULES[name]([1.0, 2.0], **{option: value})
+
+
+ROLLED = {0: Outcome(4, 2.0, 9)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("told_of", "message"),
+    [
+        ((math.nan, 0.3, ROLLED), r"accuracy is nan; it must lie in \[0, 1\]"),
+        ((9.0, 0.3, ROLLED), r"accuracy is 9.0; it must lie in \[0, 1\]"),
+        (("x", 0.3, ROLLED), "accuracy: numbers are needed"),
+        ((0.5, math.nan, ROLLED), "angle is nan; it must be finite"),
+        ((0.5, 0.3, {20: ROLLED[0]}), r"rows are \[20\]; whole numbers from 0 to 19"),
+        ((0.5, 0.3, {}, {-1: ROLLED[0]}), r"rows are \[-1\]; whole numbers"),
+        ((0.5, 0.3, {"a": ROLLED[0]}), r"rows are \['a'\]; whole numbers"),
+        ((0.5, 0.3, {0: Outcome(4, 9.0, 9)}), r"row 0 has Outcome\(rollouts=4, correct=9.0"),
+        ((0.5, 0.3, ROLLED, {1: Outcome(4, -1.0, 9)}), "row 1 has Outcome"),
+        ((0.5, 0.3, {0: Outcome(4, math.nan, 9)}), "row 0 has Outcome"),
+        ((0.5, 0.3, {0: Outcome(2.5, 1, 9)}), "row 0 has Outcome"),
+        ((0.5, 0.3, {0: Outcome(math.inf, 1, 9)}), "row 0 has Outcome"),
+        ((0.5, 0.3, {0: Outcome("x", 1, 9)}), "outcomes: numbers are needed"),
+        ((0.5, 0.3, {0: (4, 2.0)}), "row 0 has"),
+    ],
+)
+def test_feedback_that_cannot_be_is_refused_and_nothing_is_learnt(name, told_of, message):
+    schedule = make(name, 20)
+    schedule.draw(4)
+    before = copy.deepcopy(schedule.state_dict())
+    with pytest.raises(InputError, match=message):
+        schedule.observe(Feedback(*told_of))
+    np.testing.assert_equal(schedule.state_dict(), before)
+
+
+def test_a_schedule_that_is_written_elsewhere_is_checked_as_well():
+    class Counting(Uniform):
+        def __init__(self, size, *, share: float = 0.5):
+            super().__init__(np.zeros(size))
+            self.heard = []
+
+        def observe(self, feedback):
+            super().observe(feedback)
+            self.heard.append(feedback.accuracy)
+
+    with pytest.raises(InputError, match="share is nan"):
+        Counting(3, share=math.nan)
+    schedule = Counting(3)
+    with pytest.raises(InputError, match="rows are"):
+        schedule.observe(Feedback(0.5, None, {3: ROLLED[0]}))
+    schedule.observe(Feedback(0.5, None, ROLLED))
+    assert schedule.heard == [0.5]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_lacks_nothing(name):
+    saved, schedule = make(name, 20).state_dict(), make(name, 20)
+    for field in saved:
+        with pytest.raises(InputError, match=f"the state lacks {field}; take one that"):
+            schedule.load_state_dict({key: value for key, value in saved.items() if key != field})
+    for state in ([1], None):
+        with pytest.raises(InputError, match="a schedule's state is a mapping"):
+            schedule.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("gaussian", {"rng": 5}, "the state's rng is not a generator's state"),
+        ("gaussian", {"rng": {"bit_generator": "MT19937"}}, "the state's rng is not a generator's state"),
+        ("gaussian", {"mu": "abc"}, "the state's mu is 'abc'; a number is needed"),
+        ("gaussian", {"mu": None}, "the state's mu is 'None'; a number is needed"),
+        ("gaussian", {"mu": math.nan}, "the state's mu is not finite"),
+        ("uniform", {"queue": [99, 3, 4]}, r"the state's queue are \[99, 3, 4\]; whole numbers from 0 to 19"),
+        ("uniform", {"queue": [-1]}, "whole numbers from 0 to 19"),
+        ("uniform", {"queue": [1.5, 2.5]}, r"the state's queue is '\[1.5, 2.5\]'; an array of int64"),
+        ("uniform", {"queue": "ab"}, "an array of int64 is needed"),
+        ("uniform", {"queue": [[1], [1, 2]]}, "the state's queue"),
+        ("uniform", {"queue": [[1, 2]]}, "the state's queue"),
+        ("greso", {"queue": [20]}, "whole numbers from 0 to 19"),
+        ("mopps", {"seen": [99]}, "whole numbers from 0 to 19"),
+        ("mopps", {"seen": [3, 3], "successes": [1, 1], "failures": [1, 1]}, "seen is not ascending"),
+        ("mopps", {"seen": [3], "successes": [math.nan], "failures": [1]}, "the state's successes is not finite"),
+        ("mopps", {"seen": [3], "successes": [], "failures": [1]}, r"successes has shape \(0,\); \(1,\) is needed"),
+        ("prior", {"precision": [1.0]}, r"precision has shape \(1,\)"),
+        ("prior", {"shift": []}, r"shift has shape \(0,\)"),
+        ("sec", {"value_K": [1.0]}, r"value_K has shape \(1,\); \(4,\) is needed"),
+    ],
+)
+def test_a_state_that_was_never_saved_is_refused(name, changes, message):
+    schedule = make(name, 20)
+    with pytest.raises(InputError, match=message):
+        schedule.load_state_dict({**schedule.state_dict(), **changes})
 
 
 class Careless(Uniform):
@@ -336,5 +454,26 @@ def test_state_that_a_checkpoint_would_change_is_refused(memory):
 
 
 @pytest.mark.parametrize("memory", [None, 1, 0.5, float("nan"), "a", [1, [2]], {"1": 2}, np.arange(3)])
-def test_state_that_a_checkpoint_keeps_is_taken(memory):
-    Careless([0], memory).state_dict()
+def test_state_that_a_checkpoint_keeps_is_taken_and_comes_back(memory):
+    saved = json.loads(json.dumps(Careless([0], memory).state_dict(), default=np.ndarray.tolist))
+    schedule = Careless([0], memory)
+    schedule.load_state_dict(saved)
+    np.testing.assert_equal(schedule.memory, memory)
+
+
+@pytest.mark.parametrize(
+    ("memory", "later"),
+    [
+        (None, 0.5),
+        (0, 1.5),
+        ([], [1]),
+        (Counter(), {"a": 1}),
+        (np.empty(0), np.arange(2.0)),
+        (np.full(2, np.nan), np.array([1, np.nan])),
+        (np.array(["a"]), np.array(["longer"])),
+    ],
+)
+def test_what_a_field_has_become_comes_back(memory, later):
+    schedule = Careless([0], memory)
+    schedule.load_state_dict(Careless([0], later).state_dict())
+    np.testing.assert_equal(schedule.memory, later)

@@ -12,7 +12,7 @@ from scipy.stats import beta, binom
 
 from gainrl.errors import InputError
 from gainrl.runs.config import ScheduleConfig
-from gainrl.schedules import E2H, GRESO, SEC, Feedback, InSight, Learnability, MoPPS, Outcome, Prior
+from gainrl.schedules import E2H, GRESO, SEC, Feedback, InSight, Learnability, MoPPS, Oracle, Outcome, Prior
 from gainrl.schedules.levels import levels_of
 from gainrl.schedules.prior import design, empirical_logit
 
@@ -226,6 +226,8 @@ def test_features_are_standardised_numbers_and_a_row_a_kind():
         (lambda: MoPPS([1.0], pool=0), "pool is 0; it must be 1 or more"),
         (lambda: Learnability([1.0], rate=1.0), "rate is 1.0"),
         (lambda: GRESO([1.0], start=0.99), "start is 0.99, lowest 0.05, highest 0.95"),
+        (lambda: GRESO([1.0], step=-1), "step is -1, redraws 10; both must be 0 or more"),
+        (lambda: GRESO([1.0], redraws=-1), "redraws -1; both must be 0 or more"),
         (lambda: E2H([1.0], draws=0), "draws is 0"),
         (lambda: SEC([1.0], arms="kinds"), "unknown arms 'kinds'; valid: kind, order"),
         (lambda: SEC([1.0], temperature=0), "temperature 0"),
@@ -237,6 +239,14 @@ def test_features_are_standardised_numbers_and_a_row_a_kind():
         (lambda: Prior([1.0], features="angle").tell({"angle": [1, 2]}), r"has shape \(2,\); 1 values are needed"),
         (lambda: Prior([1.0], features="angle").tell({"angle": [math.nan]}), "missing for 1 of 1 problems"),
         (lambda: Prior([1.0], features="kind").tell({"kind": [None]}), "missing for 1 of 1 problems"),
+        (lambda: Prior([1.0], features="kind").tell({"kind": [{}]}), "feature 'kind' is mixed; a number or a name"),
+        (lambda: Prior([1.0, 2], features="kind").tell({"kind": np.array(["a", 1], object)}), "'kind' is mixed"),
+        (lambda: Prior([1.0, 2], features="angle").tell({"angle": [0, math.inf]}), r"'angle' is inf; at most 1e\+100"),
+        (lambda: Prior([1.0, 2], features="level").tell({"level": [0, 1e308]}), r"is 1e\+308; at most 1e\+100"),
+        (lambda: Prior([1.0, 2], features="level").tell({"level": [[0], [1, 2]]}), "'level' is uneven; 2 values are"),
+        (lambda: Oracle([1.0]).measured([math.nan]), r"pass rates of shape \(1,\); 1 numbers in \[0, 1\] are needed"),
+        (lambda: Oracle([1.0]).measured([0.5, 0.5]), r"pass rates of shape \(2,\); 1 numbers"),
+        (lambda: Oracle([1.0]).measured(["a"]), "pass rates: numbers are needed"),
     ],
 )
 def test_bad_input_is_one_clear_line(make_it, message):

@@ -9,14 +9,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from gainrl.errors import InputError
 from gainrl.rng import torch_seed
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Execution
-from gainrl.schedules import SCHEDULES, Schedule
 
 AGGREGATION = {
     "grpo": "seq-mean-token-mean",
@@ -43,7 +41,7 @@ MEASURED = "???"
 def require_supported(config: RunConfig, execution: Execution | None = None) -> None:
     """Raises InputError: the run asks for what verl, or the suite's plug-in for it, does not do (which, and what would do)."""
     training, evaluation = config.training, config.evaluation
-    schedule = _schedule_of(config)
+    schedule = config.schedule.example()
     steps = [evaluation.every]
     if evaluation.near_targets is not None:
         steps += [evaluation.near_targets.every, evaluation.near_targets.afterwards]
@@ -73,12 +71,6 @@ def require_supported(config: RunConfig, execution: Execution | None = None) -> 
 def _names_rollout(execution: Execution | None) -> bool:
     options = () if execution is None else execution.verl_options
     return any(option.lstrip("+").startswith("actor_rollout_ref.rollout.name=") for option in options)
-
-
-def _schedule_of(config: RunConfig) -> Schedule:
-    """The schedule on made-up keys, to ask what it needs."""
-    keys_n = np.linspace(0, 1, config.training.prompts_per_epoch)
-    return SCHEDULES[config.schedule.name](keys_n, seed=config.seed, **config.schedule.options)
 
 
 def verl_config(
@@ -303,7 +295,7 @@ def environment(config: RunConfig) -> dict[str, str]:
     """Environment variables that bring the suite's plug-in into verl; modules that are named there already stay."""
     named = [name for name in os.environ.get("VERL_USE_EXTERNAL_MODULES", "").split(",") if name]
     variables = {"VERL_USE_EXTERNAL_MODULES": ",".join(dict.fromkeys([*named, "gainrl.verl.plugin"]))}
-    if _schedule_of(config).wants_angle:
+    if config.schedule.example().wants_angle:
         variables["VERL_ENGINE_VENDOR"] = "gainrl"  # the engine that reads the angle; other runs do not pay for it
     return variables
 

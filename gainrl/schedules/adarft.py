@@ -1,5 +1,7 @@
 """AdaRFT's schedule: problems near a target difficulty that follows the reward."""
 
+from typing import Any, Self
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -41,6 +43,10 @@ class AdaRFT(Schedule):
         self.eta, self.alpha, self.beta, self.lowest, self.highest = eta, alpha, beta, lowest, highest
         self.target = start
 
+    @classmethod
+    def example(cls, **options: Any) -> Self:
+        return cls(np.full(8, options.get("start", 0.0)), **options)
+
     def _draw(self, n: int) -> Ints:
         distance_N = np.abs(self.sort_key_N - self.target)
         cutoff = np.partition(distance_N, n - 1)[n - 1]
@@ -50,8 +56,6 @@ class AdaRFT(Schedule):
 
     def observe(self, feedback: Feedback) -> None:
         target = self.target + self.eta * np.tanh(self.alpha * (feedback.accuracy - self.beta))
-        if not np.isfinite(target):
-            raise ValueError(f"the target cannot be moved by accuracy {feedback.accuracy}")
         self.target = float(np.clip(target, self.lowest, self.highest))
 
     def metrics(self) -> dict[str, float]:

@@ -10,13 +10,15 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gainrl.errors import InputError
 from gainrl.rng import generator
+from gainrl.schedules.checks import checked_feedback, checked_options, feature_fault, numbers, restored, row_fault
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -91,9 +93,20 @@ class Schedule(ABC):
     """Whether it can also do without an order."""
     state_fields: ClassVar[tuple[str, ...]] = ()
     """Attributes that change during training; `state_dict` holds them."""
+    growing_fields: ClassVar[tuple[str, ...]] = ()
+    """Arrays among them whose length changes, even if they are not empty at first; whole numbers in them are rows."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, checked in (("__init__", checked_options), ("observe", checked_feedback)):
+            if name in vars(cls):
+                setattr(cls, name, checked(vars(cls)[name]))
+
+    @checked_options
     def __init__(self, sort_key_N: ArrayLike, *, seed: int = 0) -> None:
-        self.sort_key_N: Floats = np.asarray(sort_key_N, dtype=np.float64)
+        if seed < 0:
+            raise InputError(f"seed is {seed}; it must be 0 or more")
+        self.sort_key_N: Floats = numbers(sort_key_N, "sort keys")
         if self.sort_key_N.ndim != 1 or not len(self.sort_key_N):
             raise InputError(f"a schedule needs one number per problem, got shape {self.sort_key_N.shape}")
         if missing := int(np.isnan(self.sort_key_N).sum()):
@@ -102,22 +115,32 @@ class Schedule(ABC):
         self.rng = generator(seed, "schedule")
         self.features: dict[str, NDArray[Any]] = {}
 
+    @classmethod
+    def example(cls, **options: Any) -> Self:
+        """The schedule on keys that are made up, to ask what it needs. Raises InputError: an option cannot be."""
+        return cls(np.linspace(0, 1, 8), **options)
+
     def tell(self, features: Mapping[str, ArrayLike]) -> None:
         """Take note of the wanted ones among the features of the problems, each N numbers or N names.
 
-        Raises InputError: a wanted one is missing, has another length, or lacks a value.
+        Raises InputError: a wanted one is missing, has another length, lacks a value, or has one that cannot be.
         """
         if missing := [name for name in self.wanted_features if name not in features]:
             raise InputError(
                 f"the schedule needs the feature {missing[0]!r}; available: {', '.join(sorted(features)) or 'none'}"
             )
         used = [name for name in (*self.wanted_features, *self.optional_features) if name in features]
-        self.features = {name: np.asarray(features[name]) for name in used}
-        for name, values_N in self.features.items():
-            if values_N.shape != (self.size,):
-                raise InputError(f"feature {name!r} has shape {values_N.shape}; {self.size} values are needed")
-            if absent := _absent(values_N):
-                raise InputError(f"feature {name!r} is missing for {absent} of {self.size} problems")
+        told: dict[str, NDArray[Any]] = {}
+        for name in used:
+            try:
+                told[name] = np.asarray(features[name])
+            except ValueError as error:
+                raise InputError(f"feature {name!r} is uneven; {self.size} values are needed") from error
+            if told[name].shape != (self.size,):
+                raise InputError(f"feature {name!r} has shape {told[name].shape}; {self.size} values are needed")
+            if fault := feature_fault(told[name]):
+                raise InputError(f"feature {name!r} {fault}")
+        self.features = told
         self._told()
 
     def _told(self) -> None:  # noqa: B027 (only schedules with features prepare something)
@@ -125,7 +148,7 @@ class Schedule(ABC):
 
     def draw(self, n: int) -> Ints:
         """Rows of the next epoch's n problems, no row twice. Raises InputError unless 1 <= n <= N."""
-        if not 1 <= n <= self.size:
+        if not (isinstance(n, Integral) and 1 <= n <= self.size):
             raise InputError(f"cannot draw {n} different problems from a set of {self.size}; choose 1 to {self.size}")
         if untold := [name for name in self.wanted_features if name not in self.features]:
             raise InputError(
@@ -159,8 +182,12 @@ class Schedule(ABC):
     @abstractmethod
     def _draw(self, n: int) -> Ints: ...
 
-    def observe(self, feedback: Feedback) -> None:  # noqa: B027 (a schedule need not learn anything)
-        """Learn from a finished epoch; takes effect at the next draw."""
+    @checked_feedback  # noqa: B027 (a schedule need not learn anything)
+    def observe(self, feedback: Feedback) -> None:
+        """Learn from a finished epoch; takes effect at the next draw.
+
+        Raises InputError: the feedback cannot be (a row outside the set, more correct than rollouts, a mean that is NaN).
+        """
 
     def metrics(self) -> dict[str, float]:
         """What to log: the values that the latest draw was made with."""
@@ -181,13 +208,34 @@ class Schedule(ABC):
         return {"schedule": self._identity(), "rng": self.rng.bit_generator.state, **state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue exactly where the state was saved. Raises InputError if it belongs to another schedule or order."""
-        if state["schedule"] != self._identity():
-            raise InputError(f"the state belongs to schedule {state['schedule']}; this one is {self._identity()}")
-        self.rng.bit_generator.state = state["rng"]
-        for name in self.state_fields:
-            current, saved = getattr(self, name), state[name]
-            setattr(self, name, np.array(saved, current.dtype) if isinstance(current, np.ndarray) else saved)
+        """Continue exactly where the state was saved.
+
+        Raises InputError: it belongs to another schedule or order, lacks a field, or a field is not what `state_dict` gives.
+        """
+        if not isinstance(state, Mapping):
+            raise InputError(f"a schedule's state is a mapping, not {str(state)[:40]!r}")
+        identity = self._identity()
+        if state.get("schedule", identity) != identity:
+            raise InputError(f"the state belongs to schedule {state['schedule']}; this one is {identity}")
+        if missing := [name for name in ("schedule", "rng", *self.state_fields) if name not in state]:
+            raise InputError(f"the state lacks {', '.join(missing)}; take one that {type(self).__name__} saved")
+        fields = {name: self._restored(name, state[name]) for name in self.state_fields}
+        try:
+            self.rng.bit_generator.state = state["rng"]
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise InputError("the state's rng is not a generator's state; take one that was saved") from error
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def _restored(self, name: str, saved: Any) -> Any:
+        try:
+            value = restored(getattr(self, name), saved, may_grow=name in self.growing_fields)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"the state's {name} {error}") from error
+        is_rows = name in self.growing_fields and isinstance(value, np.ndarray) and value.dtype.kind in "iu"
+        if is_rows and (fault := row_fault(value, self.size)):
+            raise InputError(f"the state's {name} {fault}")
+        return value
 
     def _identity(self) -> str:
         digest = hashlib.sha256(self.sort_key_N.tobytes())
@@ -205,12 +253,6 @@ def _survives_json(value: Any) -> bool:
         return bool(json.loads(json.dumps(value)) == value)
     except (TypeError, ValueError):
         return False
-
-
-def _absent(values_N: NDArray[Any]) -> int:
-    if values_N.dtype.kind == "f":
-        return int(np.isnan(values_N).sum())
-    return sum(value is None for value in values_N.tolist()) if values_N.dtype.kind == "O" else 0
 
 
 class InOrder(Schedule):

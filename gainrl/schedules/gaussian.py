@@ -36,6 +36,8 @@ class Gaussian(InOrder):
         super().__init__(sort_key_N, seed=seed)
         if not sigma > 0:
             raise InputError(f"sigma is {sigma}; it must be above 0")
+        if amplitude is not None and amplitude < 0:
+            raise InputError(f"amplitude is {amplitude}; it must be 0 or more, or None")
         self.sigma, self.alpha, self.beta, self.amplitude = sigma, alpha, beta, amplitude
         self.accuracy_term, self.angle_term = accuracy_term, angle_term
         self.wants_angle = angle_term
@@ -58,10 +60,7 @@ class Gaussian(InOrder):
         self.mu = self._moved(self.mu, feedback)
 
     def _moved(self, mu: float, feedback: Feedback) -> float:
-        step = self._step(feedback.accuracy, feedback.angle)
-        if not np.isfinite(step):
-            raise ValueError(f"mu cannot be moved by {step}: accuracy {feedback.accuracy}, angle {feedback.angle}")
-        return float(np.clip(mu + step, 0, self.size - 1))
+        return float(np.clip(mu + self._step(feedback.accuracy, feedback.angle), 0, self.size - 1))
 
     def _step(self, accuracy: float, angle: float | None) -> float:
         step = 0.0
@@ -69,7 +68,7 @@ class Gaussian(InOrder):
             step += self.step_amplitude * np.tanh(self.alpha * (accuracy - self.beta))
         if self.angle_term:
             if angle is None:
-                raise ValueError("the angle term of the update is on, but the epoch's mean angle was not measured")
+                raise InputError("the angle term of the update is on, but the epoch's mean angle was not measured")
             step += self.step_amplitude * np.tanh(self.alpha * angle)
         return float(step)
 

@@ -23,6 +23,7 @@ class GRESO(Remembering):
 
     remembered = ("easy", "hard")
     state_fields = ("queue", "passes", "p_easy", "p_hard")
+    growing_fields = ("queue",)
     easy: Floats
     """z of all right"""
     hard: Floats
@@ -47,6 +48,8 @@ class GRESO(Remembering):
                 f"start is {start}, lowest {lowest}, highest {highest}, floor {floor}, target {target}; "
                 "they must lie between 0 and 1, start between lowest and highest"
             )
+        if step < 0 or redraws < 0:
+            raise InputError(f"step is {step}, redraws {redraws}; both must be 0 or more")
         self.target, self.step, self.lowest, self.highest, self.floor = target, step, lowest, highest, floor
         self.redraws = redraws
         self.p_easy = self.p_hard = start

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from gainrl.errors import InputError
 from gainrl.schedules.base import Floats, Ints, Schedule
+from gainrl.schedules.checks import numbers
 from gainrl.schedules.remembering import smallest, weighted
 
 
@@ -33,7 +34,11 @@ class Oracle(Schedule):
         self.drawn = 0
 
     def measured(self, pass_rate_N: Floats) -> None:
-        self.pass_rate_N = pass_rate_N
+        """Raises InputError: they are not one number in [0, 1] for each problem."""
+        rates_N = numbers(pass_rate_N, "pass rates")
+        if rates_N.shape != (self.size,) or not ((rates_N >= 0) & (rates_N <= 1)).all():
+            raise InputError(f"pass rates of shape {rates_N.shape}; {self.size} numbers in [0, 1] are needed")
+        self.pass_rate_N = rates_N
 
     def _draw(self, n: int) -> Ints:
         if len(self.pass_rate_N) != self.size:

@@ -1,11 +1,12 @@
 """What the schedules share that choose by how each problem went before: their memory, and two ways to draw."""
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gainrl.errors import InputError
 from gainrl.schedules.base import Floats, Ints, Schedule
 
 
@@ -21,13 +22,23 @@ class Remembering(Schedule):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.state_fields = (*dict.fromkeys((*cls.state_fields, "seen", *cls.remembered)),)
+        memory = ("seen", *cls.remembered)
+        cls.state_fields = (*dict.fromkeys((*cls.state_fields, *memory)),)
+        cls.growing_fields = (*dict.fromkeys((*cls.growing_fields, *memory)),)
 
     def __init__(self, sort_key_N: ArrayLike, *, seed: int = 0) -> None:
         super().__init__(sort_key_N, seed=seed)
         self.seen: Ints = np.empty(0, dtype=np.int64)
         for name in self.remembered:
             setattr(self, name, np.empty(0))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        if (np.diff(self.seen) <= 0).any():
+            raise InputError("the state's seen is not ascending; take one that was saved")
+        for name in self.remembered:
+            if (held := getattr(self, name).shape) != self.seen.shape:
+                raise InputError(f"the state's {name} has shape {held}; {self.seen.shape} is needed, that of seen")
 
     def places(self, rows: Iterable[int]) -> Ints:
         """Where the numbers of these rows stand; rows that were not seen before are entered."""

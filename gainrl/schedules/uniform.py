@@ -14,6 +14,7 @@ class Uniform(Schedule):
 
     orders = ()
     state_fields = ("queue",)
+    growing_fields = ("queue",)
 
     def __init__(self, sort_key_N: ArrayLike, *, seed: int = 0) -> None:
         super().__init__(sort_key_N, seed=seed)

@@ -11,7 +11,7 @@ from typing import get_args
 from gainrl.errors import InputError
 from gainrl.grading.cage import confine
 from gainrl.grading.cage.keepers import Level
-from gainrl.grading.cage.remote import is_remote
+from gainrl.grading.cage.remote import can_be_asked, is_remote
 from gainrl.grading.cage.trials import run_stream
 
 VARIABLE = "GAINRL_SANDBOX"
@@ -74,6 +74,8 @@ def demand(name: str | None, *, here: bool = True) -> None:
 def _require_known(name: str) -> None:
     if not is_remote(name) and name not in LEVELS:
         raise InputError(f"sandbox is {name!r}; valid: {', '.join(LEVELS)}, or the http address of a remote sandbox")
+    if is_remote(name) and not can_be_asked(name):
+        raise InputError(f"sandbox is {name!r}; an address has a host, and a port from 1 to 65535: http://host:8080")
 
 
 @lru_cache

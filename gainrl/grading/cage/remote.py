@@ -7,10 +7,12 @@ which starts the program in a process of its own (`inside.serve_remotely`), so t
 
 import base64
 import json
+import re
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gainrl.errors import InputError, one_line
 from gainrl.grading.cage.endings import TOGETHER, Calls, Ending, of_exception
@@ -34,6 +36,16 @@ sys.modules[name].serve_remotely(content["request"])
 def is_remote(level: str) -> bool:
     """Whether a level is an address."""
     return level.startswith(("http://", "https://"))
+
+
+def can_be_asked(address: str) -> bool:
+    """Whether an address names a host, and a port only if there can be such a one."""
+    try:
+        parts = urlsplit(address)
+        host_can_be = re.fullmatch(r"[\w.:%-]+", parts.hostname or "") and "@" not in parts.netloc
+        return bool(host_can_be) and parts.port != 0 and address.split() == [address]
+    except ValueError:
+        return False
 
 
 def modules() -> list[tuple[str, str]]:
