@@ -271,6 +271,8 @@ def damage(folder: Path) -> str | None:
         expected = read_json_object(folder / MANIFEST)
     except InputError:
         return "its manifest cannot be read"
+    if not expected:
+        return "its manifest names no file"
     found = _checksums(folder)
     return next((f"{name} is not as it was written" for name in expected if found.get(name) != expected[name]), None)
 

@@ -247,14 +247,16 @@ def test_a_signal_before_training_ends_it_at_once(model, tmp_path):
     assert RunFolder(tmp_path / "run").metrics().empty
 
 
-@pytest.mark.parametrize("harm", ["weights", "manifest", "schedule"])
+@pytest.mark.parametrize("harm", ["weights", "manifest", "empty manifest", "schedule"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(model, untouched, tmp_path, capsys, harm):
     assert killed(config_of(model), tmp_path, PHASES["loss"], 7)
     folder = RunFolder(tmp_path / "run").checkpoints
     assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-6"]
-    file = {"weights": "model.safetensors", "manifest": "manifest.json", "schedule": "schedule.json"}[harm]
-    with (folder / "checkpoint-6" / file).open("r+b") as damaged:
-        damaged.write(b"#")
+    files = {"weights": "model.safetensors", "schedule": "schedule.json"}
+    with (folder / "checkpoint-6" / files.get(harm, "manifest.json")).open("r+b") as damaged:
+        if harm == "empty manifest":
+            damaged.truncate(0)
+        damaged.write(b"{}" if harm == "empty manifest" else b"#")
     assert_same(train(config_of(model), tmp_path), untouched)
     assert "checkpoint-6 is damaged" in capsys.readouterr().err
 
