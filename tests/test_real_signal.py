@@ -315,6 +315,7 @@ def test_long_problems_are_left_out_and_counted(tiny, tmp_path):
     assert [problem.kind for problem in found.problems.problems] == ["Algebra"] * 4
     with pytest.raises(InputError, match="every problem of sums.json has more than 5 tokens"):
         choose(measurement, tiny.tokenizer, longest=5, data_dir=tmp_path)
+    (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=r"benchmark Sums: .* holds none of sums.json, sums.jsonl, sums.parquet"):
         choose(measurement, tiny.tokenizer, longest=150, data_dir=tmp_path / "none")
     with pytest.raises(InputError, match="sums.json holds 6 problems; the first 160 are left out"):
