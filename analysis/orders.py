@@ -25,14 +25,16 @@ ROWS = Rows(
 COLUMNS = [*ROWS.columns]
 
 
-def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
+def order_correlations(runs: Runs, shared: Path, kept: pd.DataFrame | None = None) -> pd.DataFrame:
     """Spearman correlation of the positions in two orders: a row a (model, problem set, pair of orders), `COLUMNS`.
 
     Args:
-        shared: the folder of what runs share; without scores of a run's model and problems there, its rows are missing.
+        shared: the folder of what runs share.
+        kept: what this gave before: the rows of models and problems without scores there. Where it lacks them too, they
+            are missing.
     """
-    if not (files := sorted((shared / "scores").glob("*.parquet"))):
-        return pd.DataFrame(columns=COLUMNS)
+    files = sorted((shared / "scores").glob("*.parquet"))
+    kept = pd.DataFrame(columns=COLUMNS) if kept is None else kept
     from gainrl.scoring import Scores
     from gainrl.training.inputs import ROLLOUTS
 
@@ -45,6 +47,10 @@ def order_correlations(runs: Runs, shared: Path) -> pd.DataFrame:
             continue
         seen.add(tuple(made_of.values()))
         mine = [one for one in scores if made_of.items() <= one.metadata.items()]
+        if not mine:
+            known = kept[list(made_of)].fillna("") == [name or "" for name in made_of.values()]
+            rows += kept.loc[known.all(axis=1), COLUMNS].to_numpy().tolist()
+            continue
         keys = _sort_keys(run, mine, shared / "scores")
         for first, second in combinations(keys, 2):
             constant = keys[[first, second]].nunique().min() < 2  # the release's scores of short prompts are all NaN
@@ -61,8 +67,6 @@ def _sort_keys(run: RunRecord, scores: list[Any], folder: Path) -> pd.DataFrame:
         columns["angle" if definition == "paper" else definition] = one.sort_key("angle")
         if definition == "paper":
             columns |= {order: one.sort_key(order) for order in ("c_intra", "c_inter", "length")}
-    if not scores:
-        return pd.DataFrame()
     keys = pd.DataFrame(columns, index=list(scores[0].table.problem_id))
     difficulty = _difficulties(run).reindex(keys.index)
     keys = keys if difficulty.isna().any() else keys.assign(difficulty=difficulty)

@@ -168,7 +168,8 @@ def test_orders_are_compared_where_runs_share_their_scores(tmp_path):
     config = runs["grpo"][0].config()
     rollouts = rollouts_path(tmp_path / "shared" / "scores", config, "m", "float32", problems.fingerprint)
     correct_N = np.arange(len(problems)) < 300  # of these and no others half of the completions are right
-    pairs = {"problem_id": np.repeat(problems.ids, 2), "correct": np.ravel([[right, False] for right in correct_N])}
+    pairs = {"problem_id": np.repeat(problems.ids, 2), "sample": [0, 1] * len(problems)}
+    pairs["correct"] = np.ravel([[right, False] for right in correct_N])
     pd.DataFrame(pairs).to_parquet(rollouts)
     found = order_correlations(runs, tmp_path / "shared")
     pairs = {(row.first, row.second): row.correlation for row in found.itertuples()}
@@ -180,6 +181,8 @@ def test_orders_are_compared_where_runs_share_their_scores(tmp_path):
     )  # large variance where the question is short
     assert abs(pairs["angle", "difficulty"]) < 0.5  # the rows are in no order of difficulty
     assert set(found.model) == {"m"}
+    pd.testing.assert_frame_equal(order_correlations(runs, tmp_path / "elsewhere", found), found)
+    assert order_correlations(runs, tmp_path / "elsewhere", found.assign(model="other")).empty
     figure = order_figure.plot(order_figure.data(found))
     assert len(figure.axes[0].texts) == len(pairs)
 

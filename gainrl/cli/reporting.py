@@ -164,8 +164,7 @@ def _publish(plan: "Experiment", runs: "Runs", source: Path, results: Path, to: 
     add_measurements([path for kind in MEASURED for path in sorted((measured / kind).glob("*/"))], folder)
     for path in (path for pattern in SUMMARIES for path in measured.glob(pattern)):
         shutil.copyfile(path, folder / path.name)
-    if len(orders := kept_correlations(plan, runs, source)):
-        orders.to_csv(folder / "order_correlations.csv", index=False)
+    kept_correlations(plan, runs, source, folder)
     write_table(plan, to)
     write_report([plan], to, folder / "report.html")
     write_figure(plan, to, ("png",))
@@ -283,21 +282,26 @@ def write_figure(plan: "Experiment", root: Path, formats: Sequence[str] = ("svg"
     return paths[0]
 
 
-def kept_correlations(plan: "Experiment", runs: "Runs", root: Path) -> "pd.DataFrame":
-    """How alike the orders are: read from what the runs share, and kept beside them for where that is not at hand."""
+def kept_correlations(plan: "Experiment", runs: "Runs", root: Path, folder: Path | None = None) -> "pd.DataFrame":
+    """How alike the orders are: worked out from what the runs share, and kept for where that is not at hand.
+
+    Args:
+        folder: where it is kept; beside the runs.
+    """
     import pandas as pd
 
     from analysis.orders import COLUMNS, ROWS, order_correlations
 
-    kept = root / plan.name / "order_correlations.csv"
+    path = (folder or root / plan.name) / "order_correlations.csv"
+    kept = read_csv(path, ROWS) if os.path.lexists(path) else pd.DataFrame(columns=COLUMNS)
     try:
-        correlations = order_correlations(runs, root / "shared")
+        correlations = order_correlations(runs, root / "shared", kept)
     except InputError as error:
         _say(f"{plan.name}: how alike the orders are is not worked out anew: {error}")
-        correlations = pd.DataFrame(columns=COLUMNS)
-    if len(correlations):
-        write_atomically(kept, lambda path: correlations.to_csv(path, index=False))
-    return read_csv(kept, ROWS) if os.path.lexists(kept) else correlations
+        return kept
+    if len(correlations) and not correlations.equals(kept):
+        write_atomically(path, lambda file: correlations.to_csv(file, index=False))
+    return correlations
 
 
 def write_report(plans: "list[Experiment]", root: Path, path: Path) -> Path:
