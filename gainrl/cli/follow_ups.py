@@ -141,6 +141,8 @@ def measure_elsewhere(plan: Experiment, runs_dir: Path, report: Report, data_dir
     rows = _kept(path, ELSEWHERE)
     asked = {(row["run"], row["step"]) for row in rows}
     for name, run, config in _each_run(plan, runs_dir):
+        if not any(run.checkpoints.glob("step-*")):  # a published run that was restored has no models
+            continue
         folders = checkpoints(run.checkpoints)
         for step in sorted({min(folders), max(folders)} - {step for of, step in asked if of == name}):
             loaded = _load(config, folders[step], runs_dir)
@@ -148,6 +150,8 @@ def measure_elsewhere(plan: Experiment, runs_dir: Path, report: Report, data_dir
             found = same or _ask(loaded, problems, config, report)
             rows.append({**found, "run": name, "step": step, "weights": loaded.version})
             write_atomically(path, lambda file: pd.DataFrame(rows).to_csv(file, index=False))
+    if not rows:
+        return f"{main_table.ELSEWHERE} was not asked: no run has kept its models"
     text = before_and_after(
         pd.DataFrame(rows), plan.labels, main_table.ELSEWHERE, tokens=main_table.ELSEWHERE_COMPLETION
     )
