@@ -33,12 +33,8 @@ def order_correlations(runs: Runs, shared: Path, kept: pd.DataFrame | None = Non
         kept: what this gave before: the rows of models and problems without scores there. Where it lacks them too, they
             are missing.
     """
-    files = sorted((shared / "scores").glob("*.parquet"))
     kept = pd.DataFrame(columns=COLUMNS) if kept is None else kept
-    from gainrl.scoring import Scores
-    from gainrl.training.inputs import ROLLOUTS
-
-    scores = [Scores.load(path) for path in files if not path.name.startswith(ROLLOUTS)]
+    scores = _scores(shared / "scores")
     rows, seen = [], set()
     for run in (run for by_seed in runs.values() for run in by_seed.values()):
         inputs = run.read_json("environment.json").get("inputs", {})
@@ -57,6 +53,15 @@ def order_correlations(runs: Runs, shared: Path, kept: pd.DataFrame | None = Non
             value = math.nan if constant else float(spearmanr(keys[first], keys[second]).statistic)
             rows.append([*made_of.values(), first, second, value, len(keys)])
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _scores(folder: Path) -> list[Any]:
+    if not (files := sorted(folder.glob("*.parquet"))):
+        return []  # without torch, which takes seconds
+    from gainrl.scoring import Scores
+    from gainrl.training.inputs import ROLLOUTS
+
+    return [Scores.load(path) for path in files if not path.name.startswith(ROLLOUTS)]
 
 
 def _sort_keys(run: RunRecord, scores: list[Any], folder: Path) -> pd.DataFrame:
