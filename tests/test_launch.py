@@ -201,7 +201,7 @@ def test_ctrl_c_ends_local_jobs_after_a_checkpoint_and_the_same_command_goes_on(
     assert RunFolder(run.home).status() == ("failed", "interrupted by SIGTERM; the same command resumes the run")
     step = run.checkpoint_step()
     assert 5 <= step < 400
-    assert f"resumes from step {step}" in describe([run], Local(), False, tmp_path / "none")
+    assert f"resumes from step {step}" in describe([run], Local(), tmp_path / "none")
 
 
 @pytest.mark.slow

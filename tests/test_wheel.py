@@ -26,7 +26,7 @@ whole = experiments.load_experiment
 
 def shrunk(name, scale="tiny"):
     plan = whole(name, scale)
-    changes = {"steps": 2, "prompts_per_step": 2, "generations": 2, "prompts_per_epoch": 4, "max_completion_tokens": 4,
+    changes = {"steps": 2, "prompts_per_step": 2, "generations": 4, "prompts_per_epoch": 4, "max_completion_tokens": 4,
                "prompts_per_generation": None}
     problems = {"train": "arithmetic", "heldout": ["arithmetic"], "train_size": 12, "heldout_size": 8}
     cells = {
