@@ -40,21 +40,29 @@ def at_parts(accuracy: pd.DataFrame) -> pd.DataFrame:
 def drawn_by_kind(runs: Runs) -> pd.DataFrame:
     """Shares of the drawn problems: columns train (the set), cell, kind, part (0, 1, ...), share. Mean over seeds.
 
-    Of sets that the suite generates with kinds; no rows for others.
+    Of sets that the suite generates with kinds; no rows for others. A kind that a run never drew has the share 0 in it.
     """
-    tables = [_shares(run).assign(cell=cell) for cell, by_seed in runs.items() for run in by_seed.values()]
     keys = ["train", "cell", "kind", "part"]
+    named = pd.concat([_named(run).assign(cell=cell, seed=seed) for cell in runs for seed, run in runs[cell].items()])
+    if named.empty:
+        return pd.DataFrame(columns=[*keys, "share"])
+    tables = [
+        pd.crosstab([drawn.cell, drawn.seed, drawn.part], drawn.kind, normalize="index")
+        .melt(value_name="share", ignore_index=False)
+        .assign(train=train)
+        for train, drawn in named.groupby("train", sort=False)
+    ]
     return pd.concat(tables).groupby(keys, sort=False).share.mean().reset_index()
 
 
-def _shares(run: RunRecord) -> pd.DataFrame:
-    """Columns train, kind, part, share; every drawn kind has a share in each part."""
+def _named(run: RunRecord) -> pd.DataFrame:
+    """A row a drawn problem of a known kind: train, kind, part."""
     config, draws = run.config(), run.draws(columns=["epoch", "problem_id"])
     problems = config.problems
     kinds = _kinds(problems.train, config.seed, None if problems.sample else problems.train_size)
-    named = draws.assign(kind=draws.problem_id.map(kinds), part=PARTS * draws.epoch // (draws.epoch.max() + 1))
-    shares = pd.crosstab(named.part, named.kind.astype(object), normalize="index")
-    return shares.reset_index().melt("part", var_name="kind", value_name="share").assign(train=problems.train)
+    parts = PARTS * draws.epoch // (draws.epoch.max() + 1)
+    named = pd.DataFrame({"kind": draws.problem_id.map(kinds), "part": parts, "train": problems.train})
+    return named.dropna(subset="kind")
 
 
 @cache

@@ -62,6 +62,14 @@ def test_what_was_drawn_is_told_by_thirds(runs):
     assert shares.fillna(0).sum(axis=1).tolist() == pytest.approx([1] * 6)
 
 
+def test_a_seed_that_never_draws_a_kind_counts_as_none_of_it(runs):
+    experiment, found = runs
+    run = found["lists-gainrl"][1]
+    run.write_draws(draws(run.config(), slides=False))
+    shares = by_kind.drawn_by_kind(finished_runs(experiment, run.path.parents[2])).set_index(["cell", "part", "kind"]).share
+    assert shares.loc["lists-gainrl"].unstack().floor.tolist() == pytest.approx([0, 0.5, 0.5])
+
+
 def test_the_tables_have_a_row_a_cell_and_a_column_a_kind(runs, tmp_path):
     experiment, found = runs
     tables = {grid.title: grid for grid in grids(experiment, table_of(experiment, tmp_path), [], found)}

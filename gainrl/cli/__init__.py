@@ -81,7 +81,8 @@ def _of_validation(error: "ValidationError") -> str:
     name = next((w for w in written if w.lstrip("-").rpartition(".")[2].replace("-", "_") == field), place)
     if first["type"] != "value_error" and isinstance(first["input"], int | float | str):
         return f"{name} is {first['input']}; {first['msg'].replace('Input should', 'it should')}"
-    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message
 
 
 def _fail(message: str) -> None:

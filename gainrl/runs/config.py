@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -102,16 +103,21 @@ class ScheduleConfig(Frozen):
 
 def complete_options(schedule: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options with the schedule's defaults filled in. Raises InputError for an unknown or ill-typed one."""
-    fields = _option_fields(SCHEDULES[schedule])
-    checker = create_model("Options", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
+    checker = _options_model(SCHEDULES[schedule])
     try:
         return checker.model_validate(options).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         place = f"option {'.'.join(map(str, first['loc']))}" if first["loc"] else "options"
         raise InputError(
-            f"schedule {schedule!r}, {place}: {first['msg']}; valid: {', '.join(fields) or 'none'}"
+            f"schedule {schedule!r}, {place}: {first['msg']}; valid: {', '.join(checker.model_fields) or 'none'}"
         ) from error
+
+
+@cache
+def _options_model(schedule: type[Schedule]) -> type[BaseModel]:
+    config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    return create_model("Options", __config__=config, **_option_fields(schedule))
 
 
 def _option_fields(schedule: type[Schedule]) -> dict[str, Any]:

@@ -114,6 +114,7 @@ class Store:
         self.experiment = folder.parent.name
         self.folder = folder
         self._tables: dict[str, tuple[pa.Table, dict[str, tuple[int, int]]]] = {}
+        self._frames: dict[tuple[str, str], pd.DataFrame] = {}
 
     @property
     def place(self) -> Path:
@@ -129,19 +130,22 @@ class Store:
         return {row["hash"]: row for row in table.to_pylist()}
 
     def frame(self, kind: str, run: PublishedRun, columns: list[str] | None = None) -> pd.DataFrame:
-        """The rows of a run with the columns and types that the run itself has."""
-        table, places = self._table(kind)
+        """The rows of a run with the columns and types that the run itself has. What is published is checked once."""
+        key, (table, places) = (kind, run.known_as), self._table(kind)
         if run.known_as not in places:
             return pd.DataFrame(columns=columns)
+        if key not in self._frames:
+            self._frames[key] = self._checked(kind, run, table.slice(*places[run.known_as]))
+        return self._frames[key] if columns is None else self._frames[key][columns]
+
+    def _checked(self, kind: str, run: PublishedRun, table: pa.Table) -> pd.DataFrame:
         where = f"{self.place / kind}.parquet, run {run.known_as}"
         types = parse_json_object(self.runs[run.known_as][kind], f"{self.place / 'runs.parquet'}, column {kind}")
-        first, number = places[run.known_as]
         try:
-            rows: pd.DataFrame = table.slice(first, number).select(list(types)).to_pandas().astype(types)
+            rows: pd.DataFrame = table.select(list(types)).to_pandas().astype(types)
         except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
             raise InputError(f"{where}: its columns are not those of the run: {one_line(error, 120)}") from error
-        checked = SCHEMAS[kind].check(rows, where)
-        return checked if columns is None else checked[columns]
+        return SCHEMAS[kind].check(rows, where)
 
     def _table(self, kind: str) -> tuple[pa.Table, dict[str, tuple[int, int]]]:
         """All rows, and hash -> (first, number) of a run's rows, which lie together."""
