@@ -217,8 +217,8 @@ def exclusive(lock: Path, work: str) -> Iterator[None]:
         raise InputError(f"another process {work}; wait for it, or end it") from None
 
 
-def claim_settings(path: Path, settings: Mapping[str, Any], content: str) -> None:
-    """Write down with which settings a folder's files are made, or check that the file there says the same.
+def require_settings(path: Path, settings: Mapping[str, Any], content: str) -> None:
+    """Check that the file, where there is one, says that a folder's files are made with these settings.
 
     Args:
         content: what the folder holds, for the error.
@@ -227,13 +227,20 @@ def claim_settings(path: Path, settings: Mapping[str, Any], content: str) -> Non
         InputError: the file names other settings (which), or cannot be read.
     """
     if not path.exists():
-        return write_text(path, json.dumps(settings, indent=1) + "\n")
+        return
     existing = read_json_object(path)
     if differing := sorted(key for key in {*existing, *settings} if existing.get(key) != settings.get(key)):
         raise InputError(
             f"{path.parent} holds {content} with other settings ({', '.join(differing)} differ); "
             "remove it, or write to another --out"
         )
+
+
+def claim_settings(path: Path, settings: Mapping[str, Any], content: str) -> None:
+    """`require_settings`, and write them down where there is no such file yet."""
+    require_settings(path, settings, content)
+    if not path.exists():
+        write_text(path, json.dumps(settings, indent=1) + "\n")
 
 
 def made_once(folder: Path, make: Callable[[Path], object]) -> Path:

@@ -17,7 +17,7 @@ from gainrl import problems as problem_sets
 from gainrl.errors import InputError
 from gainrl.evaluation import harness as benchmarks
 from gainrl.evaluation.benchmarks import BENCHMARKS, TASKS, load_benchmark
-from gainrl.evaluation.harness import Sampling, evaluate_benchmark
+from gainrl.evaluation.harness import Evaluation, Sampling
 from gainrl.evaluation.summary import summarize_samples
 from gainrl.models.generation import Completion, end_tokens, hf
 from gainrl.models.generation.hf import HfBackend, hf_backend
@@ -52,17 +52,8 @@ class Scripted:
 
 
 def run(tiny, problems, out, backend, sampling=None, name="arithmetic", **options):
-    return evaluate_benchmark(
-        name,
-        problems,
-        backend,
-        tiny.tokenizer,
-        out,
-        sampling or Sampling(),
-        model_version="v",
-        report=silent,
-        **options,
-    )
+    sampling = sampling or Sampling()
+    return Evaluation(name, problems, backend, tiny.tokenizer, sampling, "v", **options).run(out, silent)
 
 
 @pytest.mark.parametrize("prompt", [None, Prompt(system=None), Prompt(example=None)])

@@ -5,7 +5,7 @@ import torch
 
 from gainrl.errors import InputError
 from gainrl.evaluation import heldout
-from gainrl.evaluation.harness import Sampling, evaluate_benchmark
+from gainrl.evaluation.harness import Evaluation, Sampling
 from gainrl.evaluation.heldout import HeldOut
 from gainrl.evaluation.summary import summarize_samples
 from gainrl.grading import Verdict
@@ -90,16 +90,8 @@ def test_it_is_what_the_benchmark_gives_through_lm_eval(tiny, problems, tmp_path
     with torch.no_grad():
         tiny.model.lm_head.weight[tiny.tokenizer.eos_token_id] *= 4
     backend = hf_backend(tiny.model, tiny.tokenizer)
-    samples = evaluate_benchmark(
-        "arithmetic",
-        problems,
-        backend,
-        tiny.tokenizer,
-        tmp_path,
-        Sampling(max_completion_tokens=6),
-        model_version="v",
-        report=lambda *_: None,
-    )
+    sampling = Sampling(max_completion_tokens=6)
+    samples = Evaluation("arithmetic", problems, backend, tiny.tokenizer, sampling, "v").run(tmp_path, lambda *_: None)
     (benchmark,) = summarize_samples(samples).to_dict("records")
     mine = vars(held_out(tiny, problems).evaluate(hf_backend(tiny.model, tiny.tokenizer)))
     assert {"metric": "accuracy", **mine} == benchmark

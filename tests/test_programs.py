@@ -510,7 +510,7 @@ def bytewise(tiny):
 
 
 def evaluated(bytewise, problems, completions, out, name="humaneval"):
-    """`evaluate_benchmark` with a backend that writes these completions; and what the backend was asked."""
+    """`Evaluation` with a backend that writes these completions; and what the backend was asked."""
     backend = Scripted(bytewise.tokenizer, completions)
     backend.context = 1 << 20
     return run(bytewise, problems, out, backend, Sampling(max_completion_tokens=10_000), name=name), backend

@@ -12,7 +12,7 @@ import torch
 
 from gainrl.errors import InputError
 from gainrl.evaluation.benchmarks import BENCHMARKS, load_benchmark
-from gainrl.evaluation.harness import Sampling, evaluate_benchmark
+from gainrl.evaluation.harness import Evaluation, Sampling
 from gainrl.models import SHAPES
 from gainrl.models.generation.hf import hf_backend
 from gainrl.models.generation.vllm import VllmBackend
@@ -88,15 +88,8 @@ def tables(backends, loaded, questions, out: Path, sampling: Sampling, names=NAM
     found = {}
     for backend in which:
         rows = [
-            evaluate_benchmark(
-                name,
-                questions[name],
-                backends[backend],
-                loaded.tokenizer,
-                out / backend,
-                sampling,
-                model_version=loaded.version,
-                report=silent,
+            Evaluation(name, questions[name], backends[backend], loaded.tokenizer, sampling, loaded.version).run(
+                out / backend, silent
             )
             for name in names
         ]

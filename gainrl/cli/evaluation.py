@@ -83,9 +83,8 @@ def evaluate(
     folder_to_write(out)
     demand_sandbox(sandbox, problems.values())
 
-    from gainrl.evaluation.harness import Sampling, benchmark_settings, evaluate_benchmark
+    from gainrl.evaluation.harness import Evaluation, Sampling
     from gainrl.evaluation.summary import read_evals, summarize_samples, write_evals
-    from gainrl.files import claim_settings
     from gainrl.progress import bar
     from gainrl.prompts import load_prompt
 
@@ -96,31 +95,16 @@ def evaluate(
     summaries = {}
     with bar() as report:
         loaded, writer = _backend(backend, model, device, seed, batch_tokens, runs_dir, report)
-        claims = {}
-        for name, chosen in problems.items():
-            claims[out / f"{name}.json"] = benchmark_settings(
-                name,
-                chosen,
-                writer,
-                loaded.tokenizer,
-                sampling,
-                model_version=loaded.version,
-                prompt=load_prompt(prompt, chosen.prompt),
+        evaluations = [
+            Evaluation(
+                name, chosen, writer, loaded.tokenizer, sampling, loaded.version, load_prompt(prompt, chosen.prompt)
             )
-        for path in sorted(claims, key=Path.exists, reverse=True):  # all that are there, before one is written
-            claim_settings(path, claims[path], path.stem)
-        for name, chosen in problems.items():
-            table = evaluate_benchmark(
-                name,
-                chosen,
-                writer,
-                loaded.tokenizer,
-                out,
-                sampling,
-                model_version=loaded.version,
-                prompt=load_prompt(prompt, chosen.prompt),
-                report=report,
-            )
+            for name, chosen in problems.items()
+        ]
+        for evaluation in evaluations:  # all, before one is begun
+            evaluation.require_same(out)
+        for evaluation in evaluations:
+            name, table = evaluation.name, evaluation.run(out, report)
             summaries[name] = summarize_samples(table, skip_unparseable_golds=skip_unparseable_golds)
             _warn(name, table)
             write_evals(out, summaries)

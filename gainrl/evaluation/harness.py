@@ -6,6 +6,7 @@ Every finished chunk of problems is kept, so that an interrupted evaluation resu
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,17 @@ from transformers import PreTrainedTokenizerBase
 from gainrl.columns import Column, Rows, read_rows
 from gainrl.errors import InputError, one_line
 from gainrl.evaluation.benchmarks import PREFIX, TASKS
-from gainrl.files import append_json_line, claim_settings, exclusive, read_json_lines, write_atomically
+from gainrl.files import (
+    append_json_line,
+    claim_settings,
+    exclusive,
+    read_json_lines,
+    require_settings,
+    write_atomically,
+)
 from gainrl.grading import grade_batch
 from gainrl.models.generation import Backend, Completion
-from gainrl.problems import ProblemSet
+from gainrl.problems import Problem, ProblemSet
 from gainrl.progress import Report
 from gainrl.prompts import Prompt, encode_problems, require_fit
 from gainrl.rng import torch_seed
@@ -108,73 +116,91 @@ class BackendLM(LM):
     loglikelihood_rolling = loglikelihood
 
 
-def benchmark_settings(
-    name: str,
-    problems: ProblemSet,
-    backend: Backend,
-    tokenizer: PreTrainedTokenizerBase,
-    sampling: Sampling,
-    *,
-    model_version: str,
-    prompt: Prompt | None = None,
-) -> dict[str, Any]:
-    """What the samples of a benchmark depend on, and ``<out>/<name>.json`` says.
+@dataclass(frozen=True)
+class Evaluation:
+    """A benchmark, what answers it and how. Without a prompt it is the problems' own (`ProblemSet.prompt`)."""
 
-    Raises InputError: a prompt leaves no room for a completion.
-    """
-    prompt = prompt or problems.prompt
-    tokens = completion_limit(name, problems, backend.context, tokenizer, prompt, sampling.max_completion_tokens)
-    return {
-        **asdict(sampling),
-        "max_completion_tokens": tokens,
-        "model": model_version,
-        "backend": backend.name,
-        "prompt": prompt.hash,
-        "problems": problems.fingerprint,
-    }
+    name: str
+    problems: ProblemSet
+    backend: Backend
+    tokenizer: PreTrainedTokenizerBase
+    sampling: Sampling
+    model_version: str
+    prompt: Prompt | None = None
 
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the samples depend on, and ``<out>/<name>.json`` says.
 
-def evaluate_benchmark(
-    name: str,
-    problems: ProblemSet,
-    backend: Backend,
-    tokenizer: PreTrainedTokenizerBase,
-    out: Path,
-    sampling: Sampling,
-    *,
-    model_version: str,
-    prompt: Prompt | None = None,
-    report: Report,
-) -> pd.DataFrame:
-    """One row per (problem, sample), `SAMPLE_COLUMNS`, kept in ``out/<name>.parquet``; read from there if complete.
+        Raises InputError: a prompt leaves no room for a completion.
+        """
+        prompt, asked = self._prompt, self.sampling.max_completion_tokens
+        tokens = completion_limit(self.name, self.problems, self.backend.context, self.tokenizer, prompt, asked)
+        return {
+            **asdict(self.sampling),
+            "max_completion_tokens": tokens,
+            "model": self.model_version,
+            "backend": self.backend.name,
+            "prompt": prompt.hash,
+            "problems": self.problems.fingerprint,
+        }
 
-    Without a prompt it is the problems' own (`ProblemSet.prompt`).
+    @property
+    def _prompt(self) -> Prompt:
+        return self.prompt or self.problems.prompt
 
-    Raises InputError: a prompt leaves no room for a completion, ``out`` holds files of other settings (the error says
-    which differ) or not these samples, or the backend fails midway.
-    """
-    prompt = prompt or problems.prompt
-    settings = benchmark_settings(
-        name, problems, backend, tokenizer, sampling, model_version=model_version, prompt=prompt
-    )
-    with exclusive(out / f".{name}.lock", f"evaluates {name} into {out}"):
-        samples = SampleFile(out, name, settings)
-        if (finished := samples.finished(problems.ids)) is not None:
-            return finished
-        finished_ids = {row["problem_id"] for row in samples.rows()}
-        todo = [row for row, problem_id in enumerate(problems.ids) if problem_id not in finished_ids]
-        lm = BackendLM(backend, tokenizer, sampling.seed)
-        tasks = TaskManager(include_defaults=False, include_path=str(TASKS))
-        for first in range(0, len(todo), CHUNK):
-            report(name, len(problems) - len(todo) + first, len(problems))
-            chunk = ProblemSet(name, tuple(problems.problems[row] for row in todo[first : first + CHUNK]))
-            group = {
-                "group": "gainrl_chunk",
-                "task": [_task(name, chunk, prompt, sampling, settings["max_completion_tokens"])],
-            }
-            samples.add(_chunk_rows(tasks.load([group]), lm))
-        report(name, len(problems), len(problems))
-        return samples.finish(problems.ids)
+    def require_same(self, out: Path) -> None:
+        """Raises InputError: ``out`` holds files of other settings (the error says which differ)."""
+        require_settings(out / f"{self.name}.json", self.settings, self.name)
+
+    def run(self, out: Path, report: Report) -> pd.DataFrame:
+        """One row per (problem, sample), `SAMPLE_COLUMNS`, kept in ``out/<name>.parquet``; read from there if complete.
+
+        Raises InputError: a prompt leaves no room for a completion, ``out`` holds files of other settings or not these
+        samples, or the backend fails midway.
+        """
+        with exclusive(out / f".{self.name}.lock", f"evaluates {self.name} into {out}"):
+            samples = SampleFile(out, self.name, self.settings)
+            if (finished := samples.finished(self.problems.ids)) is not None:
+                return finished
+            finished_ids = {row["problem_id"] for row in samples.rows()}
+            todo = [problem for problem in self.problems.problems if problem.problem_id not in finished_ids]
+            lm = BackendLM(self.backend, self.tokenizer, self.sampling.seed)
+            tasks = TaskManager(include_defaults=False, include_path=str(TASKS))
+            for first in range(0, len(todo), CHUNK):
+                report(self.name, len(finished_ids) + first, len(self.problems))
+                task = self._task(todo[first : first + CHUNK])
+                samples.add(_chunk_rows(tasks.load([{"group": "gainrl_chunk", "task": [task]}]), lm))
+            report(self.name, len(self.problems), len(self.problems))
+            return samples.finish(self.problems.ids)
+
+    def _task(self, problems: Sequence[Problem]) -> dict[str, Any]:
+        """The YAML task with this prompt, these problems and this sampling."""
+        from datasets import Dataset
+
+        rows = [
+            {"problem_id": problem.problem_id, "question": problem.question, "answer": problem.answer}
+            for problem in problems
+        ]
+        prompt, sampling = self._prompt, self.sampling
+        temperature = {"temperature": sampling.temperature} if sampling.temperature else {}
+        return {
+            "task": f"{PREFIX}{self.name}",
+            "custom_dataset": lambda **_: {"test": Dataset.from_list(rows)},
+            "description": prompt.system or "",
+            "num_fewshot": 1 if prompt.example else 0,
+            "fewshot_config": {
+                "sampler": "first_n",
+                "samples": [prompt.example.model_dump()] if prompt.example else [],
+            },
+            "generation_kwargs": {
+                "until": [],
+                "do_sample": sampling.temperature > 0,
+                "max_gen_toks": self.settings["max_completion_tokens"],
+                **temperature,
+            },
+            "repeats": sampling.samples,
+        }
 
 
 def completion_limit(
@@ -189,31 +215,6 @@ def completion_limit(
     encoded = encode_problems(tokenizer, problems.problems, prompt)
     require_fit(encoded, problems.ids, context, requested or 1)
     return requested or min(LONGEST, context - max(len(encoding.ids) for encoding in encoded))
-
-
-def _task(name: str, problems: ProblemSet, prompt: Prompt, sampling: Sampling, tokens: int) -> dict[str, Any]:
-    """The YAML task with this prompt, these problems and this sampling."""
-    from datasets import Dataset
-
-    rows = [
-        {"problem_id": problem.problem_id, "question": problem.question, "answer": problem.answer}
-        for problem in problems.problems
-    ]
-    temperature = {"temperature": sampling.temperature} if sampling.temperature else {}
-    return {
-        "task": f"{PREFIX}{name}",
-        "custom_dataset": lambda **_: {"test": Dataset.from_list(rows)},
-        "description": prompt.system or "",
-        "num_fewshot": 1 if prompt.example else 0,
-        "fewshot_config": {"sampler": "first_n", "samples": [prompt.example.model_dump()] if prompt.example else []},
-        "generation_kwargs": {
-            "until": [],
-            "do_sample": sampling.temperature > 0,
-            "max_gen_toks": tokens,
-            **temperature,
-        },
-        "repeats": sampling.samples,
-    }
 
 
 def _chunk_rows(tasks: Any, lm: BackendLM) -> list[dict[str, Any]]:

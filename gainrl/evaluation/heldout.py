@@ -25,7 +25,7 @@ class Accuracy:
 class HeldOut:
     """Held-out problems, encoded once and evaluated repeatedly while a model is trained.
 
-    The accuracy is that of `evaluate_benchmark` through lm-eval (a test compares the two).
+    The accuracy is that of `Evaluation` through lm-eval (a test compares the two).
     """
 
     def __init__(
