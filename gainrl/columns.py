@@ -38,7 +38,8 @@ class Column:
         numbers = np.zeros(0)
         if self.kind in _TYPES:
             kind = _TYPES[self.kind]
-            bad |= ~missing & ~np.array([isinstance(value, kind) for value in values], dtype=bool)
+            if not (kind is str and isinstance(values.dtype, pd.StringDtype)):  # which holds texts alone
+                bad |= ~missing & ~np.array([isinstance(value, kind) for value in values], dtype=bool)
         else:
             numbers = _numbers(values)
             bad |= np.isinf(numbers) | (numbers < self.low) | (numbers > self.high)
@@ -86,7 +87,7 @@ class Rows:
                 raise InputError(f"{where}: has no column {name}")
             if (fault := column.fault(table[name])) is not None:
                 raise InputError(f"{where}, row {fault[0] + 1}: {name} {fault[1]}")
-        for name in table.columns.difference([*self.columns]):
+        for name in (name for name in table.columns if name not in self.columns):
             if pd.api.types.is_float_dtype(table[name]) and (fault := self.others.fault(table[name])) is not None:
                 raise InputError(f"{where}, row {fault[0] + 1}: {name} {fault[1]}")
             if table[name].dtype == object and (nested := table[name].map(pd.api.types.is_scalar).eq(False)).any():

@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -309,7 +310,7 @@ def environment(command: str | None = None) -> dict[str, Any]:
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {**_packages()},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
@@ -319,7 +320,14 @@ def environment(command: str | None = None) -> dict[str, Any]:
     }
 
 
+@cache
+def _packages() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}
+
+
+@cache
 def _git(*arguments: str) -> str | None:
+    """As it was when the process first asked: of the code that it runs."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.stdout.strip() if result.returncode == 0 else None
