@@ -357,6 +357,18 @@ def test_another_engine_is_another_run(experiment, monkeypatch, capsys):
     assert "they differ in training.generation" in err
 
 
+def test_a_trial_is_shorter_and_in_a_folder_of_its_own(experiment, monkeypatch, capsys, tmp_path):
+    trial = ("small", "--cell", "grpo", "--steps", "2")
+    assert command_line(experiment, monkeypatch, capsys, "train", *trial)[0] == 0
+    shared, run = tmp_path / "runs" / "shared", RunFolder(tmp_path / "runs" / "trial" / "small" / "grpo" / "seed-0")
+    assert (run.config().training.steps, len(run.metrics()), run.status()[0]) == (2, 2, "finished")
+    assert run.path.resolve().parent == shared / "runs"
+    assert not (tmp_path / "runs" / "small").exists()
+    code, out, _ = command_line(experiment, monkeypatch, capsys, "reproduce", "small", "--steps", "2", "--dry-run")
+    assert code == 0
+    assert [line.split()[2] for line in out.splitlines()[3:5]] == ["finished", "to"]
+
+
 def test_trackers_and_gpus_are_no_part_of_a_run(experiment, monkeypatch, capsys):
     dry = ("reproduce", "small", "--dry-run", "--report-to", "tensorboard")
     code, out, _ = command_line(experiment, monkeypatch, capsys, *dry, "--launcher", "slurm", "--slurm.gpus", "2")

@@ -220,22 +220,49 @@ def stopped(config: RunConfig, root: Path, at: int, signum: int = signal.SIGTERM
         if what == "training" and done == at:
             os.kill(os.getpid(), signum)
 
-    with pytest.raises(Interrupted) as raised:
+    with pytest.raises(KeyboardInterrupt if signum == signal.SIGINT else Interrupted) as raised:
         train(config, root, Execution(checkpoint_every=100), interrupt)
-    assert raised.value.code == 128 + signum
+    assert getattr(raised.value, "code", 128 + signal.SIGINT) == 128 + signum
     return RunFolder(root / "run")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR2])
-def test_a_signal_leaves_a_checkpoint_of_the_step_that_it_came_in(model, untouched, tmp_path, signum):
+@pytest.fixture
+def heeds_ctrl_c():
+    """As in a terminal: a shell lets what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("signum", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGUSR2, "SIGUSR2"), (signal.SIGINT, "Ctrl-C")]
+)
+@pytest.mark.usefixtures("heeds_ctrl_c")
+def test_a_signal_leaves_a_checkpoint_of_the_step_that_it_came_in(model, untouched, tmp_path, signum, name):
     folder = stopped(config_of(model), tmp_path, at=5, signum=signum)
-    name = signal.Signals(signum).name
     assert folder.status() == ("failed", f"interrupted by {name}; the same command resumes the run")
     assert [path.name for path in folder.checkpoints.iterdir()] == ["checkpoint-6"]
     assert folder.evals().step.tolist() == [0, 2, 4]  # due at 6, but time was short
     assert_same(train(config_of(model), tmp_path), untouched)
     environment = json.loads((folder.path / "environment.json").read_text())
     assert len(environment["resumed"]) == 1
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
+def test_a_second_ctrl_c_ends_a_run_at_once(model, tmp_path, capsys):
+    done = []
+
+    def interrupt(what: str, step: int, of: int) -> None:
+        if what == "training" and step == 5:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                done.append(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config_of(model), tmp_path, Execution(checkpoint_every=100), interrupt)
+    assert done == [5]  # raised by the second
+    assert "ends after this step, with a checkpoint; Ctrl-C once more ends at once" in capsys.readouterr().err
+    assert not [*RunFolder(tmp_path / "run").checkpoints.iterdir()]
 
 
 def test_a_signal_before_training_ends_it_at_once(model, tmp_path):

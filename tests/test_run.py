@@ -108,7 +108,7 @@ def test_ctrl_c_marks_the_run_as_broken_off_and_leaves_files_whole(experiment, t
     with pytest.raises(KeyboardInterrupt):
         train_run(experiment.cells["grpo"], tmp_path / "run", tmp_path / "shared", interrupt)
     folder = RunFolder(tmp_path / "run")
-    assert folder.status() == ("failed", "interrupted by the user (Ctrl-C)")
+    assert folder.status() == ("failed", "interrupted by Ctrl-C; the same command resumes the run")
     assert folder.metrics().step.tolist() == [1, 2, 3]
     assert len(folder.draws()) == 4
     assert json.loads((folder.path / "config.json").read_text())

@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -20,7 +20,7 @@ from gainrl.cli.options import (
     command,
     load_plan,
     runs_folder,
-    share_with_trl,
+    share_with_others,
 )
 from gainrl.cli.reporting import write_figure, write_table
 from gainrl.errors import InputError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gainrl.launch import Launcher
+    from gainrl.runs.config import RunConfig
     from gainrl.runs.experiment import Experiment
     from gainrl.runs.plan import Run
     from gainrl.runs.study import Study
@@ -73,6 +74,15 @@ class Changes:
         ),
     ] = ()
     sandbox: Sandbox = None
+    steps: Annotated[
+        Count | None,
+        tyro.conf.arg(help="A trial: at most so many optimizer steps, in the folder trial beside the other runs."),
+    ] = None
+
+    @property
+    def parts(self) -> list[str]:
+        """Folders below that of the other runs, where these work."""
+        return ["verl"] * (self.engine == "verl") + ["trial"] * (self.steps is not None)
 
     def demand_sandbox(self, here: bool = True) -> None:
         """As `gainrl.grading.cage.demand` does."""
@@ -91,14 +101,7 @@ class Changes:
         from gainrl.runs.verl import PYTHON, require_supported
 
         plan = plan if self.engine == "trl" else by_verl(plan, scale)
-        cells = plan.cells
-        if self.generation is not None:
-            cells = {
-                name: cell.model_copy(
-                    update={"training": cell.training.model_copy(update={"generation": self.generation})}
-                )
-                for name, cell in cells.items()
-            }
+        cells = {name: self._of_cell(cell) for name, cell in plan.cells.items()}
         if self.vllm_server is not None and any(cell.training.generation != "vllm" for cell in cells.values()):
             raise InputError(f"cells of {plan.name} sample with transformers; --vllm-server needs --generation vllm")
         changes = {
@@ -116,11 +119,18 @@ class Changes:
             os.environ[PYTHON] = str(self.verl_python.absolute())  # for this process and those that it starts
         return plan.model_copy(update={"cells": cells, "execution": execution})
 
+    def _of_cell(self, cell: "RunConfig") -> "RunConfig":
+        changes: dict[str, Any] = {} if self.generation is None else {"generation": self.generation}
+        if self.steps is not None:
+            changes |= {"steps": min(self.steps, cell.training.steps)}
+        return cell.model_copy(update={"training": cell.training.model_copy(update=changes)})
+
     def arguments(self) -> list[str]:
         """The same changes for another command."""
         arguments = [] if self.generation is None else ["--generation", self.generation]
         arguments += [] if self.vllm_server is None else ["--vllm-server", self.vllm_server]
         arguments += [] if self.sandbox is None else ["--sandbox", self.sandbox]
+        arguments += [] if self.steps is None else ["--steps", str(self.steps)]
         arguments += [] if self.engine == "trl" else ["--engine", self.engine]
         arguments += ["--verl-options", *self.verl_options] if self.verl_options else []
         return arguments + (["--report-to", *self.report_to] if self.report_to else [])
@@ -189,9 +199,9 @@ def reproduce(
             f"--limit is for studies, --data-dir for these and main_table; valid: {', '.join(study_names())}"
         )
     everything = [name for name in experiment_names() if scale in scales(name)]
-    root, where = runs_folder(runs_dir, scale, changes.engine), _launcher(launcher, jobs, slurm)
-    if changes.engine == "verl" and runs_dir is None and not dry_run:
-        share_with_trl(root)
+    root, where = runs_folder(runs_dir, scale, *changes.parts), _launcher(launcher, jobs, slurm)
+    if runs_dir is None and not dry_run:
+        share_with_others(root, changes.parts)
     requested = (slurm.gpus, slurm.nodes) if launcher == "slurm" else ()
     names = everything if experiment == "all" else [experiment]
     plans = [changes.of(load_plan(name, scale), scale, *requested) for name in names]
@@ -282,7 +292,7 @@ def train(
         seed: Seed of the run: warm-up, problems, schedule and training.
         overwrite: Run it again if it is finished.
     """
-    plan, root = changes.of(load_plan(experiment, scale), scale), runs_folder(runs_dir, scale, changes.engine)
+    plan, root = changes.of(load_plan(experiment, scale), scale), runs_folder(runs_dir, scale, *changes.parts)
     plan.cell(cell)
     if changes.engine == "trl":
         require_trackers(changes.report_to)
@@ -293,8 +303,8 @@ def train(
     from gainrl.runs.records import RunFolder
     from gainrl.runs.whole import require_whole
 
-    if changes.engine == "verl" and runs_dir is None:
-        share_with_trl(root)
+    if runs_dir is None:
+        share_with_others(root, changes.parts)
     arguments = ["--scale", scale, *changes.arguments()]
     (run,) = plan_runs(plan, cells=[cell], seeds=[seed], runs_dir=root, arguments=arguments, overwrite=overwrite)
     if int(os.environ.get("RANK", "0")):  # the first process of the run has made the link, and shows how it goes

@@ -1,7 +1,7 @@
 """What the commands share: the app that they are entered in, and the options that several of them take, each written once."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -166,19 +166,19 @@ PROBLEMS, DEVICE = ProblemOptions(), DeviceOptions()
 """The groups' defaults; their names have no prefix on the command line."""
 
 
-def runs_folder(given: Path | None, scale: str = "tiny", engine: str = "trl") -> Path:
-    """Where runs work; those of another scale than tiny, or by verl, have a folder of their own there, unless one is given."""
-    usual = of_scale(Path(os.environ.get("GAINRL_RUNS") or "runs"), scale)
-    return given or (usual if engine == "trl" else usual / engine)
+def runs_folder(given: Path | None, scale: str = "tiny", *parts: str) -> Path:
+    """Where runs work. Those of another scale than tiny, by verl, or for a trial have a folder of their own there (``parts``),
+    unless one is given."""
+    return given or of_scale(Path(os.environ.get("GAINRL_RUNS") or "runs"), scale).joinpath(*parts)
 
 
-def share_with_trl(root: Path) -> None:
-    """Let the runs by verl in ``root``, the default, have models, scores and runs in one place with those by TRL."""
-    shared = root.parent / "shared"
-    if root.name == "verl" and not (root / "shared").exists():
-        shared.mkdir(parents=True, exist_ok=True)
-        root.mkdir(exist_ok=True)
-        (root / "shared").symlink_to(Path("..") / "shared")
+def share_with_others(root: Path, parts: Sequence[str]) -> None:
+    """Let the runs in ``root``, which ends in these parts, have models, scores and runs in one place with all others."""
+    for folder in [root, *root.parents][: len(parts)][::-1]:
+        (folder.parent / "shared").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        if not (folder / "shared").exists():
+            (folder / "shared").symlink_to(Path("..") / "shared")
 
 
 def folder_to_write(path: Path) -> None:

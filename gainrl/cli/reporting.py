@@ -115,7 +115,8 @@ def publish(
         (only,) = scales(experiment)
         return print(publish_study(load_study(experiment, only), runs_folder(runs_dir, only), Path("results")))
     plan = load_plan(experiment, scale)
-    source, results = runs_folder(runs_dir, scale, engine), of_scale(Path("results"), scale)
+    parts = [] if engine == "trl" else [engine]
+    source, results = runs_folder(runs_dir, scale, *parts), of_scale(Path("results"), scale)
     results = results if engine == "trl" else results / engine
     if source.resolve() == results.resolve():
         raise InputError(f"{source} is where runs are published; give the folder in which they work as --runs-dir")

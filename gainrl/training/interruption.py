@@ -1,6 +1,7 @@
-"""SIGTERM and Slurm's SIGUSR2: training ends after a checkpoint, and the same command resumes it."""
+"""SIGTERM, Slurm's SIGUSR2 and Ctrl-C: training ends after a checkpoint, and the same command resumes it."""
 
 import signal
+import sys
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,8 @@ class Interrupted(SystemExit):
 class Interruption:
     """Listens for the signals while open. Before training there is nothing to save, so `Interrupted` is raised at once.
 
+    Ctrl-C raises KeyboardInterrupt instead; a second one does so at once, in the middle of a step.
+
     Attributes:
         signum: the signal that was received, None before.
         training: whether training has begun, so that the run ends after a checkpoint.
@@ -33,7 +36,8 @@ class Interruption:
 
     def __enter__(self) -> Self:
         with suppress(ValueError):  # only the main thread can; elsewhere the handlers stay
-            self._handlers = {signum: signal.signal(signum, self._receive) for signum in SIGNALS}
+            ctrl_c = [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
+            self._handlers = {signum: signal.signal(signum, self._receive) for signum in (*SIGNALS, *ctrl_c)}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -41,11 +45,17 @@ class Interruption:
             signal.signal(signum, handler)
 
     def _receive(self, signum: int, frame: Any) -> None:
+        waits = self.training and (signum != signal.SIGINT or self.signum is None)
         self.signum = signum
-        if not self.training:
-            raise Interrupted(signum)
+        if not waits:
+            raise self._error()
+        if signum == signal.SIGINT:
+            print("\ngainrl: ends after this step, with a checkpoint; Ctrl-C once more ends at once", file=sys.stderr)
 
     def raise_if_ended(self) -> None:
-        """Raise `Interrupted` if a signal has ended training."""
+        """Raise `Interrupted`, or KeyboardInterrupt, if a signal has ended training."""
         if self.ends:
-            raise Interrupted(self.signum or signal.SIGTERM)
+            raise self._error()
+
+    def _error(self) -> BaseException:
+        return KeyboardInterrupt() if self.signum == signal.SIGINT else Interrupted(self.signum or signal.SIGTERM)

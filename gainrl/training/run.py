@@ -57,7 +57,8 @@ def train_run(
 
     Raises:
         InputError: something that the config names cannot be used, or another process trains this run.
-        Interrupted: SIGTERM or SIGUSR2 was received. Whatever is raised, the folder's status says why.
+        Interrupted: SIGTERM or SIGUSR2 was received; KeyboardInterrupt after Ctrl-C. Whatever is raised, the folder's status
+            says why.
     """
     execution, folder = execution or Execution(), RunFolder(path)
     with ExitStack() as stack:
@@ -157,7 +158,7 @@ def _has_checkpoint(folder: RunFolder, config: RunConfig) -> bool:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted by the user (Ctrl-C)"
+        return "interrupted by Ctrl-C; the same command resumes the run"
     if isinstance(error, Interrupted):
         return f"interrupted by {signal.Signals(error.signum).name}; the same command resumes the run"
     return one_line(error)

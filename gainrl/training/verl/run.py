@@ -48,7 +48,7 @@ class VerlRun:
 
         Raises:
             InputError: the plug-in refuses the run.
-            Interrupted: a signal ended it.
+            Interrupted: a signal ended it; KeyboardInterrupt after Ctrl-C.
             RuntimeError: verl failed, with the last error of its log.
         """
         place, steps = self.folder.path, self.config.training.steps
