@@ -227,6 +227,14 @@ def test_the_schedule_of_the_docs_is_in_the_registry(streaks):
     assert complete_options("streaks", {"share": 0.25}) == {"share": 0.25}
 
 
+def test_the_schedule_of_the_docs_goes_on_in_a_loop_of_ones_own(streaks):
+    (code,) = python_blocks("observe(Feedback")
+    exec(code, streaks)
+    schedule, again = streaks["schedule"], streaks["Streaks"](np.zeros(1000))
+    again.load_state_dict(json.loads(streaks["saved"]))
+    assert again.draw(9).tolist() == schedule.draw(9).tolist()
+
+
 def test_the_schedule_of_the_docs_trains_in_an_experiments_cell(streaks, tiny, tmp_path):
     (words,) = set(re.findall(r"`(ScheduleConfig\(.*?\}\))`", PAGES["docs/adding.md"]))
     small = small_experiment(tiny, tmp_path, cells=("grpo",))
