@@ -197,6 +197,8 @@ def test_golds_that_cannot_be_read_count_as_wrong_unless_left_out():
     samples.loc[2, "reason"] = "unparseable_gold"
     assert summarize_samples(samples).value[0] == pytest.approx(2 / 3)
     assert summarize_samples(samples, skip_unparseable_golds=True)[["value", "n"]].iloc[0].tolist() == [1, 2]
+    with pytest.raises(InputError, match="none of the 1 gold answers can be read; leave out --skip-unparseable-golds"):
+        summarize_samples(samples[samples.reason == "unparseable_gold"], skip_unparseable_golds=True)
 
 
 def test_every_benchmark_is_a_task_of_plain_lm_eval_with_the_suites_prompt(tmp_path):

@@ -40,10 +40,17 @@ def summarize_samples(samples: pd.DataFrame, *, skip_unparseable_golds: bool = F
     Args:
         samples: one row per (problem, sample): problem_id, completion, correct, reason, truncated.
         skip_unparseable_golds: leave out problems whose gold answer the grader cannot read; else they count as wrong.
+
+    Raises InputError: no problem is left.
     """
     if skip_unparseable_golds:
         unparseable_ids = samples.problem_id[samples.reason == "unparseable_gold"].unique()
         samples = samples[~samples.problem_id.isin(unparseable_ids)]
+        if samples.empty:
+            raise InputError(
+                f"none of the {len(unparseable_ids)} gold answers can be read; leave out --skip-unparseable-golds, "
+                "and all count as wrong"
+            )
     shares = {
         "truncated": float(samples.truncated.mean()),
         "unparseable": float((samples.reason.isin(("no_answer", "truncated"))).mean()),
@@ -106,6 +113,6 @@ def read_evals(out: Path) -> list[dict[str, Any]]:
 
 def _shown(evals: pd.DataFrame) -> str:
     columns = ["benchmark", "metric", "problems", "value", "standard error", "truncated", "no answer"]
-    shares = evals[["value", "stderr", "truncated", "unparseable"]].map("{:.1%}".format)
+    shares = evals[["value", "stderr", "truncated", "unparseable"]].map("{:.1%}".format, na_action="ignore").fillna("–")
     shown = pd.concat([evals[["benchmark", "metric"]], evals["n"].map("{:,}".format), shares], axis=1)
     return str(shown.set_axis(columns, axis=1).to_markdown(index=False, disable_numparse=True))
