@@ -113,6 +113,6 @@ def read_evals(out: Path) -> list[dict[str, Any]]:
 
 def _shown(evals: pd.DataFrame) -> str:
     columns = ["benchmark", "metric", "problems", "value", "standard error", "truncated", "no answer"]
-    shares = evals[["value", "stderr", "truncated", "unparseable"]].map("{:.1%}".format, na_action="ignore").fillna("–")
+    shares = evals[["value", "stderr", "truncated", "unparseable"]].map("{:.1%}".format, na_action="ignore").fillna("-")
     shown = pd.concat([evals[["benchmark", "metric"]], evals["n"].map("{:,}".format), shares], axis=1)
     return str(shown.set_axis(columns, axis=1).to_markdown(index=False, disable_numparse=True))
