@@ -1,5 +1,7 @@
 """Accuracy against step for every cell, and below it where each sliding schedule stood: mu against epoch."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -77,7 +79,7 @@ def plot(experiment: Experiment, frame: pd.DataFrame) -> Figure:
 
 def _together(experiment: Experiment, frame: pd.DataFrame, panel: str, ax: Axes) -> None:
     palette = style.colours(list(experiment.labels.values()))
-    markers = dict(zip(palette, style.MARKERS, strict=False))
+    markers = dict(zip(palette, cycle(style.MARKERS), strict=False))
     sns.lineplot(
         frame[frame.panel == panel], x="x", y="y", hue="schedule", style="schedule", palette=palette, markers=markers,
         hue_order=[label for label in palette if label in set(frame.schedule)], dashes=False, ms=4, errorbar=style.band,

@@ -1,5 +1,7 @@
 """All figures of an experiment, by name."""
 
+from collections.abc import Callable
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -39,30 +41,37 @@ def figures(
 ) -> dict[str, Figure]:
     """Those that there are data for: of the runs, their comparisons, and how alike their orders are (may be empty).
 
-    Where an experiment has several controls, there is a figure ``order_adds-CONTROL`` for each; one with a leaderboard has
-    ``leaderboard-FAMILY`` for each training set.
+    Where an experiment has several controls, there is a figure ``order_adds-CONTROL`` for each. One with a leaderboard has
+    a figure for each training set, ``leaderboard-SET``, ``learning_curves-SET`` and so on.
     """
     result = {}
     for family in families(experiment) if experiment.leaderboard else ():
         if "speed-up" in set((ranked := leaderboard.data(experiment, comparison, family)).get("panel", ())):
             result[f"leaderboard-{family.name}"] = leaderboard.plot(experiment, family, ranked)
-    result |= {
-        "learning_curves": learning_curves.plot(experiment, learning_curves.data(experiment, runs)),
-        "steps_to_target": steps_to_target.plot(experiment, steps_to_target.data(experiment, runs)),
-    }
-    if len(against := ablation.data(experiment, comparison)):
-        result["ablation"] = ablation.plot(experiment, against)
+    result |= _by_part(experiment, "learning_curves", learning_curves.plot, learning_curves.data(experiment, runs))
+    result |= _by_part(experiment, "steps_to_target", steps_to_target.plot, steps_to_target.data(experiment, runs))
+    result |= _by_part(experiment, "ablation", ablation.plot, ablation.data(experiment, comparison))
     for direct, table in controls:
         name = "order_adds" if len(controls) == 1 else f"order_adds-{direct.baseline}"
         result[name] = ablation.plot(direct, ablation.data(direct, table))
-    if len(ranks := drawn_ranks.data(experiment, runs)):
-        result["drawn_ranks"] = drawn_ranks.plot(experiment, ranks)
+    result |= _by_part(experiment, "drawn_ranks", drawn_ranks.plot, drawn_ranks.data(experiment, runs))
     if len(by_kind := kinds.data(experiment, runs)):
         for benchmark, frame in by_kind.groupby("benchmark", sort=False):
             result[f"kinds-{benchmark}"] = kinds.plot(experiment, frame)
     if len(correlations):
         result["order_correlations"] = order_correlations.plot(order_correlations.data(correlations))
     return result
+
+
+def _by_part(
+    experiment: Experiment, name: str, plot: Callable[[Experiment, pd.DataFrame], Figure], frame: pd.DataFrame
+) -> dict[str, Figure]:
+    """A figure of all cells; where methods are compared, one of each training set's."""
+    parts = {"": [*experiment.cells]}
+    if experiment.leaderboard:
+        parts = {f"-{family.name}": [*family.cells.values()] for family in families(experiment)}
+    mine = {suffix: frame[frame.cell.isin(cells)] for suffix, cells in parts.items()} if len(frame) else {}
+    return {f"{name}{suffix}": plot(experiment, part) for suffix, part in mine.items() if len(part)}
 
 
 def pictures(figures_by_name: dict[str, Figure]) -> list[Picture]:

@@ -35,6 +35,7 @@ def use() -> None:
         "axes.spines.right": False,
         "legend.frameon": False,
         "savefig.dpi": 200,
+        "figure.max_open_warning": 0,
         "svg.hashsalt": "gainrl",
         "text.parse_math": False,
     }

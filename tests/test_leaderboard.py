@@ -184,6 +184,15 @@ def test_the_page_begins_with_the_leaderboard_and_can_be_read_without_javascript
     assert curves["dapo"]["pass rate of the drawn problems, % against step"][0] == [4, 50]
 
 
+def test_where_methods_are_compared_each_training_set_has_its_figures(found):
+    experiment, runs, comparison = found
+    figures = of_experiment.figures(experiment, runs, comparison, [], pd.DataFrame())
+    one_each = {"leaderboard", "learning_curves", "steps_to_target", "ablation"}
+    assert set(figures) == {f"{name}-{family}" for name in one_each for family in ("mixture", "arithmetic")}
+    shown = {text.get_text() for text in figures["ablation-mixture"].axes[0].get_yticklabels()}
+    assert shown == {experiment.labels[cell] for cell in ("gainrl", "mopps", "dapo", "oracle")}
+
+
 def test_experiments_with_a_leaderboard_come_first(tmp_path):
     for name in ("ablate_prior", "selectors"):
         RunFolder(tmp_path / name / "uniform" / "seed-0").fail("not yet")
