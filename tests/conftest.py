@@ -6,6 +6,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from gainrl.models import TINY_RECIPES, TinyRecipe
 from gainrl.models.loading import LoadedModel, weights_hash
 from gainrl.models.tiny import random_tiny_model, tiny_tokenizer
 from gainrl.problems import ProblemSet, load_problems
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore Ctrl-C
 
 SMALL = TinyRecipe(
     hidden_size=32, layers=2, heads=2, kv_heads=1, intermediate_size=64, steps=2, batch_size=4, ramp_steps=1

@@ -226,18 +226,9 @@ def stopped(config: RunConfig, root: Path, at: int, signum: int = signal.SIGTERM
     return RunFolder(root / "run")
 
 
-@pytest.fixture
-def heeds_ctrl_c():
-    """As in a terminal: a shell lets what it starts in the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize(
     ("signum", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGUSR2, "SIGUSR2"), (signal.SIGINT, "Ctrl-C")]
 )
-@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_a_signal_leaves_a_checkpoint_of_the_step_that_it_came_in(model, untouched, tmp_path, signum, name):
     folder = stopped(config_of(model), tmp_path, at=5, signum=signum)
     assert folder.status() == ("failed", f"interrupted by {name}; the same command resumes the run")
@@ -248,7 +239,6 @@ def test_a_signal_leaves_a_checkpoint_of_the_step_that_it_came_in(model, untouch
     assert len(environment["resumed"]) == 1
 
 
-@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_a_second_ctrl_c_ends_a_run_at_once(model, tmp_path, capsys):
     done = []
 
