@@ -2,11 +2,11 @@
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+from pydantic.dataclasses import dataclass
 
 from experiments import of_scale
 from gainrl.cli.options import (
