@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.comparison import MISSING, Lookup
 from analysis.runs import Runs, baseline_of
-from analysis.tables import Column, Grid, show
+from analysis.tables import ON_AVERAGE, Column, Grid, show
 from gainrl.runs.config import RunConfig
 from gainrl.runs.experiment import Experiment
 from gainrl.statistics import FEWEST_FOR_A_STAR, Summary, interquartile_mean, probability_of_improvement
@@ -73,14 +73,15 @@ def label_of(experiment: Experiment, method: str, cell: str) -> str:
 
 
 def ranking(experiment: Experiment, rows: Lookup, family: Family) -> list[str]:
-    """Methods by their speed-up in steps to the middle target, the largest first; then the oracles; then what has no runs."""
+    """Methods by the primary endpoint, the largest effect first; then the oracles; then what has no runs."""
+    none = 1.0 if experiment.judged_by == "speed-up" else 0.0
 
     def place(method: str) -> tuple[int, float]:
         cell = family.cells[method]
-        row = rows.find(cell, "speed-up", experiment.primary_target)
+        row = rows.find(cell, *experiment.endpoint)
         if rows.find(cell, "accuracy at end") is None:
             return 3, 0.0
-        effect = 1.0 if cell == family.baseline else row.mean if row is not None else None
+        effect = none if cell == family.baseline else row.mean if row is not None else None
         kind = 1 if is_oracle(experiment.cells[cell]) else 0 if effect is not None else 2
         return kind, -(effect or 0.0)
 
@@ -134,6 +135,8 @@ def leaderboards(experiment: Experiment, comparison: pd.DataFrame, runs: Runs) -
 def _row(experiment: Experiment, rows: Lookup, family: Family, method: str, seeds: str) -> dict[str, str]:
     cell, target = family.cells[method], experiment.primary_target
     texts = {"method": label_of(experiment, method, cell), "seeds": seeds}
+    if experiment.judged_by != "speed-up":
+        texts[f"{ON_AVERAGE} (primary)"] = show(rows.find(cell, *experiment.endpoint), "points")
     for cost, quantity in RATIOS.items():
         own = show(rows.find(cell, quantity, target), "times")
         is_baseline = cell == family.baseline and rows.find(cell, "accuracy at end") is not None
@@ -181,7 +184,8 @@ def _seeds(rows: Lookup, cell: str) -> int:
 def _note(experiment: Experiment, rows: Lookup, family: Family, most: int) -> str:
     sentences = [
         f"Against {experiment.labels[family.baseline]}, paired over seeds",
-        f"Ordered by {'the primary endpoint, ' if experiment.judged_by == 'speed-up' else ''}the speed-up in steps",
+        "Ordered by the primary endpoint, "
+        + ("the speed-up in steps" if experiment.judged_by == "speed-up" else "points gained on average over a run"),
         "Whatever a method samples and throws away counts in its rollouts and tokens",
         "Seconds are of training, as the clock showed beside whatever else ran; choosing (drawing, observing, measuring) comes "
         "on top, the pass before training that reads angles is in neither; pairs that were not executed alike are left out",

@@ -22,7 +22,7 @@ from paper_figures import (
 )
 
 CAPTIONS = {
-    "leaderboard": "Speed-up in steps to the middle target, with 95 % intervals, in its order; the oracle is a line. Beside it "
+    "leaderboard": "Speed-up in steps to the middle target, with 95 % intervals; the oracle is a line. Beside it "
     "the chance that a run ends higher than one of the baseline, and the mean of the middle half of the accuracies at the end.",
     "learning_curves": "Held-out accuracy against optimizer step, mean over seeds and its 95 % interval; where a "
     "schedule slides, mu against epoch.",

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
 
-from analysis.comparison import Lookup, compare
+from analysis.comparison import MISSING, Lookup, compare
 from analysis.control import against_control
 from analysis.leaderboard import boards, families, label_of, leaderboards, together
 from analysis.report import page, section
@@ -182,6 +182,24 @@ def test_the_page_begins_with_the_leaderboard_and_can_be_read_without_javascript
     assert curves["dapo"]["held-out accuracy, % against step"][-1] == [30, 86.0]
     assert curves["dapo"]["held-out accuracy, % against thousands of rollouts"][-1] == [7.68, 86.0]
     assert curves["dapo"]["pass rate of the drawn problems, % against step"][0] == [4, 50]
+
+
+def test_where_the_average_over_a_run_decides_rows_are_ordered_by_it(found):
+    experiment, runs, _ = found
+    by_average = experiment.model_copy(update={"judged_by": "average accuracy gained"})
+    board = boards(by_average, compare(by_average, runs))["mixture"]
+    gained = board.table.set_index("method")["gained on average over a run, points (primary)"]
+    with_runs = gained[gained != MISSING]
+    assert [*with_runs.index] == [
+        experiment.labels["dapo"],
+        experiment.labels["mopps"],
+        "GAIN-RL (angle)",
+        "oracle (no method)",
+    ]
+    points = with_runs.str.extract(r"([+-][\d.]+)")[0].astype(float)
+    assert points.iloc[:3].is_monotonic_decreasing
+    assert [*gained.index].index("uniform") == 2  # gains 0: between those above and GAIN-RL
+    assert "primary endpoint, points gained on average over a run." in board.note
 
 
 def test_where_methods_are_compared_each_training_set_has_its_figures(found):
