@@ -40,7 +40,7 @@ def over_seeds(folder: Path) -> str:
         interval = "" if mean.low is None else f" [{mean.low:+.2g}, {mean.high:+.2g}]"
         single = ", ".join(f"{value:+.2g}" for value in group.value)
         rows.append((cell, quantity, f"{mean.mean:+.2g}{interval}", single))
-    table = pd.DataFrame(rows, columns=["cell", "quantity", "mean [95 % interval over seeds]", "seeds"])
+    table = pd.DataFrame(rows, columns=["cell", "quantity", "mean [95 % interval over seeds]", "each seed"])
     table = table.sort_values("cell", kind="stable")
     text = f"# Along training, over seeds\n\n{table.to_markdown(index=False, disable_numparse=True)}\n"
     write_text(folder / "summary.md", text)
