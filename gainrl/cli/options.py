@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -177,7 +178,7 @@ def share_with_others(root: Path, parts: Sequence[str]) -> None:
     for folder in [root, *root.parents][: len(parts)][::-1]:
         (folder.parent / "shared").mkdir(parents=True, exist_ok=True)
         folder.mkdir(exist_ok=True)
-        if not (folder / "shared").exists():
+        with suppress(FileExistsError):  # made before, or by another process just now
             (folder / "shared").symlink_to(Path("..") / "shared")
 
 
